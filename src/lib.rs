@@ -1,0 +1,1 @@
+//! kvmtune: a benchmark-driven auto-tuner for KVM guests.
