@@ -1,0 +1,117 @@
+//! What the user asked for, checked in itself but not yet against a host.
+//!
+//! Pure: knows names, levels and budgets; whether this host offers them is decided by `design` from facts.
+
+mod response;
+
+pub use response::{Goal, Guard, MetricId, Response};
+
+use crate::diagnostic::Source;
+use crate::tunable::Tunable;
+use crate::units::{Bytes, Percent, Span};
+use crate::workload::Workload;
+use std::ops::Range;
+
+/// A whole experiment file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// A short name: letters, digits, `-`, `_`.
+    pub name: String,
+    /// What the experiment is to answer, in the user's words.
+    pub question: Option<String>,
+    /// Where the workloads run.
+    pub guest: Guest,
+    /// What is changed.
+    pub factors: Vec<Factor>,
+    /// What is run in each trial, in this order, with the experiment's times put in.
+    pub workloads: Vec<Workload>,
+    /// What a winner is chosen by.
+    pub response: Response,
+    /// What must not get worse.
+    pub guards: Vec<Guard>,
+    /// How treatments are made of levels, and how many blocks are run.
+    pub design: Design,
+    /// When to stop at the latest, checked between blocks.
+    pub time_budget: Option<Span>,
+    /// Seed of the order; drawn at the start of a run when absent.
+    pub seed: Option<u64>,
+    /// The file as read, for messages and for the record.
+    pub source: Source,
+}
+
+/// Where the workloads run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guest {
+    /// The embedded default: a small guest of kvmtune's own.
+    Lab {
+        /// Number of vCPUs.
+        vcpus: u16,
+        /// Memory.
+        memory: Bytes,
+        /// Size of the data disk.
+        disk: Bytes,
+    },
+    /// An existing libvirt domain.
+    Domain {
+        /// The domain's name.
+        name: String,
+        /// Connection URI.
+        connect: String,
+        /// Target name of its data disk (`vdb`); the first disk when absent.
+        disk: Option<String>,
+        /// A file in the guest that disk workloads may overwrite; never a device.
+        scratch: Option<String>,
+    },
+}
+
+/// A text with its place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The text.
+    pub text: String,
+    /// Byte range in the file.
+    pub span: Range<usize>,
+}
+
+/// One thing that is changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Factor {
+    /// What is set.
+    pub tunable: Tunable,
+    /// Its levels.
+    pub levels: Levels,
+    /// The level everything is compared with; what is set now when absent.
+    pub baseline: Option<Text>,
+    /// Where the factor stands in the file.
+    pub span: Range<usize>,
+}
+
+/// The levels of a factor as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Levels {
+    /// A list.
+    Listed(Vec<Text>),
+    /// `"available"`: all that host and guest offer.
+    Available(Range<usize>),
+}
+
+/// How treatments are made and how often they are repeated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Design {
+    /// How levels are combined.
+    pub kind: DesignKind,
+    /// Number of measured blocks; one more is run first and discarded.
+    pub blocks: u32,
+    /// Differences smaller than this are of no interest: the margin of *equivalent*.
+    pub smallest_effect: Percent,
+}
+
+/// How the levels of several factors are combined to treatments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DesignKind {
+    /// Every combination of levels.
+    FullFactorial,
+    /// The baseline, and each other level of each factor alone.
+    OneAtATime,
+}

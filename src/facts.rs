@@ -1,0 +1,49 @@
+//! What is known of one host and one guest before anything is changed.
+//!
+//! Pure data: `host` fills it, `tunable` and `design` read it, `store` keeps it with every run.
+
+use crate::tunable::{Address, CpuSet};
+use crate::units::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One NUMA node of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The kernel's number of the node.
+    pub id: u16,
+    /// Its CPUs.
+    pub cpus: CpuSet,
+    /// Its memory.
+    pub memory: Bytes,
+}
+
+/// What is known of the host and the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// CPUs of the host that are online.
+    pub host_cpus: CpuSet,
+    /// NUMA nodes of the host.
+    pub nodes: Vec<Node>,
+    /// Number of vCPUs of the guest.
+    pub vcpus: u16,
+    /// Memory of the guest.
+    pub guest_memory: Bytes,
+    /// The host's block device behind the guest's data disk, e.g. `loop3`.
+    pub host_disk: Option<String>,
+    /// The guest's name of its data disk, e.g. `vdb`.
+    pub guest_disk: Option<String>,
+    /// Modules the guest's kernel could load on demand.
+    pub guest_modules: BTreeSet<String>,
+    /// Raw contents read at the addresses an experiment uses, by the address as text.
+    pub readings: BTreeMap<String, String>,
+    /// Everything recorded with a run for the reader: CPU, kernel, versions, mitigations …
+    pub record: BTreeMap<String, String>,
+}
+
+impl Facts {
+    /// The raw content that was read at `address`.
+    pub fn reading(&self, address: &Address) -> Option<&str> {
+        self.readings.get(&address.to_string()).map(String::as_str)
+    }
+}

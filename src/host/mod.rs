@@ -1,0 +1,108 @@
+//! The one seam to the machine: read, write, power, run.
+//!
+//! Knows addresses and commands; does not know treatments, statistics or reports.
+
+use crate::facts::Facts;
+use crate::tunable::Address;
+use crate::units::Bytes;
+use crate::workload::Side;
+use std::time::Duration;
+
+/// Whether the guest is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// Started with the pending domain XML, its agent answering.
+    On,
+    /// Not running.
+    Off,
+}
+
+/// A command to run to its end, with a counterpart that runs beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Where it runs.
+    pub side: Side,
+    /// Program and arguments, complete.
+    pub argv: Vec<String>,
+    /// Started before and ended after the command.
+    pub server: Option<ServerJob>,
+    /// How long it should take: not polled hard before.
+    pub expected: Duration,
+    /// After this it is ended and the job failed.
+    pub limit: Duration,
+    /// Largest output and largest result file taken.
+    pub max_output: Bytes,
+}
+
+/// A command that serves a [`Job`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerJob {
+    /// Where it runs.
+    pub side: Side,
+    /// Program and arguments, complete.
+    pub argv: Vec<String>,
+    /// The TCP port that listens when it is ready.
+    pub port: u16,
+}
+
+/// What a finished job left. Its content comes from the guest: untrusted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobOutput {
+    /// Exit code; signals are 128 + number, as in sh.
+    pub exit: i32,
+    /// The command's own wall time.
+    pub wall: Duration,
+    /// Standard output, at most `max_output`.
+    pub stdout: Vec<u8>,
+    /// Standard error, at most `max_output`.
+    pub stderr: Vec<u8>,
+    /// The file at [`RESULT_FILE`] of the job's folder when the command wrote one, at most `max_output`.
+    pub result: Option<Vec<u8>>,
+}
+
+/// Stands for the result file in a job's arguments; the host replaces it by a path of the job's own folder.
+pub const RESULT_FILE: &str = "{result}";
+
+/// A failed host call: what failed, on what, and whether the guest is still good for another trial.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {doing}: {cause}")]
+pub struct HostError {
+    /// What was tried, on what: `write guest:/proc/sys/vm/swappiness`.
+    pub doing: String,
+    /// Why it failed, and what to try next where that is known.
+    pub cause: String,
+    /// True when the guest hangs, died or stopped answering: it must be started afresh.
+    pub guest_lost: bool,
+}
+
+impl HostError {
+    /// A failure that leaves the guest usable.
+    pub fn new(doing: impl Into<String>, cause: impl ToString) -> Self {
+        Self {
+            doing: doing.into(),
+            cause: cause.to_string(),
+            guest_lost: false,
+        }
+    }
+
+    /// The same failure with the guest lost.
+    #[must_use]
+    pub fn losing_guest(mut self) -> Self {
+        self.guest_lost = true;
+        self
+    }
+}
+
+/// One host with one guest. Synchronous; used from one thread.
+pub trait Host {
+    /// What is known of host and guest; `wanted` addresses are read into the facts where they can be.
+    fn facts(&mut self, wanted: &[Address]) -> Result<Facts, HostError>;
+    /// The raw content at an address: from the running system where it runs, else from what is pending.
+    fn read(&mut self, address: &Address) -> Result<String, HostError>;
+    /// Writes a canonical value; domain XML is pending until the next power-on.
+    fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError>;
+    /// Starts or stops the guest; doing nothing when it is as wanted.
+    fn power(&mut self, power: Power) -> Result<(), HostError>;
+    /// Runs a command to its end.
+    fn run(&mut self, job: &Job) -> Result<JobOutput, HostError>;
+}

@@ -1,0 +1,287 @@
+//! Values in canonical form, so that reading back is a comparison with `==`.
+//!
+//! Knows how texts are spelled (by users, the kernel, libvirt), not where they come from.
+
+use crate::units::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest text taken as a value; anything longer is a mistake or an attack.
+const MAX_LEN: usize = 4096;
+
+/// A text in the canonical form of its [`Kind`]: `16M` is `16777216`, `1,2` is `1-2`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Value(String);
+
+impl Value {
+    /// The canonical text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is not a value of the kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct ValueError {
+    text: String,
+    /// What would have been legal, as a noun phrase.
+    pub expected: String,
+}
+
+impl ValueError {
+    /// `text` is cut and escaped, so that a hostile one stays a short line.
+    pub(super) fn new(text: &str, expected: impl Into<String>) -> Self {
+        Self {
+            text: text.chars().take(60).flat_map(char::escape_default).collect(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// What a legal value looks like, and its canonical spelling.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A whole number in a closed range.
+    Integer {
+        /// Smallest legal value.
+        min: i64,
+        /// Largest legal value.
+        max: i64,
+    },
+    /// A size; canonical in bytes.
+    Bytes,
+    /// A name made of letters, digits, `-`, `_`, `.`; old names are replaced by today's.
+    Word {
+        /// `(old, today)` pairs accepted from users.
+        aliases: Vec<(String, String)>,
+    },
+    /// One of a fixed list.
+    Choice(Vec<String>),
+    /// Words or sizes separated by blanks, as in `net.ipv4.tcp_rmem` or a sysctl of unknown type.
+    Words,
+    /// One CPU set for each vCPU, `0=0-1 1=2`, or `none`: every vCPU on every CPU.
+    Pins,
+}
+
+impl Kind {
+    /// The canonical value of `text`.
+    pub fn parse(&self, text: &str) -> Result<Value, ValueError> {
+        let text = text.trim();
+        let canonical = if text.is_empty() || text.len() > MAX_LEN || text.contains('\0') {
+            None
+        } else {
+            self.canonical(text)
+        };
+        canonical
+            .map(Value)
+            .ok_or_else(|| ValueError::new(text, self.expected()))
+    }
+
+    fn canonical(&self, text: &str) -> Option<String> {
+        match self {
+            Self::Integer { min, max } => {
+                let number: i64 = text.parse().ok()?;
+                (*min..=*max).contains(&number).then(|| number.to_string())
+            }
+            Self::Bytes => text.parse::<Bytes>().ok().map(|b| b.0.to_string()),
+            Self::Word { aliases } => {
+                let today = aliases
+                    .iter()
+                    .find(|(old, _)| old == text)
+                    .map_or(text, |(_, today)| today);
+                is_word(today).then(|| today.to_string())
+            }
+            Self::Choice(choices) => choices.iter().find(|c| *c == text).cloned(),
+            Self::Words => {
+                let words: Option<Vec<_>> = text.split_whitespace().map(canonical_word).collect();
+                words.map(|w| w.join(" "))
+            }
+            Self::Pins => canonical_pins(text),
+        }
+    }
+
+    fn expected(&self) -> String {
+        match self {
+            Self::Integer { min, max: i64::MAX } => format!("a whole number from {min} up"),
+            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Bytes => "a size such as `16MiB`".into(),
+            Self::Word { .. } => "a name of letters, digits, `-`, `_` or `.`".into(),
+            Self::Choice(choices) => format!("one of {}", choices.join(", ")),
+            Self::Words => "a list of numbers, sizes or names".into(),
+            Self::Pins => "a pin map such as `0=0-1 1=2`, `none`, `compact` or `spread`".into(),
+        }
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= 64
+        && !text.starts_with(['-', '.'])
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// Sysctl values of unknown type: a size with a unit becomes bytes, everything else must be a tame word.
+fn canonical_word(word: &str) -> Option<String> {
+    let tame = word
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.:/,%+".contains(c));
+    if !tame || word.contains("..") {
+        return None;
+    }
+    let sized =
+        word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(|c: char| c.is_ascii_alphabetic());
+    match word.parse::<Bytes>() {
+        Ok(bytes) if sized => Some(bytes.0.to_string()),
+        _ => Some(word.to_string()),
+    }
+}
+
+fn canonical_pins(text: &str) -> Option<String> {
+    if text == "none" {
+        return Some(text.into());
+    }
+    let mut pins = std::collections::BTreeMap::new();
+    for pin in text.split_whitespace() {
+        let (vcpu, cpus) = pin.split_once('=')?;
+        let vcpu: u16 = vcpu.parse().ok()?;
+        if pins.insert(vcpu, cpus.parse::<CpuSet>().ok()?).is_some() {
+            return None;
+        }
+    }
+    let written: Vec<_> = pins.iter().map(|(vcpu, cpus)| format!("{vcpu}={cpus}")).collect();
+    Some(written.join(" "))
+}
+
+/// A set of CPU numbers, written as the kernel does: `0-3,8`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct CpuSet(pub BTreeSet<u16>);
+
+impl CpuSet {
+    /// The CPU numbers, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<u16> for CpuSet {
+    fn from_iter<I: IntoIterator<Item = u16>>(cpus: I) -> Self {
+        Self(cpus.into_iter().collect())
+    }
+}
+
+impl FromStr for CpuSet {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let bad = || ValueError::new(text, "a CPU list such as `0-3,8`");
+        let mut cpus = BTreeSet::new();
+        for range in text.trim().split(',') {
+            let (low, high) = range.split_once('-').unwrap_or((range, range));
+            let low: u16 = low.trim().parse().map_err(|_| bad())?;
+            let high: u16 = high.trim().parse().map_err(|_| bad())?;
+            if low > high {
+                return Err(bad());
+            }
+            cpus.extend(low..=high);
+        }
+        Ok(Self(cpus))
+    }
+}
+
+impl fmt::Display for CpuSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut runs: Vec<(u16, u16)> = Vec::new();
+        for cpu in self.iter() {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == cpu => *last = cpu,
+                _ => runs.push((cpu, cpu)),
+            }
+        }
+        for (i, (low, high)) in runs.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            if low == high {
+                write!(f, "{comma}{low}")?;
+            } else {
+                write!(f, "{comma}{low}-{high}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<CpuSet> for String {
+    fn from(cpus: CpuSet) -> String {
+        cpus.to_string()
+    }
+}
+
+impl TryFrom<String> for CpuSet {
+    type Error = ValueError;
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn canonical(kind: &Kind, text: &str) -> Option<String> {
+        kind.parse(text).ok().map(|v| v.to_string())
+    }
+
+    #[test]
+    fn spells_values_canonically() {
+        let word = Kind::Word {
+            aliases: vec![("noop".into(), "none".into())],
+        };
+        for (kind, text, want) in [
+            (&Kind::Bytes, "16M", Some("16777216")),
+            (&Kind::Words, "4096  131072\t6M", Some("4096 131072 6291456")),
+            (&Kind::Words, "a;rm", None),
+            (&Kind::Words, "../../etc", None),
+            (&word, "noop", Some("none")),
+            (&word, "../x", None),
+            (&Kind::Pins, "1=2,3 0=1", Some("0=1 1=2-3")),
+            (&Kind::Pins, "0=1 0=2", None),
+            (&Kind::Integer { min: 2, max: 9 }, "10", None),
+            (&Kind::Bytes, "", None),
+            (&Kind::Words, "a\0b", None),
+        ] {
+            assert_eq!(canonical(kind, text).as_deref(), want, "{kind:?} {text:?}");
+        }
+        assert!(Kind::Words.parse(&"9".repeat(10_000_000)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn cpu_sets_survive_a_round_trip(cpus in proptest::collection::btree_set(0u16..512, 1..40)) {
+            let set = CpuSet(cpus);
+            prop_assert_eq!(set.to_string().parse::<CpuSet>().unwrap(), set);
+        }
+
+        #[test]
+        fn canonical_is_idempotent(text in "\\PC{0,40}") {
+            for kind in [Kind::Bytes, Kind::Words, Kind::Pins, Kind::Word { aliases: vec![] }] {
+                if let Ok(once) = kind.parse(&text) {
+                    prop_assert_eq!(kind.parse(once.as_str()).unwrap(), once);
+                }
+            }
+        }
+    }
+}
