@@ -1,6 +1,8 @@
 //! kvmtune: a benchmark-driven auto-tuner for KVM guests.
 
+pub mod design;
 pub mod diagnostic;
+pub mod event;
 pub mod experiment;
 pub mod facts;
 pub mod host;

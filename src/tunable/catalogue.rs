@@ -145,14 +145,14 @@ fn memory() -> Vec<Entry> {
             "host.thp",
             Home::HostFile(THP, Bracketed),
             word(),
-            Live,
-            "transparent huge pages on the host; a running guest keeps the pages it has",
+            DomainRestart,
+            "transparent huge pages on the host; taken up by a guest as it starts",
         ),
         (
             "host.thp.defrag",
             Home::HostFile(THP_DEFRAG, Bracketed),
             word(),
-            Live,
+            DomainRestart,
             "when the host compacts memory for huge pages",
         ),
         (

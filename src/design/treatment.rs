@@ -1,0 +1,188 @@
+//! Treatments: one level per factor, and what must be set to make it so.
+//!
+//! Knows levels and their settings; not blocks, not hosts.
+
+use super::{MAX_TREATMENTS, PlannedFactor, combinations};
+use crate::experiment::DesignKind;
+use crate::facts::Facts;
+use crate::tunable::{Level, Setting};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// Eight hex digits of a hash over the canonical settings: the same treatment has the same id in every run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TreatmentId(String);
+
+impl TreatmentId {
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TreatmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One level per factor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Treatment {
+    /// Hash of its settings.
+    pub id: TreatmentId,
+    /// `(tunable, label of its level)`, in the order of the factors.
+    pub levels: Vec<(String, String)>,
+    /// Set while the guest is off, in this order.
+    pub restart: Vec<Setting>,
+    /// Set while the guest runs, in this order.
+    pub live: Vec<Setting>,
+}
+
+impl Treatment {
+    /// `domain.disk.cache=none guest.disk.scheduler=bfq`.
+    pub fn label(&self) -> String {
+        let parts: Vec<_> = self
+            .levels
+            .iter()
+            .map(|(tunable, level)| format!("{tunable}={level}"))
+            .collect();
+        parts.join(" ")
+    }
+
+    /// The levels in which it differs from `baseline`, as text.
+    pub fn label_against(&self, baseline: &Self) -> String {
+        let differs = self.levels.iter().filter(|l| !baseline.levels.contains(l));
+        let parts: Vec<_> = differs
+            .map(|(tunable, level)| format!("{tunable}={level}"))
+            .collect();
+        if parts.is_empty() {
+            "baseline".into()
+        } else {
+            parts.join(" ")
+        }
+    }
+
+    fn new(factors: &[PlannedFactor], picks: &[usize]) -> Self {
+        let chosen = || factors.iter().zip(picks).map(|(f, &pick)| (f, &f.levels[pick]));
+        let gather = |whole_plot| {
+            let levels = chosen()
+                .filter(|(f, _)| f.whole_plot == whole_plot)
+                .map(|(_, level)| level);
+            without_repeats(levels)
+        };
+        let (restart, live) = (gather(true), gather(false));
+        let mut hash = Sha256::new();
+        for setting in restart.iter().chain(&live) {
+            hash.update(format!("{}={}\n", setting.address, setting.value));
+        }
+        let id = hash
+            .finalize()
+            .iter()
+            .take(4)
+            .fold(String::new(), |id, byte| id + &format!("{byte:02x}"));
+        let levels = chosen()
+            .map(|(f, level)| (f.tunable.clone(), level.label.clone()))
+            .collect();
+        Self {
+            id: TreatmentId(id),
+            levels,
+            restart,
+            live,
+        }
+    }
+}
+
+/// The settings of several levels; where one place is named twice, the user's own setting wins over a coupled one.
+fn without_repeats<'l>(levels: impl Iterator<Item = &'l Level>) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = levels.flat_map(|l| l.settings.clone()).collect();
+    // Coupled settings serve others, so they come first; the sort is stable.
+    settings.sort_by_key(|s| !s.coupled);
+    let explicit: Vec<_> = settings
+        .iter()
+        .filter(|s| !s.coupled)
+        .map(|s| s.address.clone())
+        .collect();
+    settings.retain(|s| !s.coupled || !explicit.contains(&s.address));
+    let mut seen = Vec::new();
+    settings.retain(|s| {
+        let new = !seen.contains(&s.address);
+        seen.push(s.address.clone());
+        new
+    });
+    // A place a coupled setting wanted is a means: it must be written before what needs it.
+    settings.sort_by_key(|s| s.address.needs_guest_off());
+    settings
+}
+
+/// All treatments of the design, the baseline first; impossible combinations are left out and named in `notices`.
+pub(super) fn combine(
+    factors: &[PlannedFactor],
+    kind: DesignKind,
+    facts: &Facts,
+    notices: &mut Vec<String>,
+) -> Vec<Treatment> {
+    let counts: Vec<_> = factors.iter().map(|f| f.levels.len()).collect();
+    let baseline: Vec<_> = factors.iter().map(|f| f.baseline).collect();
+    let mut picks = vec![baseline.clone()];
+    match kind {
+        DesignKind::FullFactorial => {
+            let total = combinations(kind, &counts).min(MAX_TREATMENTS + 1);
+            picks.extend(
+                (0..total)
+                    .map(|n| nth_combination(n, &counts))
+                    .filter(|p| *p != baseline),
+            );
+        }
+        DesignKind::OneAtATime => {
+            for (i, factor) in factors.iter().enumerate() {
+                for level in (0..factor.levels.len()).filter(|&l| l != factor.baseline) {
+                    let mut one = baseline.clone();
+                    one[i] = level;
+                    picks.push(one);
+                }
+            }
+        }
+    }
+    let mut treatments = Vec::new();
+    for pick in picks {
+        let treatment = Treatment::new(factors, &pick);
+        let all: Vec<_> = treatment.restart.iter().chain(&treatment.live).cloned().collect();
+        match Setting::conflict(&all, facts).or_else(|| starved_pool(factors, &pick, &all)) {
+            Some(why) => notices.push(format!("left out {}: {why}", treatment.label())),
+            None => treatments.push(treatment),
+        }
+    }
+    let baseline_is_possible = treatments
+        .first()
+        .is_some_and(|t| t.levels == Treatment::new(factors, &baseline).levels);
+    if baseline_is_possible {
+        treatments
+    } else {
+        Vec::new()
+    }
+}
+
+/// The `n`-th combination in mixed radix, the last factor fastest.
+fn nth_combination(mut n: usize, counts: &[usize]) -> Vec<usize> {
+    let mut pick = vec![0; counts.len()];
+    for (slot, count) in pick.iter_mut().zip(counts).rev() {
+        *slot = n % count;
+        n /= count;
+    }
+    pick
+}
+
+/// A page pool that the user sets smaller than the guest's backing needs.
+fn starved_pool(factors: &[PlannedFactor], picks: &[usize], settings: &[Setting]) -> Option<String> {
+    let number = |s: &Setting| s.value.as_str().parse::<u64>().ok();
+    let levels = factors.iter().zip(picks).map(|(f, &pick)| &f.levels[pick]);
+    let wanted: Vec<_> = levels.flat_map(|l| &l.settings).filter(|s| s.coupled).collect();
+    wanted.iter().find_map(|want| {
+        let set = settings.iter().find(|s| s.address == want.address)?;
+        let (have, need) = (number(set)?, number(want)?);
+        (have < need).then(|| format!("{} = {have} is too small, the guest needs {need}", want.address))
+    })
+}

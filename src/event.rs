@@ -1,0 +1,221 @@
+//! What happens in a run, as data: the protocol between the runner, the store and every reporter.
+//!
+//! Serialisable, no formatting, no effects.
+
+use crate::design::{Plan, TreatmentId};
+use crate::facts::Facts;
+use crate::workload::Observation;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Names a run; sorts by time (UUID version 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub uuid::Uuid);
+
+impl RunId {
+    /// Twelve hex digits of the random tail, as shown in tables.
+    pub fn short(&self) -> String {
+        let text = self.0.simple().to_string();
+        text[20..].to_string()
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        uuid::Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// What a run is of: written once, before its first trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// Its id.
+    pub run: RunId,
+    /// When it was started.
+    pub started: Timestamp,
+    /// Version of kvmtune.
+    pub version: String,
+    /// Name of the experiment.
+    pub experiment: String,
+    /// Name of the experiment file as given.
+    pub file: String,
+    /// The whole experiment file, so that the run can be read and resumed without it.
+    pub text: String,
+    /// The plan that is followed.
+    pub plan: Plan,
+    /// Host and guest as found.
+    pub facts: Facts,
+}
+
+/// One application of one treatment in one block.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Trial {
+    /// Number of the block; 0 is discarded.
+    pub block: u32,
+    /// Counts the guest starts of the run: trials with the same number shared one.
+    pub boot: u32,
+    /// Position in the run, from 0.
+    pub order: u32,
+    /// The treatment.
+    pub treatment: TreatmentId,
+}
+
+/// At which step a trial failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Starting the guest.
+    Start,
+    /// Writing the settings.
+    Apply,
+    /// Running the workload.
+    Measure,
+    /// Reading the workload's output.
+    Parse,
+}
+
+/// A setting that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The place.
+    pub address: String,
+    /// The value that was written.
+    pub wanted: String,
+    /// The value that was read.
+    pub found: String,
+    /// True when it held before the measurement and not after it.
+    pub during: bool,
+}
+
+/// How a trial ended: never a zero, never a missing row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The settings held before and after; these are the numbers.
+    Measured {
+        /// At least one.
+        observations: Vec<Observation>,
+    },
+    /// No numbers.
+    Failed {
+        /// Where.
+        stage: Stage,
+        /// What failed, on what.
+        message: String,
+    },
+    /// The settings did not hold, so whatever was measured is not of this treatment.
+    Invalid {
+        /// At least one.
+        drift: Vec<Drift>,
+    },
+}
+
+/// Where the time of a trial went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Timing {
+    /// From the first read of old values to the last restored value, without guest starts.
+    pub total: Duration,
+    /// The workloads' own wall time, as clocked beside the command.
+    pub workload: Duration,
+    /// Reading old values, journal and writing.
+    pub apply: Duration,
+    /// Reading back, before and after.
+    pub verify: Duration,
+    /// Restoring and reading back.
+    pub restore: Duration,
+}
+
+/// What one workload of one trial printed, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawOutput {
+    /// The workload's name.
+    pub workload: String,
+    /// Result file, or standard output where there is none.
+    pub content: Vec<u8>,
+}
+
+/// A finished trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// Which one.
+    pub trial: Trial,
+    /// When it began.
+    pub started: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Where the time went.
+    pub timing: Timing,
+    /// What the tools printed.
+    #[serde(skip)]
+    pub raw: Vec<RawOutput>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// All blocks of the plan.
+    Complete,
+    /// The time budget was used up; whole blocks were measured.
+    TimeBudget,
+    /// Interrupted by the user; the host was restored.
+    Interrupted,
+    /// Stopped because the host could not be restored.
+    NotRestored,
+    /// Stopped because too many trials failed in a row.
+    Failing,
+}
+
+/// Everything a runner says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// Before the first trial of a new run.
+    RunStarted {
+        /// What it is of.
+        header: Box<RunHeader>,
+    },
+    /// A run goes on where it stopped.
+    RunResumed {
+        /// Its id.
+        run: RunId,
+        /// Number of trials that are done.
+        done: u32,
+    },
+    /// The guest is being started.
+    GuestStarting {
+        /// Number of this start in the run.
+        boot: u32,
+    },
+    /// A trial begins.
+    TrialStarted {
+        /// Which one.
+        trial: Trial,
+    },
+    /// A trial ended; it is in the store before anybody else hears of it.
+    TrialFinished {
+        /// The record.
+        record: Box<TrialRecord>,
+    },
+    /// Something the user should know.
+    Notice {
+        /// A sentence.
+        text: String,
+    },
+    /// The run is over and the host is as the end says.
+    RunFinished {
+        /// How.
+        end: End,
+    },
+}
