@@ -1,1 +1,3 @@
 //! kvmtune: a benchmark-driven auto-tuner for KVM guests.
+
+pub mod lab;
