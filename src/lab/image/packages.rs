@@ -1,0 +1,141 @@
+//! What this machine must have installed before a lab guest can be made, and where it is found.
+//! It knows Debian's package names; it installs nothing.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::command::{run, tool};
+
+/// A program a workload runs inside the guest: its name and its Debian package.
+pub type Program = (&'static str, &'static str);
+
+/// Programs the guest always has.
+pub const TOOLS: &[Program] = &[("fio", "fio"), ("iperf3", "iperf3"), ("stress-ng", "stress-ng")];
+
+/// Programs the guest has when this machine has them.
+pub const OPTIONAL_TOOLS: &[Program] = &[
+    ("chrt", "util-linux"),
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("numactl", "numactl"),
+    ("ss", "iproute2"),
+    ("tc", "iproute2"),
+];
+
+/// Programs that make and run the guest, and its agent.
+const MACHINERY: &[Program] = &[
+    ("busybox", "busybox-static"),
+    ("debugfs", "e2fsprogs"),
+    ("ldd", "libc-bin"),
+    ("mke2fs", "e2fsprogs"),
+    ("qemu-ga", "qemu-guest-agent"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("setpriv", "util-linux"),
+];
+
+/// What the guest's scripts call; the plain `busybox` package lacks some of it.
+const APPLETS: &[&str] = &["acpid", "init", "ip", "ln", "modprobe", "mount", "poweroff", "sh", "usleep"];
+
+const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+const KERNEL_SUFFIX: &str = "-cloud-amd64";
+
+/// Something the lab guest is made of that is not installed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MissingPackage {
+    /// The Debian package that has it.
+    pub package: &'static str,
+    /// The program or file that was looked for.
+    pub what: String,
+}
+
+impl fmt::Display for MissingPackage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (package {})", self.what, self.package)
+    }
+}
+
+/// Everything that is missing, sorted by package; empty when the lab guest can be made.
+pub fn missing() -> Vec<MissingPackage> {
+    let mut missing: Vec<MissingPackage> = TOOLS
+        .iter()
+        .chain(MACHINERY)
+        .filter(|(name, _)| find(name).is_none())
+        .map(|(name, package)| MissingPackage { package, what: format!("program {name}") })
+        .collect();
+    if kernel().is_none() {
+        let what = format!("/boot/vmlinuz-*{KERNEL_SUFFIX} with its modules");
+        missing.push(MissingPackage { package: KERNEL_PACKAGE, what });
+    }
+    if let Some(busybox) = find("busybox") {
+        let has: Vec<String> = applets(&busybox).unwrap_or_default();
+        let lacks = |name: &&&str| !has.iter().any(|path| path.rsplit('/').next() == Some(**name));
+        if let Some(applet) = APPLETS.iter().find(lacks) {
+            missing.push(MissingPackage { package: "busybox-static", what: format!("busybox applet {applet}") });
+        }
+    }
+    missing.sort();
+    missing
+}
+
+/// The one command that installs all of it.
+pub fn install_command(missing: &[MissingPackage]) -> String {
+    let mut packages: Vec<_> = missing.iter().map(|missing| missing.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    format!("apt-get install {}", packages.join(" "))
+}
+
+/// The path of a program in the system's own folders; `PATH` has no say.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+        .iter()
+        .map(|folder| Path::new(folder).join(name))
+        .find(|path| path.is_file())
+}
+
+/// The guest paths of busybox's applets, relative to the root.
+pub(super) fn applets(busybox: &Path) -> Result<Vec<String>, super::ImageError> {
+    let output = run(tool(&busybox.to_string_lossy()).arg("--list-full"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// A kernel and the release its modules are filed under.
+pub(super) struct Kernel {
+    pub(super) path: PathBuf,
+    pub(super) release: String,
+}
+
+/// The newest installed cloud kernel that has its modules.
+pub(super) fn kernel() -> Option<Kernel> {
+    let names = fs::read_dir("/boot").ok()?.flatten().map(|entry| entry.file_name());
+    names
+        .filter_map(|name| Some(name.to_str()?.strip_prefix("vmlinuz-")?.to_owned()))
+        .filter(|release| release.ends_with(KERNEL_SUFFIX))
+        .filter(|release| Path::new("/lib/modules").join(release).join("modules.dep").is_file())
+        .max_by_key(|release| version(release))
+        .map(|release| Kernel { path: Path::new("/boot").join(format!("vmlinuz-{release}")), release })
+}
+
+/// The numbers of a release in order: 6.1.0-9 comes before 6.1.0-56.
+fn version(release: &str) -> Vec<u64> {
+    release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_compare_as_numbers() {
+        assert!(version("6.1.0-56-cloud-amd64") > version("6.1.0-9-cloud-amd64"));
+        assert!(version("6.12.9+bpo-cloud-amd64") > version("6.1.0-56-cloud-amd64"));
+    }
+
+    #[test]
+    fn one_command_installs_every_package_once() {
+        let miss = |package, what: &str| MissingPackage { package, what: what.to_owned() };
+        let all = [miss("fio", "program fio"), miss("e2fsprogs", "mke2fs"), miss("e2fsprogs", "debugfs")];
+        assert_eq!(install_command(&all), "apt-get install e2fsprogs fio");
+    }
+}
