@@ -2,6 +2,9 @@
 //!
 //! Knows addresses and commands; does not know treatments, statistics or reports.
 
+pub mod agent;
+pub mod libvirt;
+
 use crate::facts::Facts;
 use crate::tunable::Address;
 use crate::units::Bytes;

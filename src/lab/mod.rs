@@ -1,4 +1,6 @@
-//! The embedded lab: the default place to run an experiment, made from this machine's own packages.
-//! It does not know what a trial, a treatment or a workload is.
+//! The embedded default: a small guest of kvmtune's own, in a private network namespace, on a loop device.
+//!
+//! Knows how the lab is built and taken down; does not know treatments or workloads.
 
 pub mod image;
+pub mod net;
