@@ -3,7 +3,10 @@
 //! Knows addresses and commands; does not know treatments, statistics or reports.
 
 pub mod agent;
+mod command;
+mod kernel;
 pub mod libvirt;
+pub mod xml;
 
 use crate::facts::Facts;
 use crate::tunable::Address;

@@ -123,7 +123,7 @@ pub enum DomainSetting {
 }
 
 /// A part of the domain XML that is set before the guest is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum XmlSetting {
     /// `cache=` of the data disk's `<driver>`.

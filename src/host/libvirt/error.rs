@@ -64,12 +64,22 @@ impl LibvirtErrorKind {
 impl LibvirtError {
     pub(super) fn from_virt(doing: String, error: &virt::error::Error) -> Self {
         let (code, domain) = (error.code().to_raw(), error.domain().to_raw());
-        Self { code, domain, message: error.message().to_owned(), doing }
+        Self {
+            code,
+            domain,
+            message: error.message().to_owned(),
+            doing,
+        }
     }
 
     /// A refusal of our own, before libvirt was asked.
     pub(super) fn own(doing: String, message: &str) -> Self {
-        Self { code: sys::VIR_ERR_OK, domain: sys::VIR_FROM_NONE, message: message.to_owned(), doing }
+        Self {
+            code: sys::VIR_ERR_OK,
+            domain: sys::VIR_FROM_NONE,
+            message: message.to_owned(),
+            doing,
+        }
     }
 
     /// An error of the given kind, for stand-ins of libvirt in tests.
@@ -81,7 +91,12 @@ impl LibvirtError {
             LibvirtErrorKind::NoDomain => sys::VIR_ERR_NO_DOMAIN,
             _ => sys::VIR_ERR_INTERNAL_ERROR,
         };
-        Self { code, domain: sys::VIR_FROM_QEMU, message: message.to_owned(), doing: "test".to_owned() }
+        Self {
+            code,
+            domain: sys::VIR_FROM_QEMU,
+            message: message.to_owned(),
+            doing: "test".to_owned(),
+        }
     }
 
     /// The kind of failure, from the code where it tells and from the message where it does not:
@@ -127,7 +142,13 @@ mod tests {
     use super::*;
 
     fn kind(code: u32, message: &str) -> LibvirtErrorKind {
-        LibvirtError { code, domain: 0, message: message.to_owned(), doing: String::new() }.kind()
+        LibvirtError {
+            code,
+            domain: 0,
+            message: message.to_owned(),
+            doing: String::new(),
+        }
+        .kind()
     }
 
     #[test]
@@ -136,9 +157,15 @@ mod tests {
         let internal = sys::VIR_ERR_INTERNAL_ERROR;
         let map = "unable to map backing store for guest RAM: Cannot allocate memory";
         assert_eq!(kind(internal, map), K::NoMemory);
-        assert_eq!(kind(internal, "hugetlbfs filesystem is not mounted or disabled"), K::HugetlbfsMissing);
+        assert_eq!(
+            kind(internal, "hugetlbfs filesystem is not mounted or disabled"),
+            K::HugetlbfsMissing
+        );
         let agent = sys::VIR_ERR_AGENT_UNRESPONSIVE;
-        assert_eq!(kind(agent, "QEMU guest agent is not connected"), K::AgentNotConnected);
+        assert_eq!(
+            kind(agent, "QEMU guest agent is not connected"),
+            K::AgentNotConnected
+        );
         assert_eq!(kind(agent, "Guest agent not available for now"), K::AgentTimeout);
         let socket = "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory";
         assert_eq!(kind(sys::VIR_ERR_SYSTEM_ERROR, socket), K::CannotConnect);
@@ -154,6 +181,9 @@ mod tests {
             doing: "find domain web".to_owned(),
         };
         let text = error.to_string();
-        assert!(text.starts_with("cannot find domain web: Domain not found (list"), "{text}");
+        assert!(
+            text.starts_with("cannot find domain web: Domain not found (list"),
+            "{text}"
+        );
     }
 }

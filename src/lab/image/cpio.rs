@@ -25,8 +25,13 @@ pub(super) fn write(tree: &Tree, out: &mut impl Write) -> io::Result<()> {
 
 fn entry(out: &mut impl Write, inode: u32, mode: u32, name: &str, data: &[u8]) -> io::Result<()> {
     let size = u32::try_from(data.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    let name_size = u32::try_from(name.len() + 1).map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))?;
-    let links = if mode & DIRECTORY == DIRECTORY && mode & FILE != FILE { 2 } else { 1 };
+    let name_size =
+        u32::try_from(name.len() + 1).map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    let links = if mode & DIRECTORY == DIRECTORY && mode & FILE != FILE {
+        2
+    } else {
+        1
+    };
     // inode, mode, uid, gid, links, mtime, size, device, device of the node, name size, checksum
     let fields = [inode, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
     let mut header = String::from("070701");
@@ -91,7 +96,13 @@ mod tests {
         tree.insert("tmp", Node::Directory { mode: 0o1777 });
         tree.link("x", "tmp");
         let text = String::from_utf8(archive(&tree)).unwrap();
-        assert!(text.starts_with("07070100000001000043ff".replace("0000000100", "0000000100").as_str()));
+        assert!(
+            text.starts_with(
+                "07070100000001000043ff"
+                    .replace("0000000100", "0000000100")
+                    .as_str()
+            )
+        );
         assert!(text.contains("0000a1ff"));
     }
 }

@@ -34,12 +34,19 @@ impl Recipe {
         add_programs(&mut root, &[needed("qemu-ga")?])?;
         modules::add(&mut root, &release)?;
 
-        let mut programs = TOOLS.iter().map(|(name, _)| needed(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut programs = TOOLS
+            .iter()
+            .map(|(name, _)| needed(name))
+            .collect::<Result<Vec<_>, _>>()?;
         programs.extend(OPTIONAL_TOOLS.iter().filter_map(|(name, _)| find(name)));
         let mut tools = Tree::default();
         add_programs(&mut tools, &programs)?;
         let tools = reach_from(&mut root, &tools);
-        Ok(Self { kernel: path, root, tools })
+        Ok(Self {
+            kernel: path,
+            root,
+            tools,
+        })
     }
 
     /// Covers the format, the kernel, and every path, kind and content of both trees.
@@ -63,7 +70,19 @@ impl Recipe {
 
 fn skeleton() -> Tree {
     let mut tree = Tree::default();
-    for path in ["dev", "proc", "sys", "run", "root", "opt/tools", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "var"] {
+    for path in [
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "root",
+        "opt/tools",
+        "usr/bin",
+        "usr/sbin",
+        "usr/lib",
+        "usr/lib64",
+        "var",
+    ] {
         tree.directory(path);
     }
     tree.insert("tmp", Node::Directory { mode: 0o1777 });
@@ -133,7 +152,15 @@ mod tests {
         wanted.copy(Path::new("/usr/bin/ip"), "usr/bin/ip");
         let disk = reach_from(&mut root, &wanted);
         assert!(disk.contains("usr/bin/ip") && !disk.contains("usr/lib/libc.so.6"));
-        let link = root.nodes().find(|(path, _)| *path == "usr/bin/ip").map(|(_, node)| node.clone());
-        assert_eq!(link, Some(Node::Link { to: "/opt/tools/usr/bin/ip".to_owned() }));
+        let link = root
+            .nodes()
+            .find(|(path, _)| *path == "usr/bin/ip")
+            .map(|(_, node)| node.clone());
+        assert_eq!(
+            link,
+            Some(Node::Link {
+                to: "/opt/tools/usr/bin/ip".to_owned()
+            })
+        );
     }
 }

@@ -1,0 +1,61 @@
+//! The host kernel's files below /proc/sys and /sys: bounded reads, exact writes.
+//!
+//! Does not know what the files mean. In a private network namespace /proc/sys/net is that namespace's.
+
+use super::HostError;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+
+/// Kernel files are pages; anything longer is not a setting.
+const MAX_READ: u64 = 64 * 1024;
+
+/// True for paths kvmtune may write: below /proc/sys or /sys, without a way out.
+pub fn is_setting_path(path: &str) -> bool {
+    let below = path.starts_with("/proc/sys/") || path.starts_with("/sys/");
+    below && path.len() < 500 && !path.contains('\0') && !path.split('/').any(|part| part == "..")
+}
+
+/// The content of a kernel file.
+pub fn read(path: &str) -> Result<String, HostError> {
+    let fail = |cause: &dyn ToString| HostError::new(format!("read host:{path}"), cause.to_string());
+    if !is_setting_path(path) {
+        return Err(fail(&"not below /proc/sys or /sys"));
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(|e| fail(&e))?;
+    file.take(MAX_READ)
+        .read_to_string(&mut text)
+        .map_err(|e| fail(&e))?;
+    Ok(text)
+}
+
+/// Writes a value in one write(2), as sysfs and sysctl want it.
+pub fn write(path: &str, value: &str) -> Result<(), HostError> {
+    let fail =
+        |cause: &dyn ToString| HostError::new(format!("write `{value}` to host:{path}"), cause.to_string());
+    if !is_setting_path(path) {
+        return Err(fail(&"not below /proc/sys or /sys"));
+    }
+    let mut file = OpenOptions::new().write(true).open(path).map_err(|e| fail(&e))?;
+    file.write_all(value.as_bytes()).map_err(|e| fail(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_settings_are_touched() {
+        for path in [
+            "/etc/passwd",
+            "/sys/../etc/passwd",
+            "/proc/self/mem",
+            "/proc/sysrq-trigger",
+            "/sys/a\0b",
+        ] {
+            assert!(!is_setting_path(path), "{path}");
+            assert!(write(path, "x").is_err());
+        }
+        assert!(read("/proc/sys/vm/swappiness").is_ok_and(|t| t.trim().parse::<u32>().is_ok()));
+    }
+}

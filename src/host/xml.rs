@@ -1,0 +1,267 @@
+//! Reading and editing domain XML without losing anything in it.
+//!
+//! Edits keep namespaces and comments. Does not talk to libvirt.
+
+use crate::tunable::XmlSetting;
+use crate::units::Bytes;
+use roxmltree::Document;
+use std::collections::BTreeMap;
+use xot::{Node, Xot};
+
+/// A domain XML that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum XmlError {
+    /// Not XML.
+    #[error("the domain XML cannot be parsed: {0}")]
+    Parse(String),
+    /// The disk that is to be tuned is not there.
+    #[error("the domain has no disk `{target}`; its disks: {}", known.join(", "))]
+    NoDisk {
+        /// The target name looked for.
+        target: String,
+        /// The target names there are.
+        known: Vec<String>,
+    },
+}
+
+/// One disk of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskXml {
+    /// `<target dev=>`: `vda`.
+    pub target: String,
+    /// `<source dev=>` or `<source file=>`.
+    pub source: Option<String>,
+    /// The value of a setting of its `<driver>`, by attribute.
+    pub driver: BTreeMap<String, String>,
+    /// libvirt's alias of a running domain's disk.
+    pub alias: Option<String>,
+}
+
+/// The disks (not CD-ROMs) of a domain.
+pub fn disks(xml: &str) -> Result<Vec<DiskXml>, XmlError> {
+    let document = Document::parse(xml).map_err(|e| XmlError::Parse(e.to_string()))?;
+    let is_disk = |n: &roxmltree::Node| n.has_tag_name("disk") && n.attribute("device") != Some("cdrom");
+    let disk = |node: roxmltree::Node| {
+        let child = |name| node.children().find(|c| c.has_tag_name(name));
+        let source = child("source");
+        Some(DiskXml {
+            target: child("target")?.attribute("dev")?.to_string(),
+            source: source
+                .and_then(|s| s.attribute("dev").or_else(|| s.attribute("file")))
+                .map(str::to_string),
+            driver: child("driver")
+                .map(|d| {
+                    d.attributes()
+                        .map(|a| (a.name().into(), a.value().into()))
+                        .collect()
+                })
+                .unwrap_or_default(),
+            alias: child("alias")
+                .and_then(|a| a.attribute("name"))
+                .map(str::to_string),
+        })
+    };
+    Ok(document.descendants().filter(is_disk).filter_map(disk).collect())
+}
+
+/// The disk with a target name, or the first one.
+pub fn disk(xml: &str, target: Option<&str>) -> Result<DiskXml, XmlError> {
+    let all = disks(xml)?;
+    let known = all.iter().map(|d| d.target.clone()).collect();
+    let wanted = |d: &DiskXml| target.is_none_or(|t| d.target == t);
+    all.into_iter().find(wanted).ok_or_else(|| XmlError::NoDisk {
+        target: target.unwrap_or("(any)").into(),
+        known,
+    })
+}
+
+/// The value a setting has in this XML, with QEMU's default where nothing is written.
+pub fn value(xml: &str, setting: XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
+    let driver = |attribute: &str, default: &str| {
+        let value = disk(xml, target)?.driver.get(attribute).cloned();
+        Ok(value
+            .filter(|v| v != "default")
+            .unwrap_or_else(|| default.to_string()))
+    };
+    match setting {
+        XmlSetting::DiskCache => driver("cache", "writeback"),
+        XmlSetting::DiskIo => driver("io", "threads"),
+        XmlSetting::Hugepages => hugepages(xml),
+    }
+}
+
+fn hugepages(xml: &str) -> Result<String, XmlError> {
+    let document = Document::parse(xml).map_err(|e| XmlError::Parse(e.to_string()))?;
+    let Some(backing) = document.descendants().find(|n| n.has_tag_name("hugepages")) else {
+        return Ok("off".into());
+    };
+    let page = backing.children().find(|n| n.has_tag_name("page"));
+    let bytes = page.and_then(|p| {
+        // libvirt's page size is in KiB unless it names a unit.
+        format!("{}{}", p.attribute("size")?, p.attribute("unit").unwrap_or("KiB"))
+            .parse::<Bytes>()
+            .ok()
+    });
+    // Without a size libvirt takes the host's default, 2 MiB on x86-64 unless the command line says otherwise.
+    Ok(if bytes == Some(Bytes::mib(1024)) {
+        "1GiB".into()
+    } else {
+        "2MiB".into()
+    })
+}
+
+/// The XML with settings put in.
+pub fn with_settings(
+    xml: &str,
+    settings: &BTreeMap<XmlSetting, String>,
+    target: Option<&str>,
+) -> Result<String, XmlError> {
+    if settings.is_empty() {
+        return Ok(xml.to_string());
+    }
+    let target = disk(xml, target)?.target;
+    let mut xot = Xot::new();
+    let parse_error = |e: &dyn ToString| XmlError::Parse(e.to_string());
+    let root = xot.parse(xml).map_err(|e| parse_error(&e))?;
+    let domain = xot.document_element(root).map_err(|e| parse_error(&e))?;
+    let mut editor = Editor { xot };
+    for (setting, value) in settings {
+        match setting {
+            XmlSetting::DiskCache => editor.set_driver(domain, &target, "cache", value),
+            XmlSetting::DiskIo => editor.set_driver(domain, &target, "io", value),
+            XmlSetting::Hugepages => editor.set_hugepages(domain, value),
+        }
+        .map_err(|e| parse_error(&e))?;
+    }
+    editor.xot.to_string(root).map_err(|e| parse_error(&e))
+}
+
+struct Editor {
+    xot: Xot,
+}
+
+impl Editor {
+    fn is(&self, node: Node, name: &str) -> bool {
+        self.xot
+            .node_name(node)
+            .is_some_and(|id| self.xot.local_name_str(id) == name)
+    }
+
+    fn child(&self, parent: Node, name: &str) -> Option<Node> {
+        self.xot.children(parent).find(|&n| self.is(n, name))
+    }
+
+    fn child_or_new(&mut self, parent: Node, name: &str) -> Result<Node, xot::Error> {
+        if let Some(node) = self.child(parent, name) {
+            return Ok(node);
+        }
+        let id = self.xot.add_name(name);
+        let node = self.xot.new_element(id);
+        self.xot.append(parent, node)?;
+        Ok(node)
+    }
+
+    fn set(&mut self, node: Node, attribute: &str, value: &str) {
+        let name = self.xot.add_name(attribute);
+        self.xot.set_attribute(node, name, value);
+    }
+
+    fn set_driver(
+        &mut self,
+        domain: Node,
+        target: &str,
+        attribute: &str,
+        value: &str,
+    ) -> Result<(), xot::Error> {
+        let dev = self.xot.add_name("dev");
+        let has_target = |editor: &Self, disk: Node| {
+            let node = editor.child(disk, "target");
+            node.and_then(|n| editor.xot.get_attribute(n, dev)) == Some(target)
+        };
+        let disks: Vec<_> = self
+            .xot
+            .descendants(domain)
+            .filter(|&n| self.is(n, "disk"))
+            .collect();
+        for disk in disks.into_iter().filter(|&d| has_target(self, d)) {
+            let driver = self.child_or_new(disk, "driver")?;
+            self.set(driver, attribute, value);
+        }
+        Ok(())
+    }
+
+    fn set_hugepages(&mut self, domain: Node, value: &str) -> Result<(), xot::Error> {
+        let backing = self.child_or_new(domain, "memoryBacking")?;
+        if let Some(old) = self.child(backing, "hugepages") {
+            self.xot.remove(old)?;
+        }
+        let (size, unit) = match value {
+            "2MiB" => ("2", "M"),
+            "1GiB" => ("1", "G"),
+            _ => return Ok(()),
+        };
+        let pages = self.child_or_new(backing, "hugepages")?;
+        let page = self.child_or_new(pages, "page")?;
+        self.set(page, "size", size);
+        self.set(page, "unit", unit);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const XML: &str = "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><!-- mine --><name>a</name>\
+        <devices><disk device='disk'><driver name='qemu' cache='none'/><source file='/x'/><target dev='vda'/></disk>\
+        <disk device='disk'><source dev='/dev/loop3'/><target dev='vdb'/></disk></devices>\
+        <qemu:commandline><qemu:arg value='-x'/></qemu:commandline></domain>";
+
+    #[test]
+    fn edits_only_what_is_named() {
+        let settings = [
+            (XmlSetting::DiskCache, "directsync".to_string()),
+            (XmlSetting::DiskIo, "native".into()),
+            (XmlSetting::Hugepages, "1GiB".into()),
+        ];
+        let edited = with_settings(XML, &settings.clone().into(), Some("vdb")).unwrap();
+        for (setting, wanted) in settings {
+            assert_eq!(value(&edited, setting, Some("vdb")).unwrap(), wanted);
+        }
+        assert_eq!(
+            value(&edited, XmlSetting::DiskCache, Some("vda")).unwrap(),
+            "none"
+        );
+        assert!(
+            edited.contains("<!-- mine -->") && edited.contains("qemu:arg"),
+            "{edited}"
+        );
+    }
+
+    #[test]
+    fn defaults_are_qemus() {
+        assert_eq!(
+            value(XML, XmlSetting::DiskCache, Some("vdb")).unwrap(),
+            "writeback"
+        );
+        assert_eq!(value(XML, XmlSetting::Hugepages, None).unwrap(), "off");
+        let off = [(XmlSetting::Hugepages, "off".to_string())].into();
+        assert_eq!(
+            value(
+                &with_settings(XML, &off, None).unwrap(),
+                XmlSetting::Hugepages,
+                None
+            )
+            .unwrap(),
+            "off"
+        );
+    }
+
+    #[test]
+    fn a_missing_disk_names_those_there_are() {
+        let error = disk(XML, Some("vdz")).unwrap_err().to_string();
+        assert!(error.contains("vda, vdb"), "{error}");
+        assert!(disk("<domain", None).is_err());
+    }
+}
