@@ -178,12 +178,9 @@ impl Editor {
             let node = editor.child(disk, "target");
             node.and_then(|n| editor.xot.get_attribute(n, dev)) == Some(target)
         };
-        let disks: Vec<_> = self
-            .xot
-            .descendants(domain)
-            .filter(|&n| self.is(n, "disk"))
-            .collect();
-        for disk in disks.into_iter().filter(|&d| has_target(self, d)) {
+        let is_wanted = |n: &Node| self.is(*n, "disk") && has_target(self, *n);
+        let disks: Vec<_> = self.xot.descendants(domain).filter(is_wanted).collect();
+        for disk in disks {
             let driver = self.child_or_new(disk, "driver")?;
             self.set(driver, attribute, value);
         }
