@@ -2,5 +2,201 @@
 //!
 //! Knows how the lab is built and taken down; does not know treatments or workloads.
 
+mod disk;
+mod domain;
 pub mod image;
 pub mod net;
+pub mod probe;
+
+pub use disk::DiskError;
+
+use crate::host::libvirt::{LibvirtError, embed_root, embed_uri};
+use crate::units::Bytes;
+use image::{Image, ImageError};
+use net::NetError;
+use probe::KvmProbe;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The bridge in the lab's network namespace.
+const BRIDGE: &str = "kvmtune0";
+/// The host's address on it: in a namespace of its own, so that it meets no real network.
+pub const HOST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The guest's address.
+pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const PREFIX: u8 = 24;
+/// Embedded roots live here: their paths must be short, because sockets lie below.
+const RUN: &str = "/run/kvmtune";
+/// Booting to the probe line takes about 2 s in software; KVM is no use when it is five times slower.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why there is no lab.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The guest image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The private network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The data disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// libvirt.
+    #[error(transparent)]
+    Libvirt(#[from] LibvirtError),
+    /// A file of the lab.
+    #[error("cannot {doing} {path}: {source}")]
+    File {
+        /// `make`, `remove` …
+        doing: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// How large the lab's guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabSize {
+    /// Number of vCPUs.
+    pub vcpus: u16,
+    /// Memory.
+    pub memory: Bytes,
+    /// Size of the data disk.
+    pub disk: Bytes,
+}
+
+/// Everything a lab leaves on the host is found from its place, also after kvmtune was killed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabPlace {
+    /// Eight hex digits.
+    pub id: String,
+    /// The embedded driver's root.
+    pub root: PathBuf,
+    /// The file behind the data disk.
+    pub data: PathBuf,
+}
+
+impl LabPlace {
+    /// A new place; nothing is made yet. `state` is the folder for the data disk's file.
+    pub fn new(state: &Path) -> Self {
+        let id = uuid::Uuid::now_v7().simple().to_string()[24..].to_string();
+        Self { root: Path::new(RUN).join(&id), data: state.join(format!("lab-{id}.img")), id }
+    }
+
+    /// The guest's libvirt name; it carries the id, so that its cgroups can be told from others.
+    pub fn domain(&self) -> String {
+        format!("kvmtune-{}", self.id)
+    }
+
+    /// True when it has the shape [`LabPlace::new`] gives: a journal is not trusted with `rm -r`.
+    pub fn is_sane(&self) -> bool {
+        let id_ok = self.id.len() == 8 && self.id.chars().all(|c| c.is_ascii_hexdigit());
+        let data_ok = self.data.file_name().is_some_and(|n| *n == *format!("lab-{}.img", self.id));
+        id_ok && data_ok && self.root == Path::new(RUN).join(&self.id)
+    }
+}
+
+/// A lab that is set up; its guest is started through [`Lab::uri`] with [`Lab::definition`].
+#[derive(Debug)]
+pub struct Lab {
+    place: LabPlace,
+    loop_device: String,
+    definition: String,
+    probe: KvmProbe,
+    image: Image,
+}
+
+impl Lab {
+    /// Sets up image, network, disk and root. The calling thread enters the lab's network namespace for good.
+    ///
+    /// The caller has noted `place` where it survives a crash.
+    pub fn set_up(place: &LabPlace, size: LabSize, cache: &Path) -> Result<Self, LabError> {
+        let image = image::build(cache)?;
+        let probe = probe::probe_kvm(&image, cache, PROBE_LIMIT);
+        net::enter_private_network(BRIDGE, HOST_ADDRESS, PREFIX)?;
+        embed_root(&place.root, hugetlbfs_mount().as_deref())
+            .map_err(|source| file_error("make", &place.root, source))?;
+        let loop_device = disk::attach(&place.data, size.disk)?;
+        let definition = domain::definition(&domain::Parts {
+            place,
+            size,
+            image: &image,
+            loop_device: &loop_device,
+            kvm: probe == KvmProbe::Works,
+        });
+        Ok(Self { place: place.clone(), loop_device, definition, probe, image })
+    }
+
+    /// URI of the embedded driver.
+    pub fn uri(&self) -> Result<String, LabError> {
+        embed_uri(&self.place.root).map_err(|source| file_error("use", &self.place.root, source))
+    }
+
+    /// The guest's domain XML.
+    pub fn definition(&self) -> &str {
+        &self.definition
+    }
+
+    /// The loop device behind the data disk: `loop3`.
+    pub fn loop_device(&self) -> &str {
+        &self.loop_device
+    }
+
+    /// Whether KVM is used, and why not.
+    pub fn probe(&self) -> &KvmProbe {
+        &self.probe
+    }
+
+    /// The image the guest boots.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The end of the guest's console, for messages.
+    pub fn console_tail(&self) -> String {
+        console_tail(&self.place.root)
+    }
+}
+
+/// Where huge pages are mounted, when that is where libvirt would not look by itself.
+fn hugetlbfs_mount() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mut fields = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>());
+    fields.find(|f| f.get(2) == Some(&"hugetlbfs")).and_then(|f| f.get(1).map(PathBuf::from))
+}
+
+fn console_tail(root: &Path) -> String {
+    let bytes = fs::read(root.join("console.log")).unwrap_or_default();
+    let tail = &bytes[bytes.len().saturating_sub(400)..];
+    let clean = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' };
+    let text: String = String::from_utf8_lossy(tail).chars().map(clean).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn file_error(doing: &'static str, path: &Path, source: io::Error) -> LabError {
+    LabError::File { doing, path: path.display().to_string(), source }
+}
+
+/// Takes down whatever is left of a lab, whoever made it; doing nothing for what is gone already.
+///
+/// The network namespace needs nothing: it ends with the guest's process and kvmtune's thread.
+pub fn take_down(place: &LabPlace) -> Result<(), LabError> {
+    domain::end_guest(place).map_err(|source| file_error("end the guest of", &place.root, source))?;
+    disk::detach(&place.data)?;
+    domain::remove_cgroups(&place.domain());
+    for path in [&place.root, &place.data] {
+        let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match gone {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(file_error("remove", path, e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}

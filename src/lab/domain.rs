@@ -1,0 +1,137 @@
+//! The lab guest's domain XML, and finding what is left of a guest whose kvmtune was killed.
+//!
+//! Does not talk to libvirt: a leftover must be found without it.
+
+use super::image::{AGENT_PORT, COMMAND_LINE, DATA_SERIAL, Image, TOOLS_SERIAL};
+use super::{BRIDGE, GUEST_ADDRESS, LabPlace, LabSize, PREFIX};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What a definition is made of.
+pub(super) struct Parts<'p> {
+    pub(super) place: &'p LabPlace,
+    pub(super) size: LabSize,
+    pub(super) image: &'p Image,
+    pub(super) loop_device: &'p str,
+    pub(super) kvm: bool,
+}
+
+/// A quiet guest: nothing in it that is not used. All that is put in is a number or a path made by kvmtune from
+/// safe characters, checked by `embed_root` and the image's own folder names.
+pub(super) fn definition(parts: &Parts) -> String {
+    let Parts { place, size, image, loop_device, kvm } = parts;
+    let (kind, cpu) = if *kvm { ("kvm", "host-passthrough") } else { ("qemu", "maximum") };
+    format!(
+        "<domain type='{kind}'>
+  <name>{name}</name>
+  <uuid>{uuid}</uuid>
+  <memory unit='b'>{memory}</memory>
+  <vcpu>{vcpus}</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{kernel}</kernel>
+    <initrd>{initrd}</initrd>
+    <cmdline>{COMMAND_LINE} kvmtune.ip={GUEST_ADDRESS}/{PREFIX}</cmdline>
+  </os>
+  <features><acpi/></features>
+  <cpu mode='{cpu}'/>
+  <clock offset='utc'/>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file='{tools}'/>
+      <target dev='vda' bus='virtio'/>
+      <readonly/>
+      <serial>{TOOLS_SERIAL}</serial>
+    </disk>
+    <disk type='block' device='disk'>
+      <driver name='qemu' type='raw' cache='writeback' io='threads'/>
+      <source dev='/dev/{loop_device}'/>
+      <target dev='{DATA_TARGET}' bus='virtio'/>
+      <serial>{DATA_SERIAL}</serial>
+    </disk>
+    <interface type='bridge'>
+      <source bridge='{BRIDGE}'/>
+      <model type='virtio'/>
+    </interface>
+    <serial type='file'><source path='{root}/console.log'/></serial>
+    <channel type='unix'><target type='virtio' name='{AGENT_PORT}'/></channel>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+  </devices>
+</domain>",
+        name = place.domain(),
+        uuid = uuid::Uuid::now_v7(),
+        memory = size.memory.0,
+        vcpus = size.vcpus,
+        kernel = image.kernel.display(),
+        initrd = image.initrd.display(),
+        tools = image.tools.display(),
+        root = place.root.display(),
+    )
+}
+
+/// The data disk's target name.
+pub(super) const DATA_TARGET: &str = "vdb";
+
+/// Kills the QEMU process that names the lab's root on its command line, if there is one, and waits for its end.
+pub(super) fn end_guest(place: &LabPlace) -> io::Result<()> {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while let Some(pid) = guest_pid(place) {
+        match kill(pid, Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if Instant::now() > limit {
+            return Err(io::Error::other(format!("process {pid} does not end")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn guest_pid(place: &LabPlace) -> Option<Pid> {
+    let needle = format!("guest={},", place.domain());
+    let is_guest = |pid: i32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = command.split(|b| *b == 0);
+        let program = words.next().unwrap_or_default();
+        program.windows(4).any(|w| w == b"qemu") && words.any(|w| w.starts_with(needle.as_bytes()))
+    };
+    let entries = fs::read_dir("/proc").ok()?;
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    pids.into_iter().find(|pid| is_guest(*pid)).map(Pid::from_raw)
+}
+
+/// Removes the empty cgroups libvirt made for a guest it did not see end.
+pub(super) fn remove_cgroups(domain: &str) {
+    for controller in children(Path::new("/sys/fs/cgroup")) {
+        for machine in children(&controller.join("machine")) {
+            let name = machine.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.contains(domain) {
+                remove_tree(&machine);
+            }
+        }
+    }
+}
+
+/// cgroup folders are removed from the leaves, folder by folder; their files cannot be removed.
+fn remove_tree(folder: &Path) {
+    children(folder).iter().for_each(|child| remove_tree(child));
+    // A cgroup that still holds a process is not ours to remove.
+    let _ = fs::remove_dir(folder);
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|e| e.path()).filter(|p| p.is_dir() && !p.is_symlink()).collect()
+}
