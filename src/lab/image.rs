@@ -69,11 +69,18 @@ pub struct Image {
 impl Image {
     fn in_folder(folder: &Path, hash: ImageHash) -> Self {
         let file = |name| folder.join(name);
-        Self { kernel: file("vmlinuz"), initrd: file("initrd"), tools: file("tools.img"), hash }
+        Self {
+            kernel: file("vmlinuz"),
+            initrd: file("initrd"),
+            tools: file("tools.img"),
+            hash,
+        }
     }
 
     fn is_complete(&self) -> bool {
-        [&self.kernel, &self.initrd, &self.tools].iter().all(|path| path.is_file())
+        [&self.kernel, &self.initrd, &self.tools]
+            .iter()
+            .all(|path| path.is_file())
     }
 }
 
@@ -102,7 +109,9 @@ pub enum ImageError {
         name: String,
     },
     /// A file name the disk maker cannot take.
-    #[error("file name {name:?} cannot be put on the disk of tools; it may hold only letters, digits and /._+-@")]
+    #[error(
+        "file name {name:?} cannot be put on the disk of tools; it may hold only letters, digits and /._+-@"
+    )]
     Name {
         /// The name.
         name: String,
@@ -142,7 +151,11 @@ pub enum ImageError {
 }
 
 fn list(packages: &[MissingPackage]) -> String {
-    packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    packages
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The image of the packages installed now: from the cache, or made first (seconds).
@@ -150,11 +163,18 @@ fn list(packages: &[MissingPackage]) -> String {
 /// Safe to call from several processes at once; a process killed half-way leaves nothing that is later taken
 /// for an image.
 pub fn build(cache_dir: &Path) -> Result<Image, ImageError> {
-    let failed = |source| ImageError::Write { path: cache_dir.to_owned(), source };
+    let failed = |source| ImageError::Write {
+        path: cache_dir.to_owned(),
+        source,
+    };
     fs::create_dir_all(cache_dir).map_err(failed)?;
     let lock = File::create(cache_dir.join("image.lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
 
+    let packages = missing();
+    if !packages.is_empty() {
+        return Err(ImageError::Missing { packages });
+    }
     let recipe = Recipe::from_installed_packages()?;
     let mut fingerprints = Fingerprints::load(cache_dir.join("inputs.json"));
     let hash = recipe.hash(&mut fingerprints)?;
@@ -169,7 +189,10 @@ pub fn build(cache_dir: &Path) -> Result<Image, ImageError> {
 
 /// Makes the files in `unfinished`, which the caller's lock makes ours, and renames it when all are on the disk.
 fn make(recipe: &Recipe, image: &Image, folder: &Path, unfinished: &Path) -> Result<(), ImageError> {
-    let failed = |source| ImageError::Write { path: folder.to_owned(), source };
+    let failed = |source| ImageError::Write {
+        path: folder.to_owned(),
+        source,
+    };
     remove(unfinished).map_err(failed)?;
     remove(folder).map_err(failed)?;
     fs::create_dir(unfinished).map_err(failed)?;
@@ -178,7 +201,9 @@ fn make(recipe: &Recipe, image: &Image, folder: &Path, unfinished: &Path) -> Res
     write_root(recipe, &new.initrd).map_err(failed)?;
     disk::write(&recipe.tools, &new.tools)?;
     for path in [&new.kernel, &new.initrd, &new.tools] {
-        File::open(path).and_then(|file| file.sync_all()).map_err(failed)?;
+        File::open(path)
+            .and_then(|file| file.sync_all())
+            .map_err(failed)?;
     }
     fs::rename(unfinished, folder).map_err(failed)
 }
@@ -194,4 +219,21 @@ fn write_root(recipe: &Recipe, path: &Path) -> io::Result<()> {
     let mut archive = zstd::Encoder::new(io::BufWriter::new(File::create(path)?), COMPRESSION)?;
     cpio::write(&recipe.root, &mut archive)?;
     archive.finish()?.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_names_every_package_and_the_command() {
+        let miss = |package, what: &str| MissingPackage {
+            package,
+            what: what.to_owned(),
+        };
+        let packages = vec![miss("fio", "program fio"), miss("iperf3", "program iperf3")];
+        let expected = "the lab guest needs program fio (package fio), program iperf3 (package iperf3); \
+                        install with `apt-get install fio iperf3`";
+        assert_eq!(ImageError::Missing { packages }.to_string(), expected);
+    }
 }

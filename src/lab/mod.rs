@@ -2,3 +2,4 @@
 //! It does not know what a trial, a treatment or a workload is.
 
 pub mod image;
+pub mod probe;

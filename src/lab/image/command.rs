@@ -19,12 +19,16 @@ pub(super) fn tool(program: &str) -> Command {
 /// Runs it to its end; a non-zero exit is an error that carries what it said.
 pub(super) fn run(command: &mut Command) -> Result<Output, ImageError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|source| ImageError::Start { program: program.clone(), source })?;
+    let output = command.output().map_err(|source| ImageError::Start {
+        program: program.clone(),
+        source,
+    })?;
     if output.status.success() {
         return Ok(output);
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(ImageError::Tool { program, said: format!("{} ({said})", output.status) })
+    Err(ImageError::Tool {
+        program,
+        said: format!("{} ({said})", output.status),
+    })
 }

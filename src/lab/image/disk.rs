@@ -1,6 +1,7 @@
 //! Writes a [`Tree`] as an ext4 disk with e2fsprogs, without mounting anything.
 //! `mke2fs -d` would keep the change times of its source files, which nobody can set; `debugfs write`
 //! stamps everything with `E2FSPROGS_FAKE_TIME`, so equal trees give equal bytes.
+//! It does not know what the files are for.
 
 use std::fs;
 use std::io::Write;
@@ -13,13 +14,14 @@ use super::tree::{Node, Tree};
 
 const BLOCK: u64 = 4096;
 const IDENTITY: &str = "6b766d74-756e-4000-8000-746f6f6c7301";
-const HASH_SEED: &str = "hash_seed=6b766d74-756e-4000-8000-746f6f6c7302,root_owner=0:0,lazy_itable_init=0,nodiscard";
+const HASH_SEED: &str =
+    "hash_seed=6b766d74-756e-4000-8000-746f6f6c7302,root_owner=0:0,lazy_itable_init=0,nodiscard";
 
 /// Makes the disk at `path`, just large enough; it is meant to be mounted read-only.
 pub(super) fn write(tree: &Tree, path: &Path) -> Result<(), ImageError> {
     let nodes = tree.nodes().count() as u64;
     let blocks = data_blocks(tree)?;
-    // Room for inode tables, directories and extent blocks; twice what is needed costs nothing on a sparse file.
+    // Room for inode tables, directories and extent blocks; unused blocks cost nothing in a sparse file.
     let blocks = blocks + blocks / 50 + nodes + 256;
     run(e2fs("mke2fs")
         .args(["-q", "-F", "-b", "4096", "-I", "256", "-m", "0", "-N"])
@@ -34,7 +36,9 @@ pub(super) fn write(tree: &Tree, path: &Path) -> Result<(), ImageError> {
 /// Without a file of defaults the result does not depend on this machine's /etc/mke2fs.conf.
 fn e2fs(program: &str) -> Command {
     let mut command = tool(program);
-    command.env("MKE2FS_CONFIG", "/dev/null").env("E2FSPROGS_FAKE_TIME", "1");
+    command
+        .env("MKE2FS_CONFIG", "/dev/null")
+        .env("E2FSPROGS_FAKE_TIME", "1");
     command
 }
 
@@ -42,7 +46,10 @@ fn data_blocks(tree: &Tree) -> Result<u64, ImageError> {
     let mut blocks = 0;
     for (_, node) in tree.nodes() {
         if let Node::Copy { from } = node {
-            let about = fs::metadata(from).map_err(|source| ImageError::Read { path: from.clone(), source })?;
+            let about = fs::metadata(from).map_err(|source| ImageError::Read {
+                path: from.clone(),
+                source,
+            })?;
             blocks += about.len().div_ceil(BLOCK);
         }
     }
@@ -58,9 +65,16 @@ fn script(tree: &Tree) -> Result<String, ImageError> {
             Node::Link { to } => format!("symlink {} {}\n", plain(path)?, plain(to)?),
             Node::Copy { from } => {
                 let (path, from) = (plain(path)?, from.to_string_lossy());
-                format!("write {} {path}\nset_inode_field {path} mode 0100755\n", plain(&from)?)
+                format!(
+                    "write {} {path}\nset_inode_field {path} mode 0100755\n",
+                    plain(&from)?
+                )
             }
-            Node::Text { .. } => return Err(ImageError::Name { name: path.to_owned() }),
+            Node::Text { .. } => {
+                return Err(ImageError::Name {
+                    name: path.to_owned(),
+                });
+            }
         };
         script.push_str(&line);
     }
@@ -68,13 +82,24 @@ fn script(tree: &Tree) -> Result<String, ImageError> {
 }
 
 fn plain(name: &str) -> Result<&str, ImageError> {
-    let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._+-@".contains(c));
-    if fits { Ok(name) } else { Err(ImageError::Name { name: name.to_owned() }) }
+    let fits = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._+-@".contains(c));
+    if fits {
+        Ok(name)
+    } else {
+        Err(ImageError::Name {
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// `debugfs` exits with 0 after a failed command; anything on stderr beyond its version is a failure.
 fn fill(path: &Path, script: &str) -> Result<(), ImageError> {
-    let start = |source| ImageError::Start { program: "debugfs".to_owned(), source };
+    let start = |source| ImageError::Start {
+        program: "debugfs".to_owned(),
+        source,
+    };
     let mut child = e2fs("debugfs")
         .args(["-w", "-f", "-"])
         .arg(path)
@@ -107,7 +132,8 @@ mod tests {
     fn directories_come_before_their_files() {
         let mut tree = Tree::default();
         tree.copy(Path::new("/bin/x"), "usr/bin/x");
-        let expected = "mkdir usr\nmkdir usr/bin\nwrite /bin/x usr/bin/x\nset_inode_field usr/bin/x mode 0100755\n";
+        let expected =
+            "mkdir usr\nmkdir usr/bin\nwrite /bin/x usr/bin/x\nset_inode_field usr/bin/x mode 0100755\n";
         assert_eq!(script(&tree).unwrap(), expected);
     }
 

@@ -36,12 +36,19 @@ impl Fingerprints {
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Self { file, known, used: BTreeMap::new() }
+        Self {
+            file,
+            known,
+            used: BTreeMap::new(),
+        }
     }
 
     /// The lower-case hexadecimal SHA-256 of the content.
     pub(super) fn of(&mut self, path: &Path) -> Result<String, ImageError> {
-        let failed = |source| ImageError::Read { path: path.to_owned(), source };
+        let failed = |source| ImageError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let stamp = stamp(path).map_err(failed)?;
         let hash = match self.known.get(path) {
             Some((old, hash)) if *old == stamp => hash.clone(),
@@ -61,7 +68,10 @@ impl Fingerprints {
             .map_err(io::Error::from)
             .and_then(|bytes| fs::write(&new, bytes))
             .and_then(|()| fs::rename(&new, &self.file))
-            .map_err(|source| ImageError::Write { path: self.file.clone(), source })
+            .map_err(|source| ImageError::Write {
+                path: self.file.clone(),
+                source,
+            })
     }
 }
 
@@ -78,7 +88,11 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
 
 /// Lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 #[cfg(test)]
@@ -108,7 +122,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("abc");
         fs::write(&file, "abc").unwrap();
-        let hash = Fingerprints::load(folder.path().join("inputs.json")).of(&file).unwrap();
-        assert_eq!(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let hash = Fingerprints::load(folder.path().join("inputs.json"))
+            .of(&file)
+            .unwrap();
+        assert_eq!(
+            hash,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

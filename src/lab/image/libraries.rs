@@ -21,7 +21,9 @@ fn parse(text: &str) -> Result<BTreeSet<PathBuf>, ImageError> {
         let line = line.trim();
         let (name, target) = line.split_once(" => ").unwrap_or((line, line));
         if target == "not found" {
-            return Err(ImageError::Library { name: name.to_owned() });
+            return Err(ImageError::Library {
+                name: name.to_owned(),
+            });
         }
         if let Some((path, _)) = target.split_once(" (0x")
             && path.starts_with('/')
@@ -43,7 +45,13 @@ mod tests {
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n/usr/bin/b:\n\tlibm.so.6 => /lib/x/libm.so.6 (0x01)\n\
                     \tstatically linked\n";
         let found: Vec<_> = parse(text).unwrap().into_iter().collect();
-        assert_eq!(found, [Path::new("/lib/x/libm.so.6"), Path::new("/lib64/ld-linux-x86-64.so.2")]);
+        assert_eq!(
+            found,
+            [
+                Path::new("/lib/x/libm.so.6"),
+                Path::new("/lib64/ld-linux-x86-64.so.2")
+            ]
+        );
     }
 
     #[test]

@@ -14,8 +14,18 @@ const REQUIRED: &[&str] = &["virtio_pci", "virtio_console", "virtio_net", "virti
 /// What experiments may ask for: disk schedulers, queueing disciplines, test disks, connection tracking;
 /// and the power button. Left out where the kernel does not have them.
 const WANTED: &[&str] = &[
-    "bfq", "kyber_iosched", "sch_netem", "sch_fq", "sch_cake", "sch_ingress", "null_blk", "nf_conntrack",
-    "button", "evdev", "virtio_balloon", "virtio_rng",
+    "bfq",
+    "kyber_iosched",
+    "sch_netem",
+    "sch_fq",
+    "sch_cake",
+    "sch_ingress",
+    "null_blk",
+    "nf_conntrack",
+    "button",
+    "evdev",
+    "virtio_balloon",
+    "virtio_rng",
 ];
 
 /// Every congestion algorithm, and what `ss` asks about them.
@@ -37,8 +47,12 @@ pub(super) fn add(tree: &mut Tree, release: &str) -> Result<(), ImageError> {
         fs::read_to_string(&path).map_err(|source| ImageError::Read { path, source })
     };
     let built_in = read("modules.builtin")?;
-    let chosen = choose(&read("modules.dep")?, &read("modules.alias")?, &built_in)
-        .map_err(|name| ImageError::Module { name, release: release.to_owned() })?;
+    let chosen = choose(&read("modules.dep")?, &read("modules.alias")?, &built_in).map_err(|name| {
+        ImageError::Module {
+            name,
+            release: release.to_owned(),
+        }
+    })?;
     let inside = |name: &str| format!("usr/lib/modules/{release}/{name}");
     for path in &chosen.paths {
         tree.copy(&folder.join(path), &inside(path));
@@ -62,7 +76,10 @@ fn choose(dependencies: &str, aliases: &str, built_in: &str) -> Result<Chosen, S
         .filter_map(|line| line.split_once(':'))
         .map(|(path, needs)| (path, needs.split_whitespace().collect()))
         .collect();
-    let by_name: BTreeMap<String, &str> = known.keys().filter_map(|path| Some((name(path)?, *path))).collect();
+    let by_name: BTreeMap<String, &str> = known
+        .keys()
+        .filter_map(|path| Some((name(path)?, *path)))
+        .collect();
     let built_in: BTreeSet<String> = built_in.lines().filter_map(name).collect();
     if let Some(lost) = REQUIRED
         .iter()
@@ -70,18 +87,30 @@ fn choose(dependencies: &str, aliases: &str, built_in: &str) -> Result<Chosen, S
     {
         return Err((*lost).to_owned());
     }
-    let wanted = REQUIRED.iter().chain(WANTED).filter_map(|module| by_name.get(*module).copied());
-    let by_prefix = known.keys().copied().filter(|path| path.starts_with(WANTED_PREFIX));
+    let wanted = REQUIRED
+        .iter()
+        .chain(WANTED)
+        .filter_map(|module| by_name.get(*module).copied());
+    let by_prefix = known
+        .keys()
+        .copied()
+        .filter(|path| path.starts_with(WANTED_PREFIX));
     let paths = closure(wanted.chain(by_prefix), &known);
 
     let dependencies = dependencies
         .lines()
         .filter(|line| line.split_once(':').is_some_and(|(path, _)| paths.contains(path)));
     let names: BTreeSet<String> = paths.iter().filter_map(|path| name(path)).collect();
-    let aliases = aliases
-        .lines()
-        .filter(|line| line.rsplit(' ').next().is_some_and(|module| names.contains(module)));
-    Ok(Chosen { dependencies: text(dependencies), aliases: text(aliases), paths })
+    let aliases = aliases.lines().filter(|line| {
+        line.rsplit(' ')
+            .next()
+            .is_some_and(|module| names.contains(module))
+    });
+    Ok(Chosen {
+        dependencies: text(dependencies),
+        aliases: text(aliases),
+        paths,
+    })
 }
 
 fn text<'a>(lines: impl Iterator<Item = &'a str>) -> String {
@@ -123,7 +152,15 @@ kernel/fs/nfs/nfs.ko: kernel/drivers/virtio/virtio.ko
     fn follows_dependencies_and_leaves_the_rest() {
         let chosen = choose(DEPENDENCIES, "alias a nfs\nalias b-c kyber_iosched\n", BUILT_IN).unwrap();
         let names: Vec<_> = chosen.paths.iter().filter_map(|path| name(path)).collect();
-        let expected = ["kyber_iosched", "virtio_blk", "virtio_net", "virtio", "virtio_pci", "virtio_ring", "tcp_bbr"];
+        let expected = [
+            "kyber_iosched",
+            "virtio_blk",
+            "virtio_net",
+            "virtio",
+            "virtio_pci",
+            "virtio_ring",
+            "tcp_bbr",
+        ];
         assert_eq!(names, expected);
         assert_eq!(chosen.aliases, "alias b-c kyber_iosched\n");
         assert!(!chosen.dependencies.contains("nfs"));

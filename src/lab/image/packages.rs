@@ -35,7 +35,9 @@ const MACHINERY: &[Program] = &[
 ];
 
 /// What the guest's scripts call; the plain `busybox` package lacks some of it.
-const APPLETS: &[&str] = &["acpid", "init", "ip", "ln", "modprobe", "mount", "poweroff", "sh", "usleep"];
+const APPLETS: &[&str] = &[
+    "acpid", "init", "ip", "ln", "modprobe", "mount", "poweroff", "sh", "usleep",
+];
 
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 const KERNEL_SUFFIX: &str = "-cloud-amd64";
@@ -61,17 +63,26 @@ pub fn missing() -> Vec<MissingPackage> {
         .iter()
         .chain(MACHINERY)
         .filter(|(name, _)| find(name).is_none())
-        .map(|(name, package)| MissingPackage { package, what: format!("program {name}") })
+        .map(|(name, package)| MissingPackage {
+            package,
+            what: format!("program {name}"),
+        })
         .collect();
     if kernel().is_none() {
         let what = format!("/boot/vmlinuz-*{KERNEL_SUFFIX} with its modules");
-        missing.push(MissingPackage { package: KERNEL_PACKAGE, what });
+        missing.push(MissingPackage {
+            package: KERNEL_PACKAGE,
+            what,
+        });
     }
     if let Some(busybox) = find("busybox") {
         let has: Vec<String> = applets(&busybox).unwrap_or_default();
         let lacks = |name: &&&str| !has.iter().any(|path| path.rsplit('/').next() == Some(**name));
         if let Some(applet) = APPLETS.iter().find(lacks) {
-            missing.push(MissingPackage { package: "busybox-static", what: format!("busybox applet {applet}") });
+            missing.push(MissingPackage {
+                package: "busybox-static",
+                what: format!("busybox applet {applet}"),
+            });
         }
     }
     missing.sort();
@@ -97,7 +108,10 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 /// The guest paths of busybox's applets, relative to the root.
 pub(super) fn applets(busybox: &Path) -> Result<Vec<String>, super::ImageError> {
     let output = run(tool(&busybox.to_string_lossy()).arg("--list-full"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }
 
 /// A kernel and the release its modules are filed under.
@@ -108,18 +122,32 @@ pub(super) struct Kernel {
 
 /// The newest installed cloud kernel that has its modules.
 pub(super) fn kernel() -> Option<Kernel> {
-    let names = fs::read_dir("/boot").ok()?.flatten().map(|entry| entry.file_name());
+    let names = fs::read_dir("/boot")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.file_name());
     names
         .filter_map(|name| Some(name.to_str()?.strip_prefix("vmlinuz-")?.to_owned()))
         .filter(|release| release.ends_with(KERNEL_SUFFIX))
-        .filter(|release| Path::new("/lib/modules").join(release).join("modules.dep").is_file())
+        .filter(|release| {
+            Path::new("/lib/modules")
+                .join(release)
+                .join("modules.dep")
+                .is_file()
+        })
         .max_by_key(|release| version(release))
-        .map(|release| Kernel { path: Path::new("/boot").join(format!("vmlinuz-{release}")), release })
+        .map(|release| Kernel {
+            path: Path::new("/boot").join(format!("vmlinuz-{release}")),
+            release,
+        })
 }
 
 /// The numbers of a release in order: 6.1.0-9 comes before 6.1.0-56.
 fn version(release: &str) -> Vec<u64> {
-    release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    release
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|number| number.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -134,8 +162,15 @@ mod tests {
 
     #[test]
     fn one_command_installs_every_package_once() {
-        let miss = |package, what: &str| MissingPackage { package, what: what.to_owned() };
-        let all = [miss("fio", "program fio"), miss("e2fsprogs", "mke2fs"), miss("e2fsprogs", "debugfs")];
+        let miss = |package, what: &str| MissingPackage {
+            package,
+            what: what.to_owned(),
+        };
+        let all = [
+            miss("fio", "program fio"),
+            miss("e2fsprogs", "mke2fs"),
+            miss("e2fsprogs", "debugfs"),
+        ];
         assert_eq!(install_command(&all), "apt-get install e2fsprogs fio");
     }
 }

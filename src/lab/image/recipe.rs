@@ -34,12 +34,19 @@ impl Recipe {
         add_programs(&mut root, &[needed("qemu-ga")?])?;
         modules::add(&mut root, &release)?;
 
-        let mut programs = TOOLS.iter().map(|(name, _)| needed(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut programs = TOOLS
+            .iter()
+            .map(|(name, _)| needed(name))
+            .collect::<Result<Vec<_>, _>>()?;
         programs.extend(OPTIONAL_TOOLS.iter().filter_map(|(name, _)| find(name)));
         let mut tools = Tree::default();
         add_programs(&mut tools, &programs)?;
         let tools = reach_from(&mut root, &tools);
-        Ok(Self { kernel: path, root, tools })
+        Ok(Self {
+            kernel: path,
+            root,
+            tools,
+        })
     }
 
     /// Covers the format, the kernel, and every path, kind and content of both trees.
@@ -63,7 +70,19 @@ impl Recipe {
 
 fn skeleton() -> Tree {
     let mut tree = Tree::default();
-    for path in ["dev", "proc", "sys", "run", "root", "opt/tools", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "var"] {
+    for path in [
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "root",
+        "opt/tools",
+        "usr/bin",
+        "usr/sbin",
+        "usr/lib",
+        "usr/lib64",
+        "var",
+    ] {
         tree.directory(path);
     }
     tree.insert("tmp", Node::Directory { mode: 0o1777 });
@@ -121,8 +140,38 @@ fn reach_from(root: &mut Tree, wanted: &Tree) -> Tree {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hash_follows_content_path_and_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let hash = |content: &str, path: &str, text: &str| {
+            std::fs::write(&file, content).unwrap();
+            let (mut root, mut tools) = (Tree::default(), Tree::default());
+            root.text("init", text);
+            tools.copy(&file, path);
+            let recipe = Recipe {
+                kernel: file.clone(),
+                root,
+                tools,
+            };
+            recipe
+                .hash(&mut Fingerprints::load(folder.path().join("none")))
+                .unwrap()
+        };
+        let base = hash("a", "usr/a", "t");
+        assert_eq!(base, hash("a", "usr/a", "t"));
+        for other in [
+            hash("b", "usr/a", "t"),
+            hash("a", "usr/b", "t"),
+            hash("a", "usr/a", "u"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
 
     #[test]
     fn a_library_in_the_root_is_not_on_the_disk_and_a_tool_hides_its_applet() {
@@ -133,7 +182,15 @@ mod tests {
         wanted.copy(Path::new("/usr/bin/ip"), "usr/bin/ip");
         let disk = reach_from(&mut root, &wanted);
         assert!(disk.contains("usr/bin/ip") && !disk.contains("usr/lib/libc.so.6"));
-        let link = root.nodes().find(|(path, _)| *path == "usr/bin/ip").map(|(_, node)| node.clone());
-        assert_eq!(link, Some(Node::Link { to: "/opt/tools/usr/bin/ip".to_owned() }));
+        let link = root
+            .nodes()
+            .find(|(path, _)| *path == "usr/bin/ip")
+            .map(|(_, node)| node.clone());
+        assert_eq!(
+            link,
+            Some(Node::Link {
+                to: "/opt/tools/usr/bin/ip".to_owned()
+            })
+        );
     }
 }

@@ -7,12 +7,21 @@ use std::path::{Path, PathBuf};
 /// What stands at one path of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
-    Directory { mode: u32 },
+    Directory {
+        mode: u32,
+    },
     /// A file of this machine, copied under the guest path.
-    Copy { from: PathBuf },
+    Copy {
+        from: PathBuf,
+    },
     /// A file whose text is part of kvmtune or derived from package files.
-    Text { text: String, mode: u32 },
-    Link { to: String },
+    Text {
+        text: String,
+        mode: u32,
+    },
+    Link {
+        to: String,
+    },
 }
 
 /// Guest paths, relative to the root and sorted, so that a directory comes before what it holds.
@@ -36,15 +45,32 @@ impl Tree {
     }
 
     pub(super) fn copy(&mut self, from: &Path, to: &str) {
-        self.insert(to, Node::Copy { from: from.to_owned() });
+        self.insert(
+            to,
+            Node::Copy {
+                from: from.to_owned(),
+            },
+        );
     }
 
     pub(super) fn text(&mut self, path: &str, text: impl Into<String>) {
-        self.insert(path, Node::Text { text: text.into(), mode: 0o644 });
+        self.insert(
+            path,
+            Node::Text {
+                text: text.into(),
+                mode: 0o644,
+            },
+        );
     }
 
     pub(super) fn script(&mut self, path: &str, text: &str) {
-        self.insert(path, Node::Text { text: text.to_owned(), mode: 0o755 });
+        self.insert(
+            path,
+            Node::Text {
+                text: text.to_owned(),
+                mode: 0o755,
+            },
+        );
     }
 
     pub(super) fn link(&mut self, path: &str, to: &str) {
