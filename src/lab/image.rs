@@ -171,6 +171,10 @@ pub fn build(cache_dir: &Path) -> Result<Image, ImageError> {
     let lock = File::create(cache_dir.join("image.lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
 
+    let packages = missing();
+    if !packages.is_empty() {
+        return Err(ImageError::Missing { packages });
+    }
     let recipe = Recipe::from_installed_packages()?;
     let mut fingerprints = Fingerprints::load(cache_dir.join("inputs.json"));
     let hash = recipe.hash(&mut fingerprints)?;
@@ -215,4 +219,21 @@ fn write_root(recipe: &Recipe, path: &Path) -> io::Result<()> {
     let mut archive = zstd::Encoder::new(io::BufWriter::new(File::create(path)?), COMPRESSION)?;
     cpio::write(&recipe.root, &mut archive)?;
     archive.finish()?.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_names_every_package_and_the_command() {
+        let miss = |package, what: &str| MissingPackage {
+            package,
+            what: what.to_owned(),
+        };
+        let packages = vec![miss("fio", "program fio"), miss("iperf3", "program iperf3")];
+        let expected = "the lab guest needs program fio (package fio), program iperf3 (package iperf3); \
+                        install with `apt-get install fio iperf3`";
+        assert_eq!(ImageError::Missing { packages }.to_string(), expected);
+    }
 }

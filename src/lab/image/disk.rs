@@ -1,6 +1,7 @@
 //! Writes a [`Tree`] as an ext4 disk with e2fsprogs, without mounting anything.
 //! `mke2fs -d` would keep the change times of its source files, which nobody can set; `debugfs write`
 //! stamps everything with `E2FSPROGS_FAKE_TIME`, so equal trees give equal bytes.
+//! It does not know what the files are for.
 
 use std::fs;
 use std::io::Write;
@@ -20,7 +21,7 @@ const HASH_SEED: &str =
 pub(super) fn write(tree: &Tree, path: &Path) -> Result<(), ImageError> {
     let nodes = tree.nodes().count() as u64;
     let blocks = data_blocks(tree)?;
-    // Room for inode tables, directories and extent blocks; twice what is needed costs nothing on a sparse file.
+    // Room for inode tables, directories and extent blocks; unused blocks cost nothing in a sparse file.
     let blocks = blocks + blocks / 50 + nodes + 256;
     run(e2fs("mke2fs")
         .args(["-q", "-F", "-b", "4096", "-I", "256", "-m", "0", "-N"])

@@ -140,8 +140,38 @@ fn reach_from(root: &mut Tree, wanted: &Tree) -> Tree {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hash_follows_content_path_and_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let hash = |content: &str, path: &str, text: &str| {
+            std::fs::write(&file, content).unwrap();
+            let (mut root, mut tools) = (Tree::default(), Tree::default());
+            root.text("init", text);
+            tools.copy(&file, path);
+            let recipe = Recipe {
+                kernel: file.clone(),
+                root,
+                tools,
+            };
+            recipe
+                .hash(&mut Fingerprints::load(folder.path().join("none")))
+                .unwrap()
+        };
+        let base = hash("a", "usr/a", "t");
+        assert_eq!(base, hash("a", "usr/a", "t"));
+        for other in [
+            hash("b", "usr/a", "t"),
+            hash("a", "usr/b", "t"),
+            hash("a", "usr/a", "u"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
 
     #[test]
     fn a_library_in_the_root_is_not_on_the_disk_and_a_tool_hides_its_applet() {
