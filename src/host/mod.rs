@@ -4,9 +4,15 @@
 
 pub mod agent;
 mod command;
+mod guest_job;
 mod kernel;
 pub mod libvirt;
+mod local;
+mod readback;
+mod survey;
 pub mod xml;
+
+pub use local::{Cancel, LocalHost};
 
 use crate::facts::Facts;
 use crate::tunable::Address;

@@ -75,6 +75,40 @@ pub fn disk(xml: &str, target: Option<&str>) -> Result<DiskXml, XmlError> {
     })
 }
 
+/// Number of vCPUs and memory of the guest.
+pub fn size(xml: &str) -> Result<(u16, Bytes), XmlError> {
+    let document = Document::parse(xml).map_err(|e| XmlError::Parse(e.to_string()))?;
+    let child = |name| document.root_element().children().find(|n| n.has_tag_name(name));
+    let incomplete = || XmlError::Parse("it has no legal <vcpu> or <memory>".into());
+    let vcpus = child("vcpu")
+        .and_then(|n| n.text()?.trim().parse().ok())
+        .ok_or_else(incomplete)?;
+    let memory = child("memory").ok_or_else(incomplete)?;
+    let number = memory.text().unwrap_or_default().trim();
+    // libvirt's unit for bytes is `b` or `bytes`.
+    let unit = memory.attribute("unit").unwrap_or("KiB").replace("bytes", "b");
+    let memory = format!("{number}{unit}").parse().map_err(|_| incomplete())?;
+    Ok((vcpus, memory))
+}
+
+/// The XML with passwords blanked, for the record.
+pub fn without_secrets(xml: &str) -> String {
+    let mut xot = Xot::new();
+    let Ok(root) = xot.parse(xml) else {
+        return String::new();
+    };
+    let secrets = [xot.add_name("passwd"), xot.add_name("password")];
+    let nodes: Vec<_> = xot.descendants(root).filter(|&n| xot.is_element(n)).collect();
+    for node in nodes {
+        for secret in secrets {
+            if xot.get_attribute(node, secret).is_some() {
+                xot.set_attribute(node, secret, "removed");
+            }
+        }
+    }
+    xot.to_string(root).unwrap_or_default()
+}
+
 /// The value a setting has in this XML, with QEMU's default where nothing is written.
 pub fn value(xml: &str, setting: XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
     let driver = |attribute: &str, default: &str| {

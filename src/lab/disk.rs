@@ -37,7 +37,11 @@ pub enum DiskError {
 /// It is filled with random bytes, because reads of a hole never reach the disk; the loop device opens it with
 /// `O_DIRECT`, so that the host's page cache is used once, where the cache mode says, and not a second time.
 pub(super) fn attach(file: &Path, size: Bytes) -> Result<String, DiskError> {
-    fill(file, size).map_err(|source| DiskError::Fill { path: file.display().to_string(), size, source })?;
+    fill(file, size).map_err(|source| DiskError::Fill {
+        path: file.display().to_string(),
+        size,
+        source,
+    })?;
     let path = file.display().to_string();
     let device = losetup(&["--find", "--show", "--direct-io=on", &path])
         .or_else(|_| losetup(&["--find", "--show", &path]))?;
@@ -45,7 +49,11 @@ pub(super) fn attach(file: &Path, size: Bytes) -> Result<String, DiskError> {
 }
 
 fn fill(file: &Path, size: Bytes) -> io::Result<()> {
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    let mut target = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
     let mut noise = File::open("/dev/urandom")?.take(size.0);
     io::copy(&mut noise, &mut target)?;
     target.sync_all()
@@ -56,7 +64,13 @@ pub(super) fn detach(file: &Path) -> Result<(), DiskError> {
     if !file.exists() {
         return Ok(());
     }
-    let listed = losetup(&["--associated", &file.display().to_string(), "--noheadings", "--output", "NAME"])?;
+    let listed = losetup(&[
+        "--associated",
+        &file.display().to_string(),
+        "--noheadings",
+        "--output",
+        "NAME",
+    ])?;
     for device in listed.split_whitespace() {
         losetup(&["--detach", device])?;
     }
@@ -64,8 +78,14 @@ pub(super) fn detach(file: &Path) -> Result<(), DiskError> {
 }
 
 fn losetup(arguments: &[&str]) -> Result<String, DiskError> {
-    let failed = |message: String| DiskError::Losetup { arguments: arguments.join(" "), message };
-    let done = Command::new("losetup").args(arguments).stdin(Stdio::null()).output();
+    let failed = |message: String| DiskError::Losetup {
+        arguments: arguments.join(" "),
+        message,
+    };
+    let done = Command::new("losetup")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
     let done = done.map_err(|e| failed(e.to_string()))?;
     if done.status.success() {
         Ok(String::from_utf8_lossy(&done.stdout).trim().to_string())

@@ -24,8 +24,18 @@ pub(super) struct Parts<'p> {
 /// A quiet guest: nothing in it that is not used. All that is put in is a number or a path made by kvmtune from
 /// safe characters, checked by `embed_root` and the image's own folder names.
 pub(super) fn definition(parts: &Parts) -> String {
-    let Parts { place, size, image, loop_device, kvm } = parts;
-    let (kind, cpu) = if *kvm { ("kvm", "host-passthrough") } else { ("qemu", "maximum") };
+    let Parts {
+        place,
+        size,
+        image,
+        loop_device,
+        kvm,
+    } = parts;
+    let (kind, cpu) = if *kvm {
+        ("kvm", "host-passthrough")
+    } else {
+        ("qemu", "maximum")
+    };
     format!(
         "<domain type='{kind}'>
   <name>{name}</name>
@@ -62,6 +72,7 @@ pub(super) fn definition(parts: &Parts) -> String {
     <interface type='bridge'>
       <source bridge='{BRIDGE}'/>
       <model type='virtio'/>
+      <rom enabled='no'/>
     </interface>
     <serial type='file'><source path='{root}/console.log'/></serial>
     <channel type='unix'><target type='virtio' name='{AGENT_PORT}'/></channel>
@@ -81,7 +92,7 @@ pub(super) fn definition(parts: &Parts) -> String {
 }
 
 /// The data disk's target name.
-pub(super) const DATA_TARGET: &str = "vdb";
+pub const DATA_TARGET: &str = "vdb";
 
 /// Kills the QEMU process that names the lab's root on its command line, if there is one, and waits for its end.
 pub(super) fn end_guest(place: &LabPlace) -> io::Result<()> {
@@ -108,7 +119,9 @@ fn guest_pid(place: &LabPlace) -> Option<Pid> {
         program.windows(4).any(|w| w == b"qemu") && words.any(|w| w.starts_with(needle.as_bytes()))
     };
     let entries = fs::read_dir("/proc").ok()?;
-    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    let pids = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok());
     pids.into_iter().find(|pid| is_guest(*pid)).map(Pid::from_raw)
 }
 
@@ -116,7 +129,10 @@ fn guest_pid(place: &LabPlace) -> Option<Pid> {
 pub(super) fn remove_cgroups(domain: &str) {
     for controller in children(Path::new("/sys/fs/cgroup")) {
         for machine in children(&controller.join("machine")) {
-            let name = machine.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = machine
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default();
             if name.contains(domain) {
                 remove_tree(&machine);
             }
@@ -133,5 +149,8 @@ fn remove_tree(folder: &Path) {
 
 fn children(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|e| e.path()).filter(|p| p.is_dir() && !p.is_symlink()).collect()
+    entries
+        .map(|e| e.path())
+        .filter(|p| p.is_dir() && !p.is_symlink())
+        .collect()
 }

@@ -9,6 +9,7 @@ pub mod net;
 pub mod probe;
 
 pub use disk::DiskError;
+pub use domain::DATA_TARGET;
 
 use crate::host::libvirt::{LibvirtError, embed_root, embed_uri};
 use crate::units::Bytes;
@@ -20,7 +21,6 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The bridge in the lab's network namespace.
 const BRIDGE: &str = "kvmtune0";
@@ -31,8 +31,6 @@ pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const PREFIX: u8 = 24;
 /// Embedded roots live here: their paths must be short, because sockets lie below.
 const RUN: &str = "/run/kvmtune";
-/// Booting to the probe line takes about 2 s in software; KVM is no use when it is five times slower.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why there is no lab.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +85,11 @@ impl LabPlace {
     /// A new place; nothing is made yet. `state` is the folder for the data disk's file.
     pub fn new(state: &Path) -> Self {
         let id = uuid::Uuid::now_v7().simple().to_string()[24..].to_string();
-        Self { root: Path::new(RUN).join(&id), data: state.join(format!("lab-{id}.img")), id }
+        Self {
+            root: Path::new(RUN).join(&id),
+            data: state.join(format!("lab-{id}.img")),
+            id,
+        }
     }
 
     /// The guest's libvirt name; it carries the id, so that its cgroups can be told from others.
@@ -98,7 +100,10 @@ impl LabPlace {
     /// True when it has the shape [`LabPlace::new`] gives: a journal is not trusted with `rm -r`.
     pub fn is_sane(&self) -> bool {
         let id_ok = self.id.len() == 8 && self.id.chars().all(|c| c.is_ascii_hexdigit());
-        let data_ok = self.data.file_name().is_some_and(|n| *n == *format!("lab-{}.img", self.id));
+        let data_ok = self
+            .data
+            .file_name()
+            .is_some_and(|n| *n == *format!("lab-{}.img", self.id));
         id_ok && data_ok && self.root == Path::new(RUN).join(&self.id)
     }
 }
@@ -119,7 +124,7 @@ impl Lab {
     /// The caller has noted `place` where it survives a crash.
     pub fn set_up(place: &LabPlace, size: LabSize, cache: &Path) -> Result<Self, LabError> {
         let image = image::build(cache)?;
-        let probe = probe::probe_kvm(&image, cache, PROBE_LIMIT);
+        let probe = probe::probe_kvm(&image, probe::DEFAULT_LIMIT);
         net::enter_private_network(BRIDGE, HOST_ADDRESS, PREFIX)?;
         embed_root(&place.root, hugetlbfs_mount().as_deref())
             .map_err(|source| file_error("make", &place.root, source))?;
@@ -131,7 +136,13 @@ impl Lab {
             loop_device: &loop_device,
             kvm: probe == KvmProbe::Works,
         });
-        Ok(Self { place: place.clone(), loop_device, definition, probe, image })
+        Ok(Self {
+            place: place.clone(),
+            loop_device,
+            definition,
+            probe,
+            image,
+        })
     }
 
     /// URI of the embedded driver.
@@ -169,7 +180,9 @@ impl Lab {
 fn hugetlbfs_mount() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let mut fields = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>());
-    fields.find(|f| f.get(2) == Some(&"hugetlbfs")).and_then(|f| f.get(1).map(PathBuf::from))
+    fields
+        .find(|f| f.get(2) == Some(&"hugetlbfs"))
+        .and_then(|f| f.get(1).map(PathBuf::from))
 }
 
 fn console_tail(root: &Path) -> String {
@@ -181,7 +194,11 @@ fn console_tail(root: &Path) -> String {
 }
 
 fn file_error(doing: &'static str, path: &Path, source: io::Error) -> LabError {
-    LabError::File { doing, path: path.display().to_string(), source }
+    LabError::File {
+        doing,
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 /// Takes down whatever is left of a lab, whoever made it; doing nothing for what is gone already.
@@ -192,7 +209,11 @@ pub fn take_down(place: &LabPlace) -> Result<(), LabError> {
     disk::detach(&place.data)?;
     domain::remove_cgroups(&place.domain());
     for path in [&place.root, &place.data] {
-        let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        let gone = if path.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
         match gone {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(file_error("remove", path, e)),
             _ => {}

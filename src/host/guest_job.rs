@@ -1,0 +1,185 @@
+//! Workloads inside the guest: a job's folder, its result file, and the servers that jobs talk to.
+//!
+//! Does not know what the workloads are.
+
+use super::agent::{Agent, AgentError, Job as AgentJob};
+use super::command::Running;
+use super::local::chain;
+use super::{HostError, Job, JobOutput, RESULT_FILE, ServerJob};
+use crate::units::Bytes;
+use crate::workload::Side;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// A server that does not listen after this will not.
+const LISTEN_LIMIT: Duration = Duration::from_secs(10);
+/// State LISTEN in /proc/net/tcp (`include/net/tcp_states.h`).
+const LISTEN: &str = "0A";
+
+fn lost(doing: String, error: &AgentError) -> HostError {
+    let silent = matches!(
+        error,
+        AgentError::NotAnswering { .. }
+            | AgentError::Transport { .. }
+            | AgentError::TooSlow { .. }
+            | AgentError::Vanished { .. }
+            | AgentError::ResultLost { .. }
+    );
+    let host = HostError::new(doing, chain(error));
+    if silent { host.losing_guest() } else { host }
+}
+
+fn bound(max: Bytes) -> usize {
+    usize::try_from(max.0).unwrap_or(usize::MAX)
+}
+
+/// Runs a job in the guest to its end and takes its results.
+pub(super) fn run(job: &Job, agent: &Agent, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
+    let program = job.argv.first().map_or("?", String::as_str);
+    let doing = || format!("run `{program}` in the guest");
+    let token = Uuid::now_v7();
+    let result = format!("/run/kvmtune/{token}/result");
+    let argv: Vec<_> = job.argv.iter().map(|a| a.replace(RESULT_FILE, &result)).collect();
+    let argv: Vec<_> = argv.iter().map(String::as_str).collect();
+    let started = agent
+        .start_job(token, &argv, bound(job.max_output))
+        .map_err(|e| lost(doing(), &e))?;
+    agent
+        .wait_job(&started, job.expected, job.limit, cancelled)
+        .map_err(|e| lost(doing(), &e))?;
+    let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
+    let content = if wants_result {
+        Some(agent.read_file(&result, bound(job.max_output)))
+    } else {
+        None
+    };
+    let done = agent.collect_job(&started).map_err(|e| lost(doing(), &e))?;
+    if done.truncated {
+        return Err(flooded(program, job.max_output));
+    }
+    let result = match content {
+        None => None,
+        Some(Ok(bytes)) => Some(bytes),
+        // A command that failed may not have come to writing; its exit code tells more.
+        Some(Err(AgentError::Refused { .. })) => None,
+        Some(Err(AgentError::TooLarge { .. })) => return Err(flooded(program, job.max_output)),
+        Some(Err(error)) => return Err(lost(doing(), &error)),
+    };
+    Ok(JobOutput {
+        exit: done.exit_code,
+        wall: done.wall,
+        stdout: done.stdout,
+        stderr: done.stderr,
+        result,
+    })
+}
+
+fn flooded(program: &str, max: Bytes) -> HostError {
+    HostError::new(
+        format!("take the output of `{program}`"),
+        format!("it is larger than {max}"),
+    )
+}
+
+/// An error when an output passed the limit.
+pub(super) fn within_limit(argv: &[String], max: Bytes, outputs: [&Vec<u8>; 2]) -> Result<(), HostError> {
+    let program = argv.first().map_or("?", String::as_str);
+    if outputs.iter().any(|o| o.len() > bound(max)) {
+        Err(flooded(program, max))
+    } else {
+        Ok(())
+    }
+}
+
+/// A command that a workload talks to.
+pub(super) struct Server {
+    process: Process,
+    side: Side,
+    port: u16,
+}
+
+enum Process {
+    Here(Running),
+    Guest(AgentJob),
+}
+
+impl Server {
+    pub(super) fn start(job: &ServerJob, agent: &Agent, max: Bytes) -> Result<Self, HostError> {
+        let process = match job.side {
+            Side::Host => Process::Here(Running::start(&job.argv, max)?),
+            Side::Guest => {
+                let argv: Vec<_> = job.argv.iter().map(String::as_str).collect();
+                let started = agent.start_job(Uuid::now_v7(), &argv, bound(max));
+                Process::Guest(started.map_err(|e| lost("start a server in the guest".into(), &e))?)
+            }
+        };
+        Ok(Self {
+            process,
+            side: job.side,
+            port: job.port,
+        })
+    }
+
+    /// Waits by looking at the kernel's socket table: a probing connection would be a client of its own.
+    pub(super) fn wait_until_listening(
+        &self,
+        agent: &Agent,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), HostError> {
+        let started = Instant::now();
+        while started.elapsed() < LISTEN_LIMIT && !cancelled() {
+            let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+            let listening = tables.iter().any(|path| {
+                let table = match self.side {
+                    Side::Host => fs::read(path).unwrap_or_default(),
+                    Side::Guest => agent.read_file(path, 1 << 20).unwrap_or_default(),
+                };
+                listens(&String::from_utf8_lossy(&table), self.port)
+            });
+            if listening {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let cause = format!(
+            "nothing listens on TCP port {} after {LISTEN_LIMIT:.0?}",
+            self.port
+        );
+        Err(HostError::new("start the workload's server", cause))
+    }
+
+    pub(super) fn end(self, agent: &Agent) -> Result<(), HostError> {
+        match self.process {
+            Process::Here(running) => running.end(),
+            Process::Guest(job) => {
+                agent
+                    .kill_job(&job)
+                    .map_err(|e| lost("end the server in the guest".into(), &e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listens(table: &str, port: u16) -> bool {
+    let wanted = format!(":{port:04X}");
+    table.lines().skip(1).any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next().is_some_and(|local| local.ends_with(&wanted)) && fields.nth(1) == Some(LISTEN)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_port_is_found_in_the_table() {
+        let table = "  sl  local_address rem_address   st\n   0: 00000000:1451 00000000:0000 0A 0:0\n   1: 0100007F:1452 0100007F:9 01 0:0\n";
+        assert!(listens(table, 5201));
+        assert!(!listens(table, 5202));
+        assert!(!listens("garbage", 5201));
+    }
+}

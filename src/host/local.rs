@@ -1,0 +1,413 @@
+//! This machine: its kernel, one libvirt domain on it, and the guest inside.
+//!
+//! Knows where settings live; does not know why they are changed or what is measured.
+
+use super::agent::{Agent, AgentError};
+use super::command::Running;
+use super::libvirt::{Connection, Domain, LibvirtError, ShutdownBy};
+use super::{Host, HostError, Job, JobOutput, Power, guest_job, kernel, readback, survey, xml};
+use crate::facts::Facts;
+use crate::lab::{Lab, LabPlace, LabSize};
+use crate::tunable::{Address, XmlSetting};
+use crate::workload::Side;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A guest that does not answer after this is taken for dead. Ten times what the lab's guest needs in software.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// How long a guest may take to shut down before it is switched off.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
+/// Settings in the guest are short; more is not a setting.
+const MAX_SETTING: usize = 64 * 1024;
+
+/// Set when the user asks to stop; only a running workload looks at it.
+pub type Cancel = Arc<AtomicBool>;
+
+/// Whose guest it is.
+#[derive(Debug)]
+enum Owner {
+    /// kvmtune's own: transient, ended by destroying it.
+    Lab(Box<Lab>),
+    /// The user's: its definition is never changed, it is shut down rather than destroyed.
+    User(Domain),
+}
+
+/// A guest that runs.
+#[derive(Debug)]
+struct Guest {
+    domain: Domain,
+    agent: Agent,
+    pid: Option<u32>,
+}
+
+/// This machine with one guest.
+#[derive(Debug)]
+pub struct LocalHost {
+    connection: Connection,
+    owner: Owner,
+    /// The XML without any change.
+    definition: String,
+    /// Changes that the next start takes up.
+    pending: BTreeMap<XmlSetting, String>,
+    guest: Option<Guest>,
+    /// Target name of the data disk.
+    disk: String,
+    cancel: Cancel,
+}
+
+impl LocalHost {
+    /// Sets up the lab at `place`; its guest is off. The calling thread is in the lab's network from here on.
+    pub fn lab(place: &LabPlace, size: LabSize, cache: &Path, cancel: Cancel) -> Result<Self, HostError> {
+        let lab = Lab::set_up(place, size, cache).map_err(|e| HostError::new("set up the lab", e))?;
+        let uri = lab.uri().map_err(|e| HostError::new("set up the lab", e))?;
+        let connection =
+            Connection::open(&uri).map_err(|e| HostError::new("open the embedded libvirt", explain(&e)))?;
+        let definition = lab.definition().to_string();
+        let disk = crate::lab::DATA_TARGET.to_string();
+        Ok(Self {
+            connection,
+            owner: Owner::Lab(Box::new(lab)),
+            definition,
+            pending: BTreeMap::new(),
+            guest: None,
+            disk,
+            cancel,
+        })
+    }
+
+    /// An existing domain, as it is: running or not.
+    pub fn domain(connect: &str, name: &str, disk: Option<&str>, cancel: Cancel) -> Result<Self, HostError> {
+        let fail = |e: LibvirtError| HostError::new(format!("use domain {name} of {connect}"), explain(&e));
+        let connection = Connection::open(connect).map_err(fail)?;
+        let domain = connection.lookup(name).map_err(fail)?;
+        let definition = domain.xml_inactive().map_err(fail)?;
+        let disk = xml::disk(&definition, disk)
+            .map_err(|e| HostError::new(format!("use domain {name}"), e))?
+            .target;
+        let mut host = Self {
+            connection,
+            owner: Owner::User(domain.clone()),
+            definition,
+            pending: BTreeMap::new(),
+            guest: None,
+            disk,
+            cancel,
+        };
+        if domain.is_active().map_err(fail)? {
+            host.guest = Some(host.attach(domain));
+        }
+        Ok(host)
+    }
+
+    /// Whether the guest runs now.
+    pub fn is_on(&self) -> bool {
+        self.guest.is_some()
+    }
+
+    /// Whether a running guest has been started with a changed XML.
+    pub fn lab_of(&self) -> Option<&Lab> {
+        match &self.owner {
+            Owner::Lab(lab) => Some(lab),
+            Owner::User(_) => None,
+        }
+    }
+
+    /// The agent of the running guest.
+    pub fn agent(&self) -> Result<&Agent, HostError> {
+        self.guest
+            .as_ref()
+            .map(|g| &g.agent)
+            .ok_or_else(|| HostError::new("reach the guest", "it is not running"))
+    }
+
+    /// The connection it uses.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The guest's definition, without secrets where it runs.
+    pub(super) fn definition(&self) -> &str {
+        &self.definition
+    }
+
+    /// Target name of the data disk.
+    pub(super) fn disk(&self) -> &str {
+        &self.disk
+    }
+
+    /// The UUID and this run's number of the guest, when it runs: settings of a run are gone with it.
+    pub fn instance(&self) -> Option<String> {
+        let guest = self.guest.as_ref()?;
+        Some(format!("{} {}", guest.domain.uuid(), guest.domain.id()?))
+    }
+
+    fn attach(&self, domain: Domain) -> Guest {
+        let pid = domain.qemu_pid().ok();
+        Guest {
+            agent: Agent::new(domain.clone()),
+            domain,
+            pid,
+        }
+    }
+
+    fn start(&mut self) -> Result<(), HostError> {
+        let doing = "start the guest";
+        let xml = xml::with_settings(&self.definition, &self.pending, Some(&self.disk));
+        let xml = xml.map_err(|e| HostError::new(doing, e))?;
+        let fail = |e: LibvirtError| HostError::new(doing, explain(&e)).losing_guest();
+        let domain = match &self.owner {
+            Owner::Lab(_) => self.connection.create_xml(&xml).map_err(fail)?,
+            Owner::User(domain) if self.pending.is_empty() => {
+                domain.create().map_err(fail)?;
+                domain.clone()
+            }
+            Owner::User(domain) => {
+                domain.create_modified(&self.connection, &xml).map_err(fail)?;
+                domain.clone()
+            }
+        };
+        let guest = self.attach(domain);
+        self.wait_for_agent(&guest)?;
+        self.guest = Some(guest);
+        Ok(())
+    }
+
+    fn wait_for_agent(&self, guest: &Guest) -> Result<(), HostError> {
+        let started = Instant::now();
+        let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();
+        loop {
+            if guest.agent.ping(Duration::from_secs(2)).is_ok() {
+                return Ok(());
+            }
+            let console = self
+                .lab_of()
+                .map(|lab| format!("; its console ends: {}", lab.console_tail()))
+                .unwrap_or_default();
+            if guest.pid.is_some_and(|pid| !readback::process_lives(pid)) {
+                return Err(lost(format!("QEMU ended while the guest booted{console}")));
+            }
+            if started.elapsed() > BOOT_LIMIT {
+                let _ = guest.domain.destroy();
+                return Err(lost(format!(
+                    "its agent did not answer within {BOOT_LIMIT:.0?}{console}"
+                )));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn stop(&mut self) -> Result<(), HostError> {
+        let Some(guest) = &self.guest else { return Ok(()) };
+        let fail = |e: LibvirtError| HostError::new("stop the guest", explain(&e)).losing_guest();
+        if matches!(self.owner, Owner::User(_)) && guest.domain.is_active().map_err(fail)? {
+            let asked = guest
+                .domain
+                .shutdown(ShutdownBy::Agent)
+                .or_else(|_| guest.domain.shutdown(ShutdownBy::Acpi));
+            let deadline = Instant::now() + SHUTDOWN_LIMIT;
+            while asked.is_ok() && guest.domain.is_active().map_err(fail)? && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        if guest.domain.is_active().unwrap_or(false) {
+            guest.domain.destroy().map_err(fail)?;
+        }
+        // Memory such as huge pages is free only when the process is gone.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while guest.pid.is_some_and(readback::process_lives) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.guest = None;
+        Ok(())
+    }
+
+    fn running(&self, doing: &str) -> Result<&Guest, HostError> {
+        self.guest
+            .as_ref()
+            .ok_or_else(|| HostError::new(doing, "the guest is not running"))
+    }
+
+    /// Turns an agent's failure into the host's: a guest that does not answer is lost.
+    fn lost(&self, doing: &str, error: &AgentError) -> HostError {
+        let host = HostError::new(doing, chain(error));
+        let silent = matches!(
+            error,
+            AgentError::NotAnswering { .. } | AgentError::Transport { .. } | AgentError::Vanished { .. }
+        );
+        if silent { host.losing_guest() } else { host }
+    }
+
+    fn module_is_loaded(&self, guest: &Guest, module: &str) -> bool {
+        let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
+        guest
+            .agent
+            .read_file(&path, 64)
+            .is_ok_and(|state| state.starts_with(b"live"))
+    }
+
+    fn set_module(&self, guest: &Guest, module: &str, value: &str) -> Result<(), HostError> {
+        let doing = format!("make guest module {module} {value}");
+        let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !module.chars().all(tame) || module.starts_with('-') {
+            return Err(HostError::new(doing, "not a module name"));
+        }
+        let argv = match value {
+            "loaded" => vec!["/sbin/modprobe", module],
+            _ => vec!["/sbin/modprobe", "-r", module],
+        };
+        let done = guest
+            .agent
+            .exec(&argv, None, Duration::from_secs(20))
+            .map_err(|e| self.lost(&doing, &e))?;
+        if done.exit_code == 0 {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&done.stderr)
+            .trim()
+            .chars()
+            .take(200)
+            .collect::<String>();
+        Err(HostError::new(
+            doing,
+            format!("modprobe gave {}: {said}", done.exit_code),
+        ))
+    }
+}
+
+impl Host for LocalHost {
+    fn facts(&mut self, wanted: &[Address]) -> Result<Facts, HostError> {
+        survey::facts(self, wanted)
+    }
+
+    fn read(&mut self, address: &Address) -> Result<String, HostError> {
+        let doing = format!("read {address}");
+        match address {
+            Address::HostFile { path, .. } => kernel::read(path),
+            Address::GuestFile { path, .. } => {
+                let guest = self.running(&doing)?;
+                if !kernel::is_setting_path(path) {
+                    return Err(HostError::new(doing, "not below /proc/sys or /sys"));
+                }
+                let bytes = guest
+                    .agent
+                    .read_file(path, MAX_SETTING)
+                    .map_err(|e| self.lost(&doing, &e))?;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Address::GuestModule(module) => {
+                let loaded = self.module_is_loaded(self.running(&doing)?, module);
+                Ok(if loaded { "loaded" } else { "absent" }.into())
+            }
+            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, *setting),
+            Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
+                (Some(guest), _) => readback::running(&guest.domain, *setting, &self.disk),
+                (None, Some(value)) => Ok(value.clone()),
+                (None, None) => xml::value(&self.definition, *setting, Some(&self.disk))
+                    .map_err(|e| HostError::new(doing, e)),
+            },
+        }
+    }
+
+    fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError> {
+        let doing = format!("write `{value}` to {address}");
+        match address {
+            Address::HostFile { path, .. } => kernel::write(path, value),
+            Address::GuestFile { path, .. } => {
+                let guest = self.running(&doing)?;
+                if !kernel::is_setting_path(path) {
+                    return Err(HostError::new(doing, "not below /proc/sys or /sys"));
+                }
+                guest
+                    .agent
+                    .write_file(path, value.as_bytes())
+                    .map_err(|e| self.lost(&doing, &e))
+            }
+            Address::GuestModule(module) => self.set_module(self.running(&doing)?, module, value),
+            Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, *setting, value),
+            Address::DomainXml(setting) => {
+                let defined = xml::value(&self.definition, *setting, Some(&self.disk));
+                if defined.map_err(|e| HostError::new(doing, e))? == value {
+                    self.pending.remove(setting);
+                } else {
+                    self.pending.insert(*setting, value.to_string());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn power(&mut self, power: Power) -> Result<(), HostError> {
+        match (power, &self.guest) {
+            (Power::On, None) => self.start(),
+            (Power::Off, Some(_)) => self.stop(),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
+        let guest = self.running("run a workload")?;
+        let cancelled = || self.cancel.load(Ordering::Relaxed);
+        let server = job
+            .server
+            .as_ref()
+            .map(|server| guest_job::Server::start(server, &guest.agent, job.max_output));
+        let server = server.transpose()?;
+        let ready = server
+            .as_ref()
+            .map_or(Ok(()), |s| s.wait_until_listening(&guest.agent, &cancelled));
+        let output = ready.and_then(|()| match job.side {
+            Side::Guest => guest_job::run(job, &guest.agent, &cancelled),
+            Side::Host => run_here(job, &cancelled),
+        });
+        let ended = server.map_or(Ok(()), |s| s.end(&guest.agent));
+        let output = output.map_err(|e| self.note_death(e));
+        output.and_then(|o| ended.map(|()| o))
+    }
+}
+
+impl LocalHost {
+    /// A workload that failed because QEMU ended took the guest with it.
+    fn note_death(&self, error: HostError) -> HostError {
+        let dead = self
+            .guest
+            .as_ref()
+            .and_then(|g| g.pid)
+            .is_some_and(|pid| !readback::process_lives(pid));
+        if dead { error.losing_guest() } else { error }
+    }
+}
+
+fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
+    let done = Running::start(&job.argv, job.max_output)?.finish(job.limit, cancelled)?;
+    guest_job::within_limit(&job.argv, job.max_output, [&done.stdout, &done.stderr])?;
+    Ok(JobOutput {
+        exit: done.exit,
+        wall: done.wall,
+        stdout: done.stdout,
+        stderr: done.stderr,
+        result: None,
+    })
+}
+
+/// What libvirt said, and what to try next where that is known.
+fn explain(error: &LibvirtError) -> String {
+    match error.kind().hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
+/// An error with its sources in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

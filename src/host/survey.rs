@@ -1,0 +1,236 @@
+//! What this machine and its guest are: the facts recorded with every run.
+//!
+//! Reads only. A fact that cannot be read is left out; only what a plan needs is an error.
+
+use super::local::{LocalHost, chain};
+use super::{Host, HostError, kernel};
+use crate::facts::{Facts, Node};
+use crate::tunable::{Address, CpuSet};
+use crate::units::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longest text kept of one fact.
+const MAX_FACT: usize = 64 * 1024;
+
+pub(super) fn facts(host: &mut LocalHost, wanted: &[Address]) -> Result<Facts, HostError> {
+    let mut facts = Facts {
+        host_cpus: cpus()?,
+        nodes: nodes(),
+        record: host_record(host),
+        ..Facts::default()
+    };
+    let (vcpus, memory) =
+        super::xml::size(host.definition()).map_err(|e| HostError::new("read the guest's size", e))?;
+    (facts.vcpus, facts.guest_memory) = (vcpus, memory);
+    let disk = super::xml::disk(host.definition(), Some(host.disk()))
+        .map_err(|e| HostError::new("find the data disk", e))?;
+    facts.host_disk = disk.source.as_deref().and_then(host_device);
+    facts.guest_disk = host.is_on().then(|| host.disk().to_string());
+    if host.is_on() {
+        guest_facts(host, &mut facts)?;
+    }
+    for address in wanted {
+        if let Ok(raw) = host.read(address) {
+            facts.readings.insert(address.to_string(), raw);
+        }
+    }
+    Ok(facts)
+}
+
+fn cpus() -> Result<CpuSet, HostError> {
+    let path = "/sys/devices/system/cpu/online";
+    kernel::read(path)?
+        .trim()
+        .parse()
+        .map_err(|e| HostError::new(format!("read {path}"), e))
+}
+
+fn nodes() -> Vec<Node> {
+    let mut nodes: Vec<Node> = entries("/sys/devices/system/node")
+        .iter()
+        .filter_map(|name| {
+            let id: u16 = name.strip_prefix("node")?.parse().ok()?;
+            let folder = format!("/sys/devices/system/node/{name}");
+            let cpus = text(&format!("{folder}/cpulist"))?.parse().ok()?;
+            let meminfo = text(&format!("{folder}/meminfo"))?;
+            let total = meminfo.lines().find(|l| l.contains("MemTotal:"))?;
+            let kib: u64 = total.split_whitespace().rev().nth(1)?.parse().ok()?;
+            Some(Node {
+                id,
+                cpus,
+                memory: Bytes(kib << 10),
+            })
+        })
+        .collect();
+    nodes.sort_by_key(|n| n.id);
+    nodes
+}
+
+fn entries(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().into_string().ok()).collect()
+}
+
+fn text(path: &str) -> Option<String> {
+    fs::read_to_string(path)
+        .ok()
+        .map(|t| t.trim().chars().take(MAX_FACT).collect())
+}
+
+/// The kernel's name of the block device that holds a disk's source: the device itself, or the one its file
+/// system is on.
+fn host_device(source: &str) -> Option<String> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let meta = fs::metadata(source).ok()?;
+    let number = if meta.file_type().is_block_device() {
+        meta.rdev()
+    } else {
+        meta.dev()
+    };
+    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let link = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    // A partition has no queue; its disk is the folder above.
+    let disk = if link.join("queue").exists() {
+        link.as_path()
+    } else {
+        link.parent()?
+    };
+    disk.join("queue")
+        .exists()
+        .then(|| disk.file_name()?.to_str().map(str::to_string))?
+}
+
+fn host_record(host: &LocalHost) -> BTreeMap<String, String> {
+    let mut record = BTreeMap::new();
+    let mut put = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|v| !v.is_empty()) {
+            record.insert(format!("host.{name}"), value);
+        }
+    };
+    let cpuinfo = text("/proc/cpuinfo").unwrap_or_default();
+    let cpu = |name: &str| {
+        let line = cpuinfo.lines().find(|l| l.starts_with(name))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_string())
+    };
+    put("cpu.model", cpu("model name"));
+    put("cpu.microcode", cpu("microcode"));
+    put("cpu.flags", cpu("flags"));
+    put(
+        "cpu.governor",
+        text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    );
+    put("kernel", text("/proc/sys/kernel/osrelease"));
+    put("kernel.version", text("/proc/version"));
+    put("kernel.command-line", text("/proc/cmdline"));
+    put(
+        "memory",
+        text("/proc/meminfo").and_then(|m| m.lines().next().map(str::to_string)),
+    );
+    put("thp", text("/sys/kernel/mm/transparent_hugepage/enabled"));
+    put("tuned.profile", text("/etc/tuned/active_profile"));
+    put(
+        "cpu.times",
+        text("/proc/stat").and_then(|s| s.lines().next().map(str::to_string)),
+    );
+    let steal = record
+        .get("host.cpu.times")
+        .and_then(|t| t.split_whitespace().nth(8))
+        .map(str::to_string);
+    if let Some(steal) = steal {
+        record.insert("host.cpu.steal-ticks".into(), steal);
+    }
+    for name in entries("/sys/devices/system/cpu/vulnerabilities") {
+        if let Some(state) = text(&format!("/sys/devices/system/cpu/vulnerabilities/{name}")) {
+            record.insert(format!("host.mitigation.{name}"), state);
+        }
+    }
+    if let Ok(versions) = host.connection().version() {
+        record.insert("libvirt".into(), versions.library.to_string());
+        record.insert("qemu".into(), versions.hypervisor.to_string());
+    }
+    record.insert(
+        "domain.xml".into(),
+        super::xml::without_secrets(host.definition()),
+    );
+    if let Some(lab) = host.lab_of() {
+        record.insert("lab.image".into(), lab.image().hash.to_string());
+        record.insert("lab.acceleration".into(), acceleration(lab.probe()));
+    }
+    record
+}
+
+fn acceleration(probe: &crate::lab::probe::KvmProbe) -> String {
+    match probe {
+        crate::lab::probe::KvmProbe::Works => "kvm".into(),
+        crate::lab::probe::KvmProbe::Unusable { reason } => format!("software emulation: {reason}"),
+    }
+}
+
+fn guest_facts(host: &mut LocalHost, facts: &mut Facts) -> Result<(), HostError> {
+    let disk = host.disk().to_string();
+    let agent = host.agent()?;
+    let read = |path: &str| {
+        let bytes = agent.read_file(path, MAX_FACT).ok()?;
+        Some(String::from_utf8_lossy(&bytes).trim().to_string())
+    };
+    let release = read("/proc/sys/kernel/osrelease");
+    let mut record: BTreeMap<String, String> = BTreeMap::new();
+    let named = [
+        ("guest.kernel.version", read("/proc/version")),
+        ("guest.kernel.command-line", read("/proc/cmdline")),
+        ("guest.thp", read("/sys/kernel/mm/transparent_hugepage/enabled")),
+        (
+            "guest.clocksource",
+            read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        ),
+        (
+            "guest.memory",
+            read("/proc/meminfo").and_then(|m| m.lines().next().map(str::to_string)),
+        ),
+        ("guest.kernel", release.clone()),
+    ];
+    record.extend(
+        named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value?))),
+    );
+    if read(&format!("/sys/block/{disk}/queue/scheduler")).is_none() {
+        facts.guest_disk = None;
+    }
+    let release = release.filter(|r| {
+        r.chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".-_+~".contains(c))
+    });
+    if let Some(release) = release {
+        facts.guest_modules = loadable_modules(agent, &release)?;
+    }
+    facts.record.extend(record);
+    Ok(())
+}
+
+/// Modules of the guest that settings can need: schedulers and congestion control.
+fn loadable_modules(agent: &super::agent::Agent, release: &str) -> Result<BTreeSet<String>, HostError> {
+    let doing = "list the guest's modules";
+    let folders = ["kernel/block", "kernel/net/ipv4"].map(|f| format!("/lib/modules/{release}/{f}"));
+    let argv = ["/bin/ls", "-1", &folders[0], &folders[1]];
+    let listed = agent
+        .exec(&argv, None, Duration::from_secs(10))
+        .map_err(|e| HostError::new(doing, chain(&e)))?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let module = |line: &str| {
+        let name = Path::new(line.trim())
+            .file_name()?
+            .to_str()?
+            .split(".ko")
+            .next()?
+            .to_string();
+        let tame = name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        (tame && line.contains(".ko")).then_some(name)
+    };
+    Ok(text.lines().filter_map(module).collect())
+}
