@@ -1,1 +1,4 @@
 //! kvmtune: a benchmark-driven auto-tuner for KVM guests.
+
+pub mod analysis;
+pub mod experiment;

@@ -1,0 +1,3 @@
+//! What the user asked for. Knows nothing of hosts, measurements or results.
+
+pub mod response;
