@@ -1,4 +1,5 @@
 //! kvmtune: a benchmark-driven auto-tuner for KVM guests.
 
 pub mod analysis;
+pub mod decision;
 pub mod experiment;
