@@ -145,6 +145,26 @@ fn large_p_is_never_equivalence() {
 }
 
 #[test]
+fn equivalence_needs_both_sides() {
+    let equivalent = |values: &[f64]| is_equivalent(&sample(values), Margin::ONE_PERCENT, Level::P95);
+    let near: Vec<f64> = around(0.0, 0.008, 10);
+    let shifted = |by: f64| near.iter().map(|value| value + by).collect::<Vec<f64>>();
+    assert!(equivalent(&near));
+    assert!(!equivalent(&shifted(0.008)) && !equivalent(&shifted(-0.008)));
+    assert!(!equivalent(&near[..4]));
+}
+
+#[test]
+fn extreme_levels_are_unprovable_but_harmless() {
+    let extreme = Level::new(1.0 - f64::EPSILON / 2.0).unwrap().simultaneous(1000);
+    assert!(fewest_blocks(extreme) > 50);
+    assert_eq!(blocks_needed(0.03, 0.01, extreme), u32::MAX);
+    for values in [around(0.03, 0.02, 10), around(0.03, 0.02, 60), vec![0.0; 10]] {
+        assert!(signed_rank_interval(&sample(&values), extreme).is_none());
+    }
+}
+
+#[test]
 fn too_few_blocks_prove_nothing() {
     assert_eq!(fewest_blocks(Level::P95), 6);
     assert!((smallest_attainable_p(6) - 0.03125).abs() < 1e-15);
