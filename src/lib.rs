@@ -1,5 +1,7 @@
 //! kvmtune: a benchmark-driven auto-tuner for KVM guests.
 
+pub mod analysis;
+pub mod decision;
 pub mod design;
 pub mod diagnostic;
 pub mod event;
