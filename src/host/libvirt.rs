@@ -4,7 +4,10 @@
 //! This is the only place that names `virt` and `virt_sys`. The `virt` wrappers are used where they
 //! are sound; its `Drop` implementations and its typed parameters panic, so handles are freed and typed
 //! values are read here. libvirt's last error is thread-local: it is read in the call that failed.
-#![allow(unsafe_code, reason = "libvirt is a C library; calls the `virt` crate lacks or gets wrong")]
+#![allow(
+    unsafe_code,
+    reason = "libvirt is a C library; calls the `virt` crate lacks or gets wrong"
+)]
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -45,7 +48,11 @@ pub struct Version {
 impl Version {
     /// libvirt encodes versions as `major * 1,000,000 + minor * 1,000 + release`.
     fn from_raw(raw: u32) -> Self {
-        Self { major: raw / 1_000_000, minor: raw / 1_000 % 1_000, release: raw % 1_000 }
+        Self {
+            major: raw / 1_000_000,
+            minor: raw / 1_000 % 1_000,
+            release: raw % 1_000,
+        }
     }
 }
 
@@ -92,7 +99,10 @@ impl Connection {
         }
         start_event_loop()?;
         let inner = Connect::open(Some(uri)).map_err(|e| LibvirtError::from_virt(doing(), &e))?;
-        Ok(Self { inner: ManuallyDrop::new(inner), uri: uri.to_owned() })
+        Ok(Self {
+            inner: ManuallyDrop::new(inner),
+            uri: uri.to_owned(),
+        })
     }
 
     /// The URI this connection was opened with.
@@ -109,12 +119,18 @@ impl Connection {
     pub fn version(&self) -> Result<Versions, LibvirtError> {
         let raw = Connect::version().and_then(|library| Ok((library, self.inner.hyp_version()?)));
         let (library, hypervisor) = raw.map_err(|e| self.error("read the versions", &e))?;
-        Ok(Versions { library: Version::from_raw(library), hypervisor: Version::from_raw(hypervisor) })
+        Ok(Versions {
+            library: Version::from_raw(library),
+            hypervisor: Version::from_raw(hypervisor),
+        })
     }
 
     /// The names of all domains, running or not, sorted.
     pub fn domains(&self) -> Result<Vec<String>, LibvirtError> {
-        let found = self.inner.list_all_domains(0).map_err(|e| self.error("list the domains", &e))?;
+        let found = self
+            .inner
+            .list_all_domains(0)
+            .map_err(|e| self.error("list the domains", &e))?;
         let domains: Result<Vec<_>, _> = found.into_iter().map(|d| self.domain(d)).collect();
         let mut names: Vec<_> = domains?.iter().map(|d| d.name().to_owned()).collect();
         names.sort();
@@ -124,7 +140,11 @@ impl Connection {
     /// The domain called `name`.
     pub fn lookup(&self, name: &str) -> Result<Domain, LibvirtError> {
         let doing = format!("find domain {name}");
-        self.domain(self.inner.lookup_domain_by_name(name).map_err(|e| self.error(&doing, &e))?)
+        self.domain(
+            self.inner
+                .lookup_domain_by_name(name)
+                .map_err(|e| self.error(&doing, &e))?,
+        )
     }
 
     /// Starts a transient domain; it outlives this connection and this process.
@@ -135,21 +155,33 @@ impl Connection {
 
     /// Makes `xml` the persistent definition of the domain it names, without starting it.
     pub fn define_xml(&self, xml: &str) -> Result<Domain, LibvirtError> {
-        let defined = self.inner.define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
+        let defined = self
+            .inner
+            .define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
         self.domain(defined.map_err(|e| self.error("define a domain", &e))?)
     }
 
     /// The host's capabilities as libvirt's XML.
     pub fn capabilities(&self) -> Result<String, LibvirtError> {
-        self.inner.capabilities().map_err(|e| self.error("read the host capabilities", &e))
+        self.inner
+            .capabilities()
+            .map_err(|e| self.error("read the host capabilities", &e))
     }
 
     /// CPUs, memory and NUMA cells of the host.
     pub fn node_info(&self) -> Result<NodeInfo, LibvirtError> {
-        let info = self.inner.node_info().map_err(|e| self.error("read the host's CPUs and memory", &e))?;
+        let info = self
+            .inner
+            .node_info()
+            .map_err(|e| self.error("read the host's CPUs and memory", &e))?;
         let cells = node::parse_cells(&self.capabilities()?)
             .map_err(|m| LibvirtError::own("read the host's NUMA cells".to_owned(), &m))?;
-        Ok(NodeInfo { model: info.model, cpus: info.cpus, memory_bytes: info.memory * 1024, cells })
+        Ok(NodeInfo {
+            model: info.model,
+            cpus: info.cpus,
+            memory_bytes: info.memory * 1024,
+            cells,
+        })
     }
 
     fn domain(&self, inner: virt::domain::Domain) -> Result<Domain, LibvirtError> {
@@ -180,8 +212,12 @@ fn start_event_loop() -> Result<(), LibvirtError> {
         virt::error::clear_error_callback();
         let doing = || "start libvirt's event loop".to_owned();
         virt::event::event_register_default_impl().map_err(|e| LibvirtError::from_virt(doing(), &e))?;
-        let spawned = thread::Builder::new().name("libvirt-events".to_owned()).spawn(run_events);
-        spawned.map(drop).map_err(|e: io::Error| LibvirtError::own(doing(), &e.to_string()))
+        let spawned = thread::Builder::new()
+            .name("libvirt-events".to_owned())
+            .spawn(run_events);
+        spawned
+            .map(drop)
+            .map_err(|e: io::Error| LibvirtError::own(doing(), &e.to_string()))
     };
     STARTED.get_or_init(start).clone()
 }
@@ -195,10 +231,37 @@ fn run_events() {
     }
 }
 
+/// Keeps libvirt's own log off stderr: an embedded driver warns there of things we chose, and repeats
+/// errors that are returned anyway. A log destination the user chose is respected.
+///
+/// libvirt can only be told by its environment. Call this first in `main`: with a second thread running
+/// nothing is changed, and false is returned.
+pub fn silence_log() -> bool {
+    const OUTPUTS: &str = "LIBVIRT_LOG_OUTPUTS";
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads != 1 {
+        return false;
+    }
+    if std::env::var_os(OUTPUTS).is_none() {
+        // SAFETY: no other thread exists that could read the environment meanwhile.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sound here, and libvirt reads nothing else"
+        )]
+        unsafe {
+            std::env::set_var(OUTPUTS, "4:file:/dev/null");
+        }
+    }
+    true
+}
+
 /// Turns a C status into a result; must be called right after the call, in the same thread.
 fn check(status: i32, doing: impl FnOnce() -> String) -> Result<i32, LibvirtError> {
     if status < 0 {
-        return Err(LibvirtError::from_virt(doing(), &virt::error::Error::last_error()));
+        return Err(LibvirtError::from_virt(
+            doing(),
+            &virt::error::Error::last_error(),
+        ));
     }
     Ok(status)
 }

@@ -54,12 +54,19 @@ pub fn enter_private_network(bridge: &str, address: Ipv4Addr, prefix: u8) -> Res
 
 fn ip(arguments: &[&str]) -> Result<(), NetError> {
     let mut command = Command::new("ip");
-    let done = command.args(arguments).stdin(Stdio::null()).output().map_err(NetError::NoIp)?;
+    let done = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(NetError::NoIp)?;
     if done.status.success() {
         return Ok(());
     }
     let message = String::from_utf8_lossy(&done.stderr).trim().to_owned();
-    Err(NetError::Ip { arguments: arguments.join(" "), message })
+    Err(NetError::Ip {
+        arguments: arguments.join(" "),
+        message,
+    })
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ impl CpuMap {
 
     /// From libvirt's map: bit `n % 8` of byte `n / 8` is CPU `n`.
     pub(super) fn from_bits(bits: &[u8]) -> Self {
-        let cpus = (0u32..).zip(bits.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)));
+        let cpus = (0u32..).zip(
+            bits.iter()
+                .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)),
+        );
         Self(cpus.filter_map(|(cpu, set)| set.then_some(cpu)).collect())
     }
 
@@ -67,7 +70,9 @@ impl FromStr for CpuMap {
     type Err = CpuMapError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || CpuMapError { text: text.chars().take(80).collect() };
+        let wrong = || CpuMapError {
+            text: text.chars().take(80).collect(),
+        };
         let number = |t: &str| match t.trim().parse::<u32>() {
             Ok(cpu) if cpu <= MAX_CPU => Ok(cpu),
             _ => Err(wrong()),
@@ -116,7 +121,17 @@ mod tests {
         for (text, canonical) in [("1,2", "1-2"), ("0-1,2,5", "0-2,5"), (" 7 ", "7"), ("3,1", "1,3")] {
             assert_eq!(text.parse::<CpuMap>().unwrap().to_string(), canonical);
         }
-        for text in ["", "a", "1-", "2-1", "-1", "1,,2", "99999999", "0-4294967295", "^1"] {
+        for text in [
+            "",
+            "a",
+            "1-",
+            "2-1",
+            "-1",
+            "1,,2",
+            "99999999",
+            "0-4294967295",
+            "^1",
+        ] {
             assert!(text.parse::<CpuMap>().is_err(), "{text}");
         }
     }

@@ -11,7 +11,9 @@ use uuid::Uuid;
 use virt::domain::Domain as Inner;
 use virt_sys as sys;
 
-use super::{Connection, CpuMap, LibvirtError, LibvirtErrorKind, ParameterGroup, TypedValue, check, process, typed};
+use super::{
+    Connection, CpuMap, LibvirtError, LibvirtErrorKind, ParameterGroup, TypedValue, check, process, typed,
+};
 
 /// A handle to a domain; clones share it. Its name and UUID are those at lookup.
 #[derive(Debug, Clone)]
@@ -78,7 +80,12 @@ impl Domain {
         let identity = handle.0.name().and_then(|name| Ok((name, handle.0.uuid()?)));
         let (name, uuid) =
             identity.map_err(|e| LibvirtError::from_virt("read a domain's name".to_owned(), &e))?;
-        Ok(Self { handle: Arc::new(handle), name, uuid, run_dir })
+        Ok(Self {
+            handle: Arc::new(handle),
+            name,
+            uuid,
+            run_dir,
+        })
     }
 
     /// The domain's name.
@@ -118,7 +125,12 @@ impl Domain {
             _ => DomainState::Unknown,
         };
         let cpu_time = Duration::from_nanos(info.cpu_time);
-        Ok(DomainInfo { state, memory_bytes: info.memory * 1024, vcpus: info.nr_virt_cpu, cpu_time })
+        Ok(DomainInfo {
+            state,
+            memory_bytes: info.memory * 1024,
+            vcpus: info.nr_virt_cpu,
+            cpu_time,
+        })
     }
 
     /// The running domain's XML, without secrets.
@@ -130,7 +142,9 @@ impl Domain {
     /// definition written back without them would lose them: do not store or print it.
     pub fn xml_inactive(&self) -> Result<String, LibvirtError> {
         let flags = sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
-        self.inner().xml_desc(flags).map_err(self.failed("read the definition of"))
+        self.inner()
+            .xml_desc(flags)
+            .map_err(self.failed("read the definition of"))
     }
 
     /// Starts it from its definition.
@@ -169,7 +183,9 @@ impl Domain {
             ShutdownBy::Agent => sys::VIR_DOMAIN_SHUTDOWN_GUEST_AGENT,
             ShutdownBy::Acpi => sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN,
         };
-        self.inner().shutdown_flags(flags).map_err(self.failed("shut down"))
+        self.inner()
+            .shutdown_flags(flags)
+            .map_err(self.failed("shut down"))
     }
 
     /// Removes the definition.
@@ -179,7 +195,9 @@ impl Domain {
 
     /// Sends one QMP command, as JSON. libvirt marks the domain as tainted.
     pub fn monitor(&self, json: &str) -> Result<String, LibvirtError> {
-        self.inner().qemu_monitor_command(json, 0).map_err(self.failed("command the monitor of"))
+        self.inner()
+            .qemu_monitor_command(json, 0)
+            .map_err(self.failed("command the monitor of"))
     }
 
     /// Sends one guest agent command, as JSON; the limit is rounded up to whole seconds.
@@ -192,8 +210,7 @@ impl Domain {
     /// How long libvirt's own agent calls (shutdown, for one) may wait.
     pub fn set_agent_timeout(&self, timeout: Duration) -> Result<(), LibvirtError> {
         // SAFETY: a valid handle.
-        let status =
-            unsafe { sys::virDomainAgentSetResponseTimeout(self.raw(), whole_seconds(timeout), 0) };
+        let status = unsafe { sys::virDomainAgentSetResponseTimeout(self.raw(), whole_seconds(timeout), 0) };
         check(status, || self.doing("set the agent timeout of")).map(drop)
     }
 
@@ -218,12 +235,18 @@ impl Domain {
             doing,
         )?;
         let filled = usize::try_from(filled).unwrap_or(0);
-        Ok(bits.chunks_exact(length).take(filled).map(CpuMap::from_bits).collect())
+        Ok(bits
+            .chunks_exact(length)
+            .take(filled)
+            .map(CpuMap::from_bits)
+            .collect())
     }
 
     /// Lets one virtual CPU of the running domain use only `cpus`.
     pub fn pin_vcpu(&self, vcpu: u32, cpus: &CpuMap) -> Result<(), LibvirtError> {
-        let pinned = self.inner().pin_vcpu_flags(vcpu, &cpus.to_bits(), sys::VIR_DOMAIN_AFFECT_LIVE);
+        let pinned = self
+            .inner()
+            .pin_vcpu_flags(vcpu, &cpus.to_bits(), sys::VIR_DOMAIN_AFFECT_LIVE);
         pinned.map_err(self.failed(&format!("pin virtual CPU {vcpu} to {cpus} in")))
     }
 
@@ -246,7 +269,9 @@ impl Domain {
 
     /// Lets QEMU's other threads use only `cpus`.
     pub fn pin_emulator(&self, cpus: &CpuMap) -> Result<(), LibvirtError> {
-        let pinned = self.inner().pin_emulator(&cpus.to_bits(), sys::VIR_DOMAIN_AFFECT_LIVE);
+        let pinned = self
+            .inner()
+            .pin_emulator(&cpus.to_bits(), sys::VIR_DOMAIN_AFFECT_LIVE);
         pinned.map_err(self.failed(&format!("pin the emulator to {cpus} in")))
     }
 
@@ -265,7 +290,10 @@ impl Domain {
     /// The process id of the domain's QEMU on this host.
     pub fn qemu_pid(&self) -> io::Result<u32> {
         let Some(run_dir) = &self.run_dir else {
-            let text = format!("domain {} does not run on this host, or in an unknown directory", self.name);
+            let text = format!(
+                "domain {} does not run on this host, or in an unknown directory",
+                self.name
+            );
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         };
         process::pid(run_dir, &self.name, self.uuid)
@@ -314,13 +342,21 @@ impl Domain {
 /// The name and UUID a domain XML gives.
 fn identity(xml: &str) -> Option<(String, Uuid)> {
     let document = roxmltree::Document::parse(xml).ok()?;
-    let text = |name| document.root_element().children().find(|n| n.has_tag_name(name))?.text();
+    let text = |name| {
+        document
+            .root_element()
+            .children()
+            .find(|n| n.has_tag_name(name))?
+            .text()
+    };
     Some((text("name")?.to_owned(), text("uuid")?.trim().parse().ok()?))
 }
 
 /// libvirt counts in whole seconds, and reads zero and negative numbers as something else.
 fn whole_seconds(limit: Duration) -> i32 {
-    i32::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(i32::MAX).max(1)
+    i32::try_from(limit.as_millis().div_ceil(1000))
+        .unwrap_or(i32::MAX)
+        .max(1)
 }
 
 /// For lengths and counts far below the limit.
@@ -332,7 +368,10 @@ impl LibvirtError {
     /// Whether the guest agent, or libvirt waiting for it, ran out of time.
     pub fn is_no_answer(&self) -> bool {
         use LibvirtErrorKind as Kind;
-        matches!(self.kind(), Kind::AgentTimeout | Kind::AgentNotConnected | Kind::Timeout)
+        matches!(
+            self.kind(),
+            Kind::AgentTimeout | Kind::AgentNotConnected | Kind::Timeout
+        )
     }
 }
 

@@ -51,7 +51,12 @@ pub fn embed_root(dir: &Path, hugetlbfs: Option<&Path>) -> io::Result<()> {
     let etc = dir.join("etc");
     DirBuilder::new().recursive(true).mode(0o700).create(&etc)?;
     let fresh = etc.join("qemu.conf.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
     file.write_all(conf.as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, etc.join("qemu.conf"))
@@ -64,7 +69,10 @@ fn plain(path: &Path) -> io::Result<&str> {
         Some(text) if text.starts_with('/') && text.chars().all(safe) => Ok(text),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{} is not an absolute path of letters, digits, `.`, `_` and `-`", path.display()),
+            format!(
+                "{} is not an absolute path of letters, digits, `.`, `_` and `-`",
+                path.display()
+            ),
         )),
     }
 }

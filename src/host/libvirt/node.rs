@@ -32,9 +32,15 @@ pub struct NumaCell {
 pub(super) fn parse_cells(capabilities: &str) -> Result<Vec<NumaCell>, String> {
     let document = Document::parse(capabilities).map_err(|e| format!("capabilities are not XML: {e}"))?;
     let host = child(document.root_element(), "host");
-    let cells = host.and_then(|n| child(n, "topology")).and_then(|n| child(n, "cells"));
+    let cells = host
+        .and_then(|n| child(n, "topology"))
+        .and_then(|n| child(n, "cells"));
     let Some(cells) = cells else { return Ok(Vec::new()) };
-    cells.children().filter(|n| n.has_tag_name("cell")).map(parse_cell).collect()
+    cells
+        .children()
+        .filter(|n| n.has_tag_name("cell"))
+        .map(parse_cell)
+        .collect()
 }
 
 fn parse_cell(cell: Node) -> Result<NumaCell, String> {
@@ -43,13 +49,21 @@ fn parse_cell(cell: Node) -> Result<NumaCell, String> {
         // libvirt always writes this element in KiB.
         Some(memory) => {
             let kib = memory.text().and_then(|t| t.trim().parse::<u64>().ok());
-            kib.and_then(|k| k.checked_mul(1024)).ok_or("a NUMA cell's memory is no number")?
+            kib.and_then(|k| k.checked_mul(1024))
+                .ok_or("a NUMA cell's memory is no number")?
         }
         None => 0,
     };
     let cpus = child(cell, "cpus").into_iter().flat_map(|n| n.children());
-    let cpus: Result<CpuMap, String> = cpus.filter(|n| n.has_tag_name("cpu")).map(|n| number(n, "id")).collect();
-    Ok(NumaCell { id, memory_bytes, cpus: cpus? })
+    let cpus: Result<CpuMap, String> = cpus
+        .filter(|n| n.has_tag_name("cpu"))
+        .map(|n| number(n, "id"))
+        .collect();
+    Ok(NumaCell {
+        id,
+        memory_bytes,
+        cpus: cpus?,
+    })
 }
 
 fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
@@ -58,7 +72,8 @@ fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
 
 fn number(node: Node, attribute: &str) -> Result<u32, String> {
     let text = node.attribute(attribute).unwrap_or_default();
-    text.parse().map_err(|_| format!("<{}> has {attribute} {text:?}, no number", node.tag_name().name()))
+    text.parse()
+        .map_err(|_| format!("<{}> has {attribute} {text:?}, no number", node.tag_name().name()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ use uuid::Uuid;
 /// reused since libvirt wrote the file.
 pub(super) fn pid(run_dir: &Path, name: &str, uuid: Uuid) -> io::Result<u32> {
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is no domain name")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{name:?} is no domain name"),
+        ));
     }
     let path = run_dir.join(format!("{name}.pid"));
     let text = fs::read_to_string(&path).map_err(|e| with_path(&e, &path))?;
@@ -43,7 +46,10 @@ fn find_cgroup(places: &str, mounts: &str, controller: &str) -> Option<PathBuf> 
         places.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
             let found = fields.next().is_some_and(wanted);
-            fields.next().filter(|_| found).map(|path| path.trim_start_matches('/'))
+            fields
+                .next()
+                .filter(|_| found)
+                .map(|path| path.trim_start_matches('/'))
         })
     };
     let mount = |kind: &str, wanted: &dyn Fn(&str) -> bool| {
@@ -83,7 +89,10 @@ mod tests {
     fn both_kinds_of_hierarchy() {
         let v1 = "5:cpu,cpuacct:/machine/qemu-1-a/emulator\n0::/user.slice\n";
         let found = find_cgroup(v1, MOUNTS, "cpu").unwrap();
-        assert_eq!(found, Path::new("/sys/fs/cgroup/cpu,cpuacct/machine/qemu-1-a/emulator"));
+        assert_eq!(
+            found,
+            Path::new("/sys/fs/cgroup/cpu,cpuacct/machine/qemu-1-a/emulator")
+        );
         let v2 = "0::/machine.slice/machine-qemu\\x2d1.scope/libvirt/emulator\n";
         let found = find_cgroup(v2, MOUNTS, "cpu").unwrap();
         assert!(found.starts_with("/sys/fs/cgroup/unified/machine.slice"));

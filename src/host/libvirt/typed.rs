@@ -70,10 +70,14 @@ type Setter = unsafe extern "C" fn(sys::virDomainPtr, sys::virTypedParameterPtr,
 impl ParameterGroup {
     fn calls(self) -> (Getter, Setter) {
         match self {
-            Self::Scheduler => {
-                (sys::virDomainGetSchedulerParametersFlags, sys::virDomainSetSchedulerParametersFlags)
-            }
-            Self::Memory => (sys::virDomainGetMemoryParameters, sys::virDomainSetMemoryParameters),
+            Self::Scheduler => (
+                sys::virDomainGetSchedulerParametersFlags,
+                sys::virDomainSetSchedulerParametersFlags,
+            ),
+            Self::Memory => (
+                sys::virDomainGetMemoryParameters,
+                sys::virDomainSetMemoryParameters,
+            ),
             Self::Blkio => (sys::virDomainGetBlkioParameters, sys::virDomainSetBlkioParameters),
         }
     }
@@ -87,8 +91,11 @@ impl ParameterGroup {
     }
 }
 
-const EMPTY: sys::virTypedParameter =
-    sys::virTypedParameter { field: [0; 80], type_: 0, value: sys::_virTypedParameterValue { ul: 0 } };
+const EMPTY: sys::virTypedParameter = sys::virTypedParameter {
+    field: [0; 80],
+    type_: 0,
+    value: sys::_virTypedParameterValue { ul: 0 },
+};
 
 /// Reads a group from a running domain.
 ///
@@ -110,15 +117,31 @@ pub(super) unsafe fn read(
         unsafe { nix::libc::free(kind.cast()) };
     } else {
         // SAFETY: a null array with a zero count asks for the count.
-        check(unsafe { get(domain, std::ptr::null_mut(), &raw mut count, sys::VIR_DOMAIN_AFFECT_LIVE) }, doing)?;
+        check(
+            unsafe {
+                get(
+                    domain,
+                    std::ptr::null_mut(),
+                    &raw mut count,
+                    sys::VIR_DOMAIN_AFFECT_LIVE,
+                )
+            },
+            doing,
+        )?;
     }
     let mut values = vec![EMPTY; usize::try_from(count).unwrap_or(0)];
     let flags = sys::VIR_DOMAIN_AFFECT_LIVE | sys::VIR_TYPED_PARAM_STRING_OKAY;
     // SAFETY: the array holds `count` elements, and libvirt writes no more and lowers `count` to what it wrote.
-    check(unsafe { get(domain, values.as_mut_ptr(), &raw mut count, flags) }, doing)?;
+    check(
+        unsafe { get(domain, values.as_mut_ptr(), &raw mut count, flags) },
+        doing,
+    )?;
     values.truncate(usize::try_from(count).unwrap_or(0));
     // SAFETY: each element was written by libvirt.
-    let read = values.iter().filter_map(|value| unsafe { decode(value) }).collect();
+    let read = values
+        .iter()
+        .filter_map(|value| unsafe { decode(value) })
+        .collect();
     // SAFETY: frees the strings libvirt put into the elements; the array itself is ours.
     unsafe { sys::virTypedParamsClear(values.as_mut_ptr(), count) };
     Ok(read)
@@ -144,11 +167,17 @@ pub(super) unsafe fn write(
     };
     let encoded = current.same_type(number).and_then(|value| encode(field, &value));
     let Some(mut encoded) = encoded else {
-        return Err(LibvirtError::own(doing(), "the number does not fit the value's type"));
+        return Err(LibvirtError::own(
+            doing(),
+            "the number does not fit the value's type",
+        ));
     };
     let (_, set) = group.calls();
     // SAFETY: one element, holding no pointer, alive during the call.
-    check(unsafe { set(domain, &raw mut encoded, 1, sys::VIR_DOMAIN_AFFECT_LIVE) }, doing)?;
+    check(
+        unsafe { set(domain, &raw mut encoded, 1, sys::VIR_DOMAIN_AFFECT_LIVE) },
+        doing,
+    )?;
     Ok(())
 }
 
@@ -170,7 +199,10 @@ unsafe fn decode(raw: &sys::virTypedParameter) -> Option<(String, TypedValue)> {
             }
             _ => return None,
         };
-        Some((CStr::from_ptr(raw.field.as_ptr()).to_string_lossy().into_owned(), value))
+        Some((
+            CStr::from_ptr(raw.field.as_ptr()).to_string_lossy().into_owned(),
+            value,
+        ))
     }
 }
 
@@ -182,10 +214,17 @@ fn encode(field: &str, value: &TypedValue) -> Option<sys::virTypedParameter> {
         TypedValue::LLong(l) => (sys::VIR_TYPED_PARAM_LLONG, sys::_virTypedParameterValue { l }),
         TypedValue::ULLong(ul) => (sys::VIR_TYPED_PARAM_ULLONG, sys::_virTypedParameterValue { ul }),
         TypedValue::Double(d) => (sys::VIR_TYPED_PARAM_DOUBLE, sys::_virTypedParameterValue { d }),
-        TypedValue::Bool(b) => (sys::VIR_TYPED_PARAM_BOOLEAN, sys::_virTypedParameterValue { b: b.into() }),
+        TypedValue::Bool(b) => (
+            sys::VIR_TYPED_PARAM_BOOLEAN,
+            sys::_virTypedParameterValue { b: b.into() },
+        ),
         TypedValue::String(_) => return None,
     };
-    let mut raw = sys::virTypedParameter { type_: i32::try_from(kind).ok()?, value, ..EMPTY };
+    let mut raw = sys::virTypedParameter {
+        type_: i32::try_from(kind).ok()?,
+        value,
+        ..EMPTY
+    };
     // The last byte stays NUL.
     if field.is_empty() || field.len() >= raw.field.len() || !field.is_ascii() || field.contains('\0') {
         return None;
