@@ -231,6 +231,30 @@ fn run_events() {
     }
 }
 
+/// Keeps libvirt's own log off stderr: an embedded driver warns there of things we chose, and repeats
+/// errors that are returned anyway. A log destination the user chose is respected.
+///
+/// libvirt can only be told by its environment. Call this first in `main`: with a second thread running
+/// nothing is changed, and false is returned.
+pub fn silence_log() -> bool {
+    const OUTPUTS: &str = "LIBVIRT_LOG_OUTPUTS";
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads != 1 {
+        return false;
+    }
+    if std::env::var_os(OUTPUTS).is_none() {
+        // SAFETY: no other thread exists that could read the environment meanwhile.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sound here, and libvirt reads nothing else"
+        )]
+        unsafe {
+            std::env::set_var(OUTPUTS, "4:file:/dev/null");
+        }
+    }
+    true
+}
+
 /// Turns a C status into a result; must be called right after the call, in the same thread.
 fn check(status: i32, doing: impl FnOnce() -> String) -> Result<i32, LibvirtError> {
     if status < 0 {

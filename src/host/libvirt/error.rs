@@ -32,6 +32,8 @@ pub enum LibvirtErrorKind {
     AgentRefused,
     /// libvirt or QEMU did not finish in time.
     Timeout,
+    /// The account the packaged libvirt runs QEMU as is missing; an embedded driver insists on it too.
+    NoQemuUser,
     /// No hugetlbfs mount for the asked page size.
     HugetlbfsMissing,
     /// QEMU could not get the guest's memory.
@@ -54,6 +56,10 @@ impl LibvirtErrorKind {
             }
             Self::AgentTimeout => "the guest is hung, overloaded or still booting; look at its console",
             Self::Timeout => "another operation may hold the domain; look at `virsh domjobinfo`",
+            Self::NoQemuUser => {
+                "install libvirt-daemon-system, or create this system user and group; an embedded driver \
+                 looks them up even when it does not use them"
+            }
             Self::HugetlbfsMissing => "mount hugetlbfs for this page size, such as at /dev/hugepages",
             Self::NoMemory => "free host memory, or reserve more huge pages (vm.nr_hugepages) for this guest",
             Self::AgentRefused | Self::WrongState | Self::Other => return None,
@@ -107,13 +113,17 @@ impl LibvirtError {
             sys::VIR_ERR_NO_DOMAIN => LibvirtErrorKind::NoDomain,
             sys::VIR_ERR_AGENT_COMMAND_TIMEOUT => LibvirtErrorKind::AgentTimeout,
             sys::VIR_ERR_AGENT_COMMAND_FAILED => LibvirtErrorKind::AgentRefused,
+            // Before libvirt 10 the guest's refusals have no code of their own; the agent's command is quoted
+            // in any language.
+            sys::VIR_ERR_INTERNAL_ERROR if says("'guest-") => LibvirtErrorKind::AgentRefused,
             // One code for "nobody there" and for "there, but does not answer the sync".
             sys::VIR_ERR_AGENT_UNRESPONSIVE if says("not connected") => LibvirtErrorKind::AgentNotConnected,
             sys::VIR_ERR_AGENT_UNRESPONSIVE => LibvirtErrorKind::AgentTimeout,
             sys::VIR_ERR_OPERATION_TIMEOUT => LibvirtErrorKind::Timeout,
-            _ if says("hugetlbfs") || says("unable to find any usable hugetlbfs") => {
-                LibvirtErrorKind::HugetlbfsMissing
+            _ if says("Failed to parse user") || says("Failed to parse group") => {
+                LibvirtErrorKind::NoQemuUser
             }
+            _ if says("hugetlbfs") => LibvirtErrorKind::HugetlbfsMissing,
             sys::VIR_ERR_NO_MEMORY => LibvirtErrorKind::NoMemory,
             _ if says("unable to map backing store") || says("Cannot allocate memory") => {
                 LibvirtErrorKind::NoMemory
@@ -169,6 +179,11 @@ mod tests {
         assert_eq!(kind(agent, "Guest agent not available for now"), K::AgentTimeout);
         let socket = "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory";
         assert_eq!(kind(sys::VIR_ERR_SYSTEM_ERROR, socket), K::CannotConnect);
+        let refused =
+            "internal error: unable to execute QEMU agent command 'guest-file-open': failed to open";
+        assert_eq!(kind(internal, refused), K::AgentRefused);
+        let user = "invalid argument: Failed to parse user 'libvirt-qemu'";
+        assert_eq!(kind(sys::VIR_ERR_INVALID_ARG, user), K::NoQemuUser);
         assert_eq!(kind(sys::VIR_ERR_XML_ERROR, "missing root element"), K::Other);
     }
 

@@ -1,0 +1,282 @@
+//! Long workloads, detached from the agent: their output, times and exit code go to files in the guest.
+//! It does not know what the workloads are.
+//!
+//! `guest-exec` alone would hold all output in the agent's memory and hand out the result only once.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::{Agent, AgentError, MAX_REQUEST};
+
+/// Makes the directory, starts [`RUN`] in a session of its own and prints its pid, which is also the
+/// session's. Arguments: `RUN`, directory, limit, then the command. Nothing is spliced into the text.
+const START: &str = r#"
+umask 077
+run=$1 dir=$2
+shift
+mkdir -p /run/kvmtune && mkdir -m 700 "$dir" && cd / || exit 1
+setsid sh -c "$run" kvmtune "$@" </dev/null >/dev/null 2>&1 &
+echo "$!"
+"#;
+
+/// Runs the command. Output beyond the limit is thrown away, without SIGPIPE for the command. One byte
+/// more than the limit is kept, to tell that it was passed. What the command leaves in its process
+/// group is ended after it: at once, or after five seconds when it still holds the outputs (hence this
+/// shell and the readers ignore SIGTERM, the command does not). `exec` keeps a program called like a
+/// shell builtin a program. `rc` appears last and complete.
+const RUN: &str = r#"
+umask 077
+dir=$1 max=$2
+shift 2
+trap '' TERM
+mkfifo "$dir/o" "$dir/e" || exit 1
+{ head -c "$max" >"$dir/out"; cat >/dev/null; } <"$dir/o" &
+a=$!
+{ head -c "$max" >"$dir/err"; cat >/dev/null; } <"$dir/e" &
+b=$!
+exec 3>"$dir/o" 4>"$dir/e"
+read -r start rest </proc/uptime
+(trap - TERM; exec "$@") >&3 2>&4 3>&- 4>&-
+rc=$?
+read -r end rest </proc/uptime
+exec 3>&- 4>&-
+(trap - TERM; sleep 5; kill -s TERM 0) &
+wait "$a"
+wait "$b"
+kill -s TERM 0
+echo "$start $end" >"$dir/times"
+echo "$rc" >"$dir/rc.tmp"
+mv "$dir/rc.tmp" "$dir/rc"
+"#;
+
+/// Kills the session unless the command ended, and removes the directory. Arguments: directory, pid.
+const STOP: &str = r#"
+if [ ! -e "$1/rc" ] && [ "$2" -gt 1 ]; then kill -s KILL "-$2"; fi
+rm -rf -- "$1"
+"#;
+
+/// The limit of the helper scripts, which take milliseconds.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(30);
+
+/// A workload running in the guest. End it with [`Agent::collect_job`] or [`Agent::kill_job`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    directory: String,
+    program: String,
+    pid: u32,
+    max_output: usize,
+}
+
+impl Job {
+    /// The pid of the job's session leader in the guest.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The job's directory in the guest.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// No exit code yet.
+    Running,
+    /// The exit code is there to be collected.
+    Ended,
+}
+
+/// What a job left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOutput {
+    /// The exit code, by the shell's reckoning: 127 when the program was not found, 128 plus the
+    /// signal's number after a signal.
+    pub exit_code: i32,
+    /// The command's own wall time by the guest's `/proc/uptime`, in steps of 10 ms.
+    pub wall: Duration,
+    /// Standard output, up to the limit.
+    pub stdout: Vec<u8>,
+    /// Standard error, up to the limit.
+    pub stderr: Vec<u8>,
+    /// Whether either went beyond the limit.
+    pub truncated: bool,
+}
+
+impl Agent {
+    /// Starts `argv` detached, in `/run/kvmtune/TOKEN` in the guest (mode 700); at most `max_output` bytes
+    /// are kept of each output. Starting a token twice is refused by the guest.
+    pub fn start_job(&self, token: Uuid, argv: &[&str], max_output: usize) -> Result<Job, AgentError> {
+        let &program = argv.first().ok_or(AgentError::Request("no program to run"))?;
+        let directory = format!("/run/kvmtune/{token}");
+        let limit = max_output.saturating_add(1).to_string();
+        let mut start = vec!["/bin/sh", "-c", START, "kvmtune", RUN, &directory, &limit];
+        start.extend(argv);
+        let output = self.exec(&start, None, SCRIPT_LIMIT)?;
+        let pid = std::str::from_utf8(&output.stdout)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        match pid {
+            Some(pid) if output.exit_code == 0 && pid > 1 => Ok(Job {
+                directory,
+                program: program.to_owned(),
+                pid,
+                max_output,
+            }),
+            _ => Err(AgentError::Malformed {
+                command: "guest-exec",
+                detail: format!(
+                    "{directory} could not be made there (exit code {})",
+                    output.exit_code
+                ),
+            }),
+        }
+    }
+
+    /// Looks once for the exit code: a few milliseconds of the guest's time.
+    pub fn poll_job(&self, job: &Job) -> Result<JobState, AgentError> {
+        if self.exists(&format!("{}/rc", job.directory))? {
+            return Ok(JobState::Ended);
+        }
+        if self.exists(&format!("/proc/{}/stat", job.pid))? {
+            return Ok(JobState::Running);
+        }
+        // It may have ended between the two looks.
+        match self.exists(&format!("{}/rc", job.directory))? {
+            true => Ok(JobState::Ended),
+            false => Err(AgentError::Vanished {
+                object: job.program.clone(),
+            }),
+        }
+    }
+
+    /// Waits for the end, looking rarely while the job is expected to run (see [`next_look`]). After
+    /// `limit`, or once `cancelled` says so, the job is killed and its directory removed.
+    pub fn wait_job(
+        &self,
+        job: &Job,
+        expected: Duration,
+        limit: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), AgentError> {
+        let started = Instant::now();
+        loop {
+            let pause = next_look(expected, started.elapsed());
+            let until = Instant::now() + pause.min(limit.saturating_sub(started.elapsed()));
+            while Instant::now() < until {
+                if cancelled() {
+                    self.kill_job(job)?;
+                    return Err(AgentError::Cancelled {
+                        object: job.program.clone(),
+                    });
+                }
+                let left = until.saturating_duration_since(Instant::now());
+                thread::sleep(left.min(Duration::from_millis(100)));
+            }
+            if self.poll_job(job)? == JobState::Ended {
+                return Ok(());
+            }
+            if started.elapsed() >= limit {
+                self.kill_job(job)?;
+                return Err(AgentError::TooSlow {
+                    object: job.program.clone(),
+                    limit,
+                });
+            }
+        }
+    }
+
+    /// Takes the results of an ended job and removes its directory, also when they are unusable.
+    pub fn collect_job(&self, job: &Job) -> Result<JobOutput, AgentError> {
+        let output = self.read_results(job);
+        let removed = self.kill_job(job);
+        let output = output?;
+        removed.map(|()| output)
+    }
+
+    /// Kills a job, unless it ended, with all that stayed in its session's process group, and removes
+    /// its directory.
+    pub fn kill_job(&self, job: &Job) -> Result<(), AgentError> {
+        let pid = job.pid.to_string();
+        let stop = ["/bin/sh", "-c", STOP, "kvmtune", &job.directory, &pid];
+        self.exec(&stop, None, SCRIPT_LIMIT).map(drop)
+    }
+
+    fn read_results(&self, job: &Job) -> Result<JobOutput, AgentError> {
+        let read = |name: &str, limit| self.read_file(&format!("{}/{name}", job.directory), limit);
+        let nonsense = |name: &str| AgentError::Malformed {
+            command: "guest-file-read",
+            detail: format!("{}/{name} is not what was written there", job.directory),
+        };
+        let exit_code = parse_exit_code(&read("rc", 16)?).ok_or_else(|| nonsense("rc"))?;
+        let wall = parse_times(&read("times", 64)?).ok_or_else(|| nonsense("times"))?;
+        let mut stdout = read("out", job.max_output.saturating_add(1))?;
+        let mut stderr = read("err", job.max_output.saturating_add(1))?;
+        let truncated = stdout.len().max(stderr.len()) > job.max_output;
+        stdout.truncate(job.max_output);
+        stderr.truncate(job.max_output);
+        Ok(JobOutput {
+            exit_code,
+            wall,
+            stdout,
+            stderr,
+            truncated,
+        })
+    }
+
+    /// Whether a file can be opened. Every refusal counts as no: the messages are the guest's, in its
+    /// language, and what stays wrong runs into the time limit.
+    fn exists(&self, path: &str) -> Result<bool, AgentError> {
+        match self.open_file(path, "r") {
+            Ok(handle) => self.close_file(handle, path).map(|()| true),
+            Err(AgentError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How long to leave a job alone that has run for `elapsed` of `expected`: one early look for jobs that
+/// fail at once, one in each quarter, so that the measured time is hardly touched; after the expected
+/// end every 50 ms at first, then ever more slowly up to a second.
+pub fn next_look(expected: Duration, elapsed: Duration) -> Duration {
+    const EARLY: Duration = Duration::from_millis(500);
+    const FIRST: Duration = Duration::from_millis(50);
+    if elapsed >= expected {
+        return ((elapsed - expected) / 2).clamp(FIRST, Duration::from_secs(1));
+    }
+    let left = expected - elapsed;
+    match elapsed < EARLY {
+        true => left.min(EARLY),
+        false => left.min((expected / 4).max(EARLY)),
+    }
+}
+
+fn parse_exit_code(bytes: &[u8]) -> Option<i32> {
+    let code: u8 = std::str::from_utf8(bytes)
+        .ok()?
+        .strip_suffix('\n')?
+        .parse()
+        .ok()?;
+    Some(code.into())
+}
+
+/// `START END`, seconds since boot with two decimals.
+fn parse_times(bytes: &[u8]) -> Option<Duration> {
+    let (start, end) = std::str::from_utf8(bytes)
+        .ok()?
+        .strip_suffix('\n')?
+        .split_once(' ')?;
+    let instant = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+    instant(end)?.checked_sub(instant(start)?)
+}
+
+const _: () = assert!(
+    RUN.len() + START.len() < MAX_REQUEST / 8,
+    "scripts travel in one request"
+);
+
+#[cfg(test)]
+mod tests;

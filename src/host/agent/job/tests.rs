@@ -1,0 +1,108 @@
+//! The scripts run here under the shells of this machine; in a guest they run in the lab's tests.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::*;
+
+/// The shells of Debian and of the lab's guest, as far as they are here.
+const SHELLS: [&[&str]; 3] = [&["/bin/sh"], &["dash"], &["busybox", "sh"]];
+
+/// Runs [`RUN`] as [`START`] would, and returns exit code, stdout and stderr.
+fn run(shell: &[&str], max: usize, argv: &[&str]) -> Option<(i32, String, String)> {
+    let directory = tempfile::tempdir().unwrap();
+    let max = (max + 1).to_string();
+    let mut command = Command::new(shell[0]);
+    command
+        .args(&shell[1..])
+        .args(["-c", RUN, "kvmtune"])
+        .arg(directory.path())
+        .arg(max)
+        .args(argv);
+    command.stdin(Stdio::null()).process_group(0);
+    let status = command.status().ok()?;
+    assert!(status.success(), "{shell:?}: {status}");
+    let read = |name: &str| std::fs::read(directory.path().join(name)).unwrap();
+    assert!(parse_times(&read("times")).is_some());
+    let text = |name: &str| String::from_utf8(read(name)).unwrap();
+    Some((parse_exit_code(&read("rc")).unwrap(), text("out"), text("err")))
+}
+
+#[test]
+fn every_shell_keeps_output_and_exit_code() {
+    let mut ran = 0;
+    for shell in SHELLS {
+        let case = |argv: &[&str]| run(shell, 10, argv);
+        let Some(first) = case(&["sh", "-c", "echo \"$1\"; echo e >&2; exit 7", "x", "$(id)"]) else {
+            continue;
+        };
+        assert_eq!(first, (7, "$(id)\n".to_owned(), "e\n".to_owned()), "{shell:?}");
+        let flood = "head -c 300000 /dev/zero | tr '\\0' x; exit 5";
+        assert_eq!(
+            case(&["sh", "-c", flood]),
+            Some((5, "x".repeat(11), String::new())),
+            "{shell:?}"
+        );
+        let failures = [("exit 0", 0), ("kill -s KILL $$", 137), ("kill -s TERM $$", 143)];
+        for (script, code) in failures {
+            assert_eq!(case(&["sh", "-c", script]).unwrap().0, code, "{shell:?} {script}");
+        }
+        assert_eq!(case(&["/no/such/program"]).unwrap().0, 127, "{shell:?}");
+        // A shell that ran its own builtin would leave no exit code.
+        assert_eq!(case(&["exit", "3"]).unwrap().0, 127, "{shell:?}");
+        ran += 1;
+    }
+    assert!(ran > 0, "no shell");
+}
+
+#[test]
+fn what_a_command_leaves_behind_is_ended() {
+    for shell in SHELLS {
+        let Some(left) = run(shell, 100, &["sh", "-c", "sleep 300 & echo $!"]) else {
+            continue;
+        };
+        assert_eq!(left.0, 0, "{shell:?}");
+        let stat = Path::new("/proc").join(left.1.trim()).join("stat");
+        let state = std::fs::read_to_string(stat).unwrap_or_default();
+        assert!(!state.contains(" S "), "{shell:?}: {state}");
+    }
+}
+
+#[test]
+fn the_measured_time_is_left_alone() {
+    let expected = Duration::from_secs(20);
+    let mut elapsed = Duration::ZERO;
+    let mut looks = 0;
+    while elapsed < expected {
+        elapsed += next_look(expected, elapsed);
+        looks += 1;
+    }
+    assert_eq!(elapsed, expected);
+    assert!(looks <= 5, "{looks}");
+    assert_eq!(next_look(expected, expected), Duration::from_millis(50));
+    assert_eq!(next_look(Duration::ZERO, Duration::MAX), Duration::from_secs(1));
+    assert!(next_look(Duration::from_millis(1), Duration::ZERO) > Duration::ZERO);
+}
+
+#[test]
+fn result_files_are_parsed_strictly() {
+    assert_eq!(parse_exit_code(b"127\n"), Some(127));
+    for bad in [&b""[..], b"1", b"-1\n", b"256\n", b"1 2\n", b"\xff\n"] {
+        assert_eq!(parse_exit_code(bad), None);
+    }
+    assert_eq!(parse_times(b"10.25 12.50\n"), Some(Duration::from_millis(2250)));
+    for bad in [
+        &b""[..],
+        b"1\n",
+        b"2 1\n",
+        b"NaN 1\n",
+        b"1 inf\n",
+        b"-1 1\n",
+        b"1 1e300\n",
+        b"1 2",
+    ] {
+        assert_eq!(parse_times(bad), None, "{bad:?}");
+    }
+}
