@@ -3,6 +3,7 @@
 //! Serialisable, no formatting, no effects.
 
 use crate::design::{Plan, TreatmentId};
+use crate::experiment::Protocol;
 use crate::facts::Facts;
 use crate::workload::Observation;
 use jiff::Timestamp;
@@ -52,6 +53,8 @@ pub struct RunHeader {
     pub file: String,
     /// The whole experiment file, so that the run can be read and resumed without it.
     pub text: String,
+    /// What is run and how it is judged.
+    pub protocol: Protocol,
     /// The plan that is followed.
     pub plan: Plan,
     /// Host and guest as found.

@@ -6,7 +6,7 @@ use kvmtune::analysis::{
     Candidate, Comparison, Criteria, Effect, Guard, GuardOutcome, Interval, Level, Margin, Pair, Series,
     SubPlot, Verdict, clopper_pearson, compare, judge_guard, whole_plot_pairs, whole_plot_values,
 };
-use kvmtune::experiment::response::Goal;
+use kvmtune::experiment::Goal;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -10,6 +10,7 @@ use crate::diagnostic::Source;
 use crate::tunable::Tunable;
 use crate::units::{Bytes, Percent, Span};
 use crate::workload::Workload;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// A whole experiment file.
@@ -39,8 +40,53 @@ pub struct Experiment {
     pub source: Source,
 }
 
+/// Everything of an experiment that a run needs besides its plan; kept with the run, so that it can be resumed and
+/// judged without the files it came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Protocol {
+    /// What the experiment is to answer.
+    pub question: Option<String>,
+    /// Where the workloads run.
+    pub guest: Guest,
+    /// What is run in each trial.
+    pub workloads: Vec<Workload>,
+    /// What a winner is chosen by.
+    pub response: Response,
+    /// What must not get worse.
+    pub guards: Vec<Guard>,
+    /// The margin of *equivalent*.
+    pub smallest_effect: Percent,
+    /// When to stop at the latest.
+    pub time_budget: Option<Span>,
+}
+
+impl Experiment {
+    /// What a run needs besides its plan.
+    pub fn protocol(&self) -> Protocol {
+        Protocol {
+            question: self.question.clone(),
+            guest: self.guest.clone(),
+            workloads: self.workloads.clone(),
+            response: self.response.clone(),
+            guards: self.guards.clone(),
+            smallest_effect: self.design.smallest_effect,
+            time_budget: self.time_budget,
+        }
+    }
+}
+
+impl Protocol {
+    /// The unit of a metric; empty when it is unknown.
+    pub fn unit(&self, id: &MetricId) -> &str {
+        let workload = self.workloads.iter().find(|w| w.name == id.workload);
+        let metric = workload.and_then(|w| w.metrics.iter().find(|m| m.name == id.metric));
+        metric.map_or("", |m| m.unit.as_str())
+    }
+}
+
 /// Where the workloads run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Guest {
     /// The embedded default: a small guest of kvmtune's own.
     Lab {
@@ -107,7 +153,7 @@ pub struct Design {
 }
 
 /// How the levels of several factors are combined to treatments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DesignKind {
     /// Every combination of levels.

@@ -18,7 +18,8 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 /// State LISTEN in /proc/net/tcp (`include/net/tcp_states.h`).
 const LISTEN: &str = "0A";
 
-fn lost(doing: String, error: &AgentError) -> HostError {
+/// An agent's failure as the host's: a guest that does not answer, or lost what was asked of it, is lost.
+pub(super) fn failed(doing: String, error: &AgentError) -> HostError {
     let silent = matches!(
         error,
         AgentError::NotAnswering { .. }
@@ -45,27 +46,26 @@ pub(super) fn run(job: &Job, agent: &Agent, cancelled: &dyn Fn() -> bool) -> Res
     let argv: Vec<_> = argv.iter().map(String::as_str).collect();
     let started = agent
         .start_job(token, &argv, bound(job.max_output))
-        .map_err(|e| lost(doing(), &e))?;
+        .map_err(|e| failed(doing(), &e))?;
     agent
         .wait_job(&started, job.expected, job.limit, cancelled)
-        .map_err(|e| lost(doing(), &e))?;
+        .map_err(|e| failed(doing(), &e))?;
     let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
     let content = if wants_result {
         Some(agent.read_file(&result, bound(job.max_output)))
     } else {
         None
     };
-    let done = agent.collect_job(&started).map_err(|e| lost(doing(), &e))?;
+    let done = agent.collect_job(&started).map_err(|e| failed(doing(), &e))?;
     if done.truncated {
         return Err(flooded(program, job.max_output));
     }
     let result = match content {
-        None => None,
         Some(Ok(bytes)) => Some(bytes),
         // A command that failed may not have come to writing; its exit code tells more.
-        Some(Err(AgentError::Refused { .. })) => None,
+        None | Some(Err(AgentError::Refused { .. })) => None,
         Some(Err(AgentError::TooLarge { .. })) => return Err(flooded(program, job.max_output)),
-        Some(Err(error)) => return Err(lost(doing(), &error)),
+        Some(Err(error)) => return Err(failed(doing(), &error)),
     };
     Ok(JobOutput {
         exit: done.exit_code,
@@ -112,7 +112,7 @@ impl Server {
             Side::Guest => {
                 let argv: Vec<_> = job.argv.iter().map(String::as_str).collect();
                 let started = agent.start_job(Uuid::now_v7(), &argv, bound(max));
-                Process::Guest(started.map_err(|e| lost("start a server in the guest".into(), &e))?)
+                Process::Guest(started.map_err(|e| failed("start a server in the guest".into(), &e))?)
             }
         };
         Ok(Self {
@@ -156,7 +156,7 @@ impl Server {
             Process::Guest(job) => {
                 agent
                     .kill_job(&job)
-                    .map_err(|e| lost("end the server in the guest".into(), &e))?;
+                    .map_err(|e| failed("end the server in the guest".into(), &e))?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Knows where settings live; does not know why they are changed or what is measured.
 
-use super::agent::{Agent, AgentError};
+use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, ShutdownBy};
 use super::{Host, HostError, Job, JobOutput, Power, guest_job, kernel, readback, survey, xml};
@@ -18,9 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A guest that does not answer after this is taken for dead. Ten times what the lab's guest needs in software.
-const BOOT_LIMIT: Duration = Duration::from_secs(60);
+const BOOT_LIMIT: Duration = Duration::from_mins(1);
 /// How long a guest may take to shut down before it is switched off.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
+const SHUTDOWN_LIMIT: Duration = Duration::from_mins(1);
 /// Settings in the guest are short; more is not a setting.
 const MAX_SETTING: usize = 64 * 1024;
 
@@ -42,6 +42,17 @@ struct Guest {
     domain: Domain,
     agent: Agent,
     pid: Option<u32>,
+}
+
+impl Guest {
+    fn of(domain: Domain) -> Self {
+        let pid = domain.qemu_pid().ok();
+        Self {
+            agent: Agent::new(domain.clone()),
+            domain,
+            pid,
+        }
+    }
 }
 
 /// This machine with one guest.
@@ -98,7 +109,7 @@ impl LocalHost {
             cancel,
         };
         if domain.is_active().map_err(fail)? {
-            host.guest = Some(host.attach(domain));
+            host.guest = Some(Guest::of(domain));
         }
         Ok(host)
     }
@@ -145,15 +156,6 @@ impl LocalHost {
         Some(format!("{} {}", guest.domain.uuid(), guest.domain.id()?))
     }
 
-    fn attach(&self, domain: Domain) -> Guest {
-        let pid = domain.qemu_pid().ok();
-        Guest {
-            agent: Agent::new(domain.clone()),
-            domain,
-            pid,
-        }
-    }
-
     fn start(&mut self) -> Result<(), HostError> {
         let doing = "start the guest";
         let xml = xml::with_settings(&self.definition, &self.pending, Some(&self.disk));
@@ -170,7 +172,7 @@ impl LocalHost {
                 domain.clone()
             }
         };
-        let guest = self.attach(domain);
+        let guest = Guest::of(domain);
         self.wait_for_agent(&guest)?;
         self.guest = Some(guest);
         Ok(())
@@ -230,52 +232,6 @@ impl LocalHost {
             .as_ref()
             .ok_or_else(|| HostError::new(doing, "the guest is not running"))
     }
-
-    /// Turns an agent's failure into the host's: a guest that does not answer is lost.
-    fn lost(&self, doing: &str, error: &AgentError) -> HostError {
-        let host = HostError::new(doing, chain(error));
-        let silent = matches!(
-            error,
-            AgentError::NotAnswering { .. } | AgentError::Transport { .. } | AgentError::Vanished { .. }
-        );
-        if silent { host.losing_guest() } else { host }
-    }
-
-    fn module_is_loaded(&self, guest: &Guest, module: &str) -> bool {
-        let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
-        guest
-            .agent
-            .read_file(&path, 64)
-            .is_ok_and(|state| state.starts_with(b"live"))
-    }
-
-    fn set_module(&self, guest: &Guest, module: &str, value: &str) -> Result<(), HostError> {
-        let doing = format!("make guest module {module} {value}");
-        let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if !module.chars().all(tame) || module.starts_with('-') {
-            return Err(HostError::new(doing, "not a module name"));
-        }
-        let argv = match value {
-            "loaded" => vec!["/sbin/modprobe", module],
-            _ => vec!["/sbin/modprobe", "-r", module],
-        };
-        let done = guest
-            .agent
-            .exec(&argv, None, Duration::from_secs(20))
-            .map_err(|e| self.lost(&doing, &e))?;
-        if done.exit_code == 0 {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&done.stderr)
-            .trim()
-            .chars()
-            .take(200)
-            .collect::<String>();
-        Err(HostError::new(
-            doing,
-            format!("modprobe gave {}: {said}", done.exit_code),
-        ))
-    }
 }
 
 impl Host for LocalHost {
@@ -295,11 +251,11 @@ impl Host for LocalHost {
                 let bytes = guest
                     .agent
                     .read_file(path, MAX_SETTING)
-                    .map_err(|e| self.lost(&doing, &e))?;
+                    .map_err(|e| guest_job::failed(doing.clone(), &e))?;
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Address::GuestModule(module) => {
-                let loaded = self.module_is_loaded(self.running(&doing)?, module);
+                let loaded = module_is_loaded(self.running(&doing)?, module);
                 Ok(if loaded { "loaded" } else { "absent" }.into())
             }
             Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, *setting),
@@ -324,9 +280,9 @@ impl Host for LocalHost {
                 guest
                     .agent
                     .write_file(path, value.as_bytes())
-                    .map_err(|e| self.lost(&doing, &e))
+                    .map_err(|e| guest_job::failed(doing.clone(), &e))
             }
-            Address::GuestModule(module) => self.set_module(self.running(&doing)?, module, value),
+            Address::GuestModule(module) => set_module(self.running(&doing)?, module, value),
             Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, *setting, value),
             Address::DomainXml(setting) => {
                 let defined = xml::value(&self.definition, *setting, Some(&self.disk));
@@ -379,6 +335,42 @@ impl LocalHost {
             .is_some_and(|pid| !readback::process_lives(pid));
         if dead { error.losing_guest() } else { error }
     }
+}
+
+fn module_is_loaded(guest: &Guest, module: &str) -> bool {
+    let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
+    guest
+        .agent
+        .read_file(&path, 64)
+        .is_ok_and(|state| state.starts_with(b"live"))
+}
+
+fn set_module(guest: &Guest, module: &str, value: &str) -> Result<(), HostError> {
+    let doing = format!("make guest module {module} {value}");
+    let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !module.chars().all(tame) || module.starts_with('-') {
+        return Err(HostError::new(doing, "not a module name"));
+    }
+    let argv = match value {
+        "loaded" => vec!["/sbin/modprobe", module],
+        _ => vec!["/sbin/modprobe", "-r", module],
+    };
+    let done = guest
+        .agent
+        .exec(&argv, None, Duration::from_secs(20))
+        .map_err(|e| guest_job::failed(doing.clone(), &e))?;
+    if done.exit_code == 0 {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr)
+        .trim()
+        .chars()
+        .take(200)
+        .collect::<String>();
+    Err(HostError::new(
+        doing,
+        format!("modprobe gave {}: {said}", done.exit_code),
+    ))
 }
 
 fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {

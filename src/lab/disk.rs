@@ -59,20 +59,16 @@ fn fill(file: &Path, size: Bytes) -> io::Result<()> {
     target.sync_all()
 }
 
-/// Detaches every loop device of `file`; there may be none.
+/// Detaches every loop device of `file`; there may be none, and the file may be gone already.
 pub(super) fn detach(file: &Path) -> Result<(), DiskError> {
-    if !file.exists() {
-        return Ok(());
-    }
-    let listed = losetup(&[
-        "--associated",
-        &file.display().to_string(),
-        "--noheadings",
-        "--output",
-        "NAME",
-    ])?;
-    for device in listed.split_whitespace() {
-        losetup(&["--detach", device])?;
+    let listed = losetup(&["--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"])?;
+    let file = file.display().to_string();
+    for line in listed.lines() {
+        let (device, backing) = line.split_once(' ').unwrap_or((line, ""));
+        // `--raw` writes the blank of a deleted file's ` (deleted)` as \x20.
+        if backing == file || backing == format!("{file}\\x20(deleted)") {
+            losetup(&["--detach", device])?;
+        }
     }
     Ok(())
 }

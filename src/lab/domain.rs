@@ -142,7 +142,9 @@ pub(super) fn remove_cgroups(domain: &str) {
 
 /// cgroup folders are removed from the leaves, folder by folder; their files cannot be removed.
 fn remove_tree(folder: &Path) {
-    children(folder).iter().for_each(|child| remove_tree(child));
+    for child in children(folder) {
+        remove_tree(&child);
+    }
     // A cgroup that still holds a process is not ours to remove.
     let _ = fs::remove_dir(folder);
 }

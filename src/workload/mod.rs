@@ -29,7 +29,7 @@ pub enum Parser {
 }
 
 /// A command that must be running before the workload starts and is ended with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Where it runs.
     pub side: Side,
@@ -40,7 +40,7 @@ pub struct Server {
 }
 
 /// One workload file, or one entry of the built-in set.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
     /// Its name: the file's name without `.toml`.
     pub name: String,

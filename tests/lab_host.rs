@@ -1,0 +1,122 @@
+//! The lab for real: every kind of address is read, written, read back and restored; workloads run.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use kvmtune::host::{Host, Job, LocalHost, Power};
+use kvmtune::lab::{LabPlace, LabSize, take_down};
+use kvmtune::tunable::{Address, Format, level, lookup};
+use kvmtune::units::Bytes;
+use kvmtune::workload::Side;
+use std::time::{Duration, Instant};
+
+fn job(argv: &[&str]) -> Job {
+    Job {
+        side: Side::Guest,
+        argv: argv.iter().map(ToString::to_string).collect(),
+        server: None,
+        expected: Duration::from_millis(100),
+        limit: Duration::from_secs(20),
+        max_output: Bytes(100_000),
+    }
+}
+
+#[test]
+fn every_kind_of_address_is_proven_and_given_back() {
+    if !common::lab_is_possible() {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let place = LabPlace::new(state.path());
+    let size = LabSize {
+        vcpus: 2,
+        memory: Bytes::mib(512),
+        disk: Bytes::mib(64),
+    };
+    let cache = common::cache();
+    let mut host = LocalHost::lab(&place, size, &cache, std::sync::Arc::default()).unwrap();
+    let started = Instant::now();
+    host.power(Power::On).unwrap();
+    eprintln!("ready in {:.2?}", started.elapsed());
+    sweep_addresses(&mut host);
+    flood_and_hang(&mut host);
+    host.power(Power::Off).unwrap();
+    take_down(&place).unwrap();
+    assert!(!place.data.exists() && !place.root.exists());
+}
+
+fn sweep_addresses(host: &mut LocalHost) {
+    let mut facts = host.facts(&[]).unwrap();
+    eprintln!("{:#?}", facts.record.keys());
+    eprintln!(
+        "{:?} {:?} {:?}",
+        facts.host_disk, facts.guest_disk, facts.guest_modules
+    );
+    let cases = [
+        ("guest.disk.scheduler", "bfq"),
+        ("host.disk.scheduler", "mq-deadline"),
+        ("domain.cpu.pin", "compact"),
+        ("domain.cpu.shares", "512"),
+        ("domain.cpu.quota", "50000"),
+        ("domain.blkio.weight", "200"),
+        ("sysctl:vm.swappiness", "61"),
+        ("guest-sysctl:vm.swappiness", "61"),
+        ("guest.net.congestion-control", "htcp"),
+        ("host.net.tcp-rmem", "4096 131072 33554432"),
+        ("guest.thp", "never"),
+    ];
+    for (name, text) in cases {
+        let tunable = lookup(name).unwrap();
+        let address = tunable.address(&facts).unwrap();
+        let mut wanted = vec![address.clone()];
+        wanted.extend(tunable.choices_address());
+        for address in wanted {
+            facts
+                .readings
+                .insert(address.to_string(), host.read(&address).unwrap());
+        }
+        let level = level(&tunable, text, &facts).unwrap();
+        let old: Vec<_> = level
+            .settings
+            .iter()
+            .map(|s| host.read(&s.address).unwrap())
+            .collect();
+        let started = Instant::now();
+        for setting in &level.settings {
+            host.write(&setting.address, setting.value.as_str()).unwrap();
+        }
+        for setting in &level.settings {
+            let raw = host.read(&setting.address).unwrap();
+            assert_eq!(
+                setting.canonical(&raw).as_ref(),
+                Some(&setting.value),
+                "{name}: {raw}"
+            );
+        }
+        for (setting, old) in level.settings.iter().zip(&old).rev() {
+            let before = setting.address.selected(old);
+            host.write(&setting.address, before).unwrap();
+            let raw = host.read(&setting.address).unwrap();
+            assert_eq!(setting.address.selected(&raw), before, "{name}");
+        }
+        eprintln!("{name} = {text} took {:.1?}", started.elapsed());
+    }
+}
+
+fn flood_and_hang(host: &mut LocalHost) {
+    let done = host.run(&job(&["/bin/echo", "hello"])).unwrap();
+    assert_eq!(done.stdout, b"hello\n");
+    let flood = host
+        .run(&job(&["/bin/dd", "if=/dev/zero", "bs=1M", "count=30"]))
+        .unwrap_err();
+    assert!(flood.to_string().contains("larger than"), "{flood}");
+    let mut hang = job(&["/bin/sleep", "600"]);
+    hang.limit = Duration::from_secs(1);
+    let hang = host.run(&hang).unwrap_err();
+    assert!(hang.guest_lost, "{hang}");
+    let escape = Address::GuestFile {
+        path: "/sys/../etc/passwd".into(),
+        format: Format::Plain,
+    };
+    assert!(host.read(&escape).is_err());
+}
