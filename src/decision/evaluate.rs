@@ -46,7 +46,7 @@ pub fn evaluate(
     records: &[TrialRecord],
 ) -> Result<Evaluation, AnalysisError> {
     let margin = |percent: crate::units::Percent| {
-        Margin::new(percent.fraction()).ok_or(EvaluateError::Margin(percent))
+        Margin::new(percent.fraction())
     };
     let criteria = Criteria {
         confidence: Level::P95,
