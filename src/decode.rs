@@ -185,8 +185,12 @@ impl<'a> Field<'a> {
 
     /// Reports a mistake at this value.
     pub(crate) fn wrong(&self, message: impl Into<String>, hint: impl Into<String>) {
-        self.mistakes
-            .add(Diagnostic::at(self.span(), message).hint(hint));
+        self.mistake(Diagnostic::at(self.span(), message).hint(hint));
+    }
+
+    /// Reports a mistake.
+    pub(crate) fn mistake(&self, mistake: Diagnostic) {
+        self.mistakes.add(mistake);
     }
 
     fn wrong_type<T>(&self, expected: &str, hint: &str) -> Option<T> {
@@ -299,7 +303,10 @@ impl<'a> Field<'a> {
         };
         let found = text.parse::<f64>().ok().filter(|n| n.is_finite());
         if found.is_none() {
-            self.wrong(format!("`{}` is not a finite number", self.key), "use a finite one");
+            self.wrong(
+                format!("`{}` is not a finite number", self.key),
+                "use a finite one",
+            );
         }
         found
     }
@@ -348,7 +355,9 @@ impl<'a> Field<'a> {
         if !self.is_array() {
             return self.named_table(what).into_iter().collect();
         }
-        let elements = self.list(max, "…, or better one [[…]] for each").unwrap_or_default();
+        let elements = self
+            .list(max, "…, or better one [[…]] for each")
+            .unwrap_or_default();
         elements
             .iter()
             .filter_map(|element| element.named_table(what.clone()))

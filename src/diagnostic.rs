@@ -43,8 +43,11 @@ impl Source {
             Err(error) => {
                 let start = error.valid_up_to();
                 let line = 1 + bytes.iter().take(start).filter(|b| **b == b'\n').count();
-                let mistake = Diagnostic::whole(format!("line {line} of {} is not UTF-8 text", one_line(&name, 200)))
-                    .hint("save the file as UTF-8");
+                let mistake = Diagnostic::whole(format!(
+                    "line {line} of {} is not UTF-8 text",
+                    one_line(&name, 200)
+                ))
+                .hint("save the file as UTF-8");
                 Err(Diagnostics::single(&empty(name), mistake))
             }
         }
@@ -65,8 +68,10 @@ impl Source {
 }
 
 fn too_large(bytes: usize) -> Diagnostic {
-    Diagnostic::whole(format!("the file has {bytes} bytes, at most {MAX_SOURCE} are read"))
-        .hint("is this the right file?")
+    Diagnostic::whole(format!(
+        "the file has {bytes} bytes, at most {MAX_SOURCE} are read"
+    ))
+    .hint("is this the right file?")
 }
 
 /// `text` as one short line that cannot drive a terminal: cut to `max` characters, the rest escaped.

@@ -77,7 +77,10 @@ pub struct HostError {
 
 impl HostError {
     /// A failure that leaves the guest usable.
-    #[allow(clippy::needless_pass_by_value, reason = "callers hand over errors and texts alike")]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers hand over errors and texts alike"
+    )]
     pub fn new(doing: impl Into<String>, cause: impl ToString) -> Self {
         Self {
             doing: doing.into(),

@@ -47,7 +47,9 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
     let time = duration(file, "time", Span::secs(10), 1);
     let warmup = duration(file, "warmup", Span::secs(0), 0);
     let grace = duration(file, "grace", Span::secs(30), 1);
-    let max_output = file.take("max-output").map_or(Some(Bytes::mib(1)), |f| max_output(&f));
+    let max_output = file
+        .take("max-output")
+        .map_or(Some(Bytes::mib(1)), |f| max_output(&f));
     let parser = file
         .required("parser", "write parser = \"fio\", \"iperf3\" or \"stress-ng\"")
         .and_then(|f| f.word(&PARSERS));
@@ -73,7 +75,7 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
 }
 
 /// The time at `key`, or `default`: whole seconds, since that is what tools take.
-pub(crate) fn duration(table: &mut Reader<'_>, key: &'static str, default: Span, min: u64) -> Option<Span> {
+fn duration(table: &mut Reader<'_>, key: &'static str, default: Span, min: u64) -> Option<Span> {
     table.take(key).map_or(Some(default), |f| whole_seconds(&f, min))
 }
 
@@ -121,11 +123,17 @@ fn argv(field: &Field<'_>, barred: &[Hole]) -> Option<Vec<String>> {
 fn argument(field: &Field<'_>, program: bool, barred: &[Hole]) -> Option<String> {
     let text = field.text()?;
     if text.contains(char::is_control) || text.len() > 4096 {
-        field.wrong("an argument with control characters, or too long", "use plain text");
+        field.wrong(
+            "an argument with control characters, or too long",
+            "use plain text",
+        );
         return None;
     }
     if program && (text.is_empty() || text.starts_with('-') || text.contains(['{', ' '])) {
-        field.wrong("the first argument is not a program", "name a program, e.g. \"fio\"");
+        field.wrong(
+            "the first argument is not a program",
+            "name a program, e.g. \"fio\"",
+        );
         return None;
     }
     let known = HOLES.iter().map(|(name, _)| *name);
@@ -231,7 +239,9 @@ fn requirement(mut table: Reader<'_>, parser: Option<Parser>) -> Option<Requirem
     };
     if empty {
         let mistake = Diagnostic::at(table.span(), "the requirement says nothing or can never hold");
-        table.mistakes().add(mistake.hint("give `min`, `max` or both, min first"));
+        table
+            .mistakes()
+            .add(mistake.hint("give `min`, `max` or both, min first"));
     }
     table.finish();
     Some(Requirement {

@@ -68,7 +68,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
         (0, 0) => return Err(ParseError::Tool(format!("fio failed with error {}", job.error))),
         (_, 0) => &job.read,
         (0, _) => &job.write,
-        _ => return Err(ParseError::Content("fio read and wrote; one direction is expected".into())),
+        _ => {
+            return Err(ParseError::Content(
+                "fio read and wrote; one direction is expected".into(),
+            ));
+        }
     };
     let errors = job.total_err.unwrap_or(0).max(u64::from(job.error != 0));
     let mut found = vec![

@@ -55,7 +55,11 @@ impl Library {
                 Err(found) => mistakes.push(found),
             }
         }
-        if mistakes.is_empty() { Ok(self) } else { Err(mistakes) }
+        if mistakes.is_empty() {
+            Ok(self)
+        } else {
+            Err(mistakes)
+        }
     }
 
     /// The workload called `name`.
@@ -101,8 +105,16 @@ mod tests {
         };
         let changed = source(text.replacen("summary = \"", "summary = \"mine: ", 1));
         let library = Library::builtin().with_folder(&[changed]).unwrap();
-        assert!(library.get("fio-randread-4k").unwrap().summary.starts_with("mine: "));
-        let errors = Library::builtin().with_folder(&[source("run = 1".into())]).unwrap_err();
+        assert!(
+            library
+                .get("fio-randread-4k")
+                .unwrap()
+                .summary
+                .starts_with("mine: ")
+        );
+        let errors = Library::builtin()
+            .with_folder(&[source("run = 1".into())])
+            .unwrap_err();
         assert_eq!(errors.len(), 1);
     }
 }

@@ -162,7 +162,10 @@ impl Workload {
         }
         let found = parsed?;
         let value_of = |metric: &str| {
-            let value = found.iter().find(|(name, _)| name == metric).map(|(_, value)| *value);
+            let value = found
+                .iter()
+                .find(|(name, _)| name == metric)
+                .map(|(_, value)| *value);
             value.ok_or_else(|| MeasureError::Missing {
                 workload: self.name.clone(),
                 metric: metric.to_string(),

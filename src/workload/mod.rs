@@ -11,7 +11,7 @@ mod measure;
 mod stress_ng;
 
 pub use file::parse;
-pub(crate) use file::{duration, whole_seconds};
+pub(crate) use file::whole_seconds;
 pub use library::Library;
 pub use measure::{MeasureError, ParseError, Places};
 
