@@ -118,7 +118,9 @@ impl<'a> Reader<'a> {
 
     /// The value of `key`, if it is there.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Field<'a>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         let value = self.table.get(key)?;
         Some(Field {
             key,

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what the files mean.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
 use std::ops::Range;
 
@@ -154,7 +154,7 @@ impl Diagnostic {
                         .annotation(marked),
                 )
             }
-            None => Group::with_title(title),
+            None => title.element(Origin::path(source.name.as_str())),
         }];
         if let Some(hint) = &self.hint {
             groups.push(Group::with_title(Level::HELP.secondary_title(hint.as_str())));

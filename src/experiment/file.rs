@@ -125,18 +125,21 @@ fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
 }
 
 /// A guest of the user's own has no disk that may be overwritten unless the user names a file for it.
-fn check_scratch(file: &Reader<'_>, guest: &Guest, workloads: &[Workload]) {
+fn check_scratch(file: &mut Reader<'_>, guest: &Guest, workloads: &[Workload]) {
     let Guest::Domain { scratch: None, .. } = guest else {
         return;
     };
-    if let Some(workload) = workloads.iter().find(|w| w.needs_scratch()) {
-        let message = format!(
-            "workload `{}` overwrites a file, and [guest] names none",
-            workload.name
+    let Some(workload) = workloads.iter().find(|w| w.needs_scratch()) else {
+        return;
+    };
+    if let Some(field) = file.take("guest") {
+        field.wrong(
+            format!(
+                "`{}` overwrites a file in the guest, and none is named",
+                workload.name
+            ),
+            "add scratch = \"/var/tmp/kvmtune.dat\": a file that may be overwritten",
         );
-        let hint =
-            "add scratch = \"/var/tmp/kvmtune.dat\" to [guest]: a file in the guest that may be overwritten";
-        file.mistakes().add(Diagnostic::whole(message).hint(hint));
     }
 }
 
@@ -193,3 +196,7 @@ fn time_budget(file: &mut Reader<'_>) -> Option<Span> {
     table.finish();
     time
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

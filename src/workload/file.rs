@@ -82,7 +82,7 @@ fn duration(table: &mut Reader<'_>, key: &'static str, default: Span, min: u64) 
 /// A time of whole seconds from `min` seconds to one day.
 pub(crate) fn whole_seconds(field: &Field<'_>, min: u64) -> Option<Span> {
     let span: Span = field.parse("5s")?;
-    let limits = Duration::from_secs(min)..=Duration::from_secs(86_400);
+    let limits = Duration::from_secs(min)..=Duration::from_hours(24);
     if span.0.subsec_nanos() != 0 || !limits.contains(&span.0) {
         field.wrong(
             format!("`{span}` is not whole seconds from {min}s to 24h"),

@@ -73,13 +73,13 @@ pub enum MeasureError {
         metric: String,
     },
     /// A requirement does not hold.
-    #[error("{metric} is {value}, {bound} allowed")]
+    #[error("{metric} is {value}, {bound}")]
     Requirement {
         /// The metric.
         metric: String,
         /// What was observed.
         value: f64,
-        /// What would have been allowed: `at most 0`.
+        /// What would have counted: `at most 0 allowed`.
         bound: String,
     },
 }
@@ -213,8 +213,8 @@ impl Workload {
 impl Requirement {
     fn check(&self, value: f64) -> Result<(), MeasureError> {
         let bound = match (self.min, self.max) {
-            (Some(min), _) if value < min => format!("at least {min}"),
-            (_, Some(max)) if value > max => format!("at most {max}"),
+            (Some(min), _) if value < min => format!("at least {min} needed"),
+            (_, Some(max)) if value > max => format!("at most {max} allowed"),
             _ => return Ok(()),
         };
         Err(MeasureError::Requirement {

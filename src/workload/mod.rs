@@ -114,3 +114,7 @@ pub struct Observation {
     /// The value, finite, in the metric's unit.
     pub value: f64,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -145,7 +145,7 @@ fn level(field: &Field<'_>, tunable: Option<&Tunable>) -> Option<Text> {
     {
         let message = format!("illegal level of `{}`", tunable.name);
         let mistake = Diagnostic::at(field.span(), message).label(error.to_string());
-        field.mistake(mistake.hint(format!("use {}", error.expected)));
+        field.mistake(mistake.hint(format!("{}: {}", tunable.name, tunable.summary)));
         return None;
     }
     Some(Text {
