@@ -29,12 +29,9 @@ pub fn parse(source: &Source, library: &Library) -> Result<Experiment, Diagnosti
 
 fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Option<Experiment> {
     let name = name(file, &source.name);
-    let question = file.take("question").map(|f| {
-        f.text_if(
-            |t| !t.trim().is_empty() && t.len() <= 1000 && !t.contains('\u{1b}'),
-            "at most 1000 characters of plain text",
-        )
-    });
+    let question = file
+        .take("question")
+        .map(|f| f.text_if(is_question, "at most 1000 characters of plain text"));
     let guest = guest::guest(file);
     let factors = factor::factors(file);
     let workloads = workloads(file, library);
@@ -62,6 +59,11 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         seed: seed.flatten(),
         source: source.clone(),
     })
+}
+
+fn is_question(text: &str) -> bool {
+    let tame = |c: char| !c.is_control() || c == '\n';
+    !text.trim().is_empty() && text.len() <= 1000 && text.chars().all(tame)
 }
 
 /// The experiment's name, by default that of its file.

@@ -1,4 +1,5 @@
-//! Every bad file in `tests/bad` is answered with the text beside it. `INSTA_UPDATE=always` writes the texts.
+//! Every bad file in `tests/bad` is answered with the text beside it (`INSTA_UPDATE=always` writes the texts), and
+//! every file that is shipped or shown in the documentation is right.
 
 use kvmtune::diagnostic::Source;
 use kvmtune::workload::Library;
@@ -58,6 +59,27 @@ fn every_shipped_experiment_is_right() -> Result<(), Failure> {
     for path in files {
         let experiment = experiment::parse(&read(&path)?, &library)?;
         assert!(experiment.question.is_some(), "{} asks nothing", experiment.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() -> Result<(), Failure> {
+    let library = Library::builtin();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FORMAT.md"))?;
+    let examples: Vec<_> = text
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|tail| tail.split_once("```"))
+        .collect();
+    assert_eq!(examples.len(), 2);
+    for (example, _) in examples {
+        let source = Source::from_bytes("example.toml", example.as_bytes())?;
+        if example.contains("argv") {
+            workload::parse(&source)?;
+        } else {
+            experiment::parse(&source, &library)?;
+        }
     }
     Ok(())
 }
