@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what the files mean.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
 use std::ops::Range;
 
@@ -13,6 +13,80 @@ pub struct Source {
     pub name: String,
     /// The whole text; spans are byte offsets into it.
     pub text: String,
+}
+
+/// Largest file taken, in bytes: every real one is a thousand times smaller.
+pub const MAX_SOURCE: usize = 1 << 20;
+
+impl Source {
+    /// The file called `name` with the content `bytes`, when it is UTF-8 text of a sane size.
+    pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> Result<Self, Diagnostics> {
+        let name = name.into();
+        let empty = |name| Self {
+            name,
+            text: String::new(),
+        };
+        if bytes.len() > MAX_SOURCE {
+            return Err(Diagnostics::single(&empty(name), too_large(bytes.len())));
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                let source = Self {
+                    name,
+                    text: text.to_string(),
+                };
+                match source.check() {
+                    Ok(()) => Ok(source),
+                    Err(mistake) => Err(Diagnostics::single(&source, mistake)),
+                }
+            }
+            Err(error) => {
+                let start = error.valid_up_to();
+                let line = 1 + bytes.iter().take(start).filter(|b| **b == b'\n').count();
+                let mistake = Diagnostic::whole(format!(
+                    "line {line} of {} is not UTF-8 text",
+                    one_line(&name, 200)
+                ))
+                .hint("save the file as UTF-8");
+                Err(Diagnostics::single(&empty(name), mistake))
+            }
+        }
+    }
+
+    /// What makes a text unfit to be parsed at all.
+    pub(crate) fn check(&self) -> Result<(), Diagnostic> {
+        if self.text.len() > MAX_SOURCE {
+            return Err(too_large(self.text.len()));
+        }
+        match self.text.find('\0') {
+            Some(at) => {
+                Err(Diagnostic::at(at..at + 1, "the file has a NUL byte").hint("save the file as plain text"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn too_large(bytes: usize) -> Diagnostic {
+    Diagnostic::whole(format!(
+        "the file has {bytes} bytes, at most {MAX_SOURCE} are read"
+    ))
+    .hint("is this the right file?")
+}
+
+/// `text` as one short line that cannot drive a terminal: cut to `max` characters, the rest escaped.
+pub fn one_line(text: &str, max: usize) -> String {
+    let mut line = String::new();
+    for c in text.trim().chars().take(max) {
+        match c {
+            '"' | '\'' | '\\' => line.push(c),
+            _ => line.extend(c.escape_debug()),
+        }
+    }
+    if text.trim().chars().nth(max).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// One mistake in a [`Source`].
@@ -80,7 +154,7 @@ impl Diagnostic {
                         .annotation(marked),
                 )
             }
-            None => Group::with_title(title),
+            None => title.element(Origin::path(source.name.as_str())),
         }];
         if let Some(hint) = &self.hint {
             groups.push(Group::with_title(Level::HELP.secondary_title(hint.as_str())));
@@ -103,6 +177,14 @@ impl Diagnostics {
             source: source.clone(),
             list,
         })
+    }
+
+    /// A single mistake.
+    pub fn single(source: &Source, mistake: Diagnostic) -> Self {
+        Self {
+            source: source.clone(),
+            list: vec![mistake],
+        }
     }
 
     /// The mistakes, in the order found.

@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod decision;
+mod decode;
 pub mod design;
 pub mod diagnostic;
 pub mod event;

@@ -17,9 +17,9 @@ pub struct UnitError {
 
 impl UnitError {
     fn new(text: &str, expected: &'static str) -> Self {
-        // An absurdly long input must not become an absurdly long message.
+        // An absurdly long or hostile input must not become such a message.
         Self {
-            text: text.chars().take(60).collect(),
+            text: text.chars().take(60).flat_map(char::escape_debug).collect(),
             expected,
         }
     }

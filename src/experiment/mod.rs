@@ -2,8 +2,10 @@
 //!
 //! Pure: knows names, levels and budgets; whether this host offers them is decided by `design` from facts.
 
+mod file;
 mod response;
 
+pub use file::parse;
 pub use response::{Goal, Guard, MetricId, Response};
 
 use crate::diagnostic::Source;

@@ -322,7 +322,7 @@ pub fn lookup(name: &str) -> Result<Tunable, LookupError> {
         .find(|t| t.name == name)
         .cloned()
         .ok_or_else(|| LookupError::Unknown {
-            name: name.chars().take(60).collect(),
+            name: name.chars().take(60).flat_map(char::escape_debug).collect(),
             nearest: nearest(name, all.iter().map(|t| t.name.as_str())),
         })
 }

@@ -58,7 +58,23 @@ pub struct Tunable {
     pub summary: &'static str,
 }
 
+/// Words that make a pin map from the host's topology.
+pub const PIN_GENERATORS: [&str; 4] = ["none", "compact", "spread", "same-node"];
+
 impl Tunable {
+    /// The canonical text of a level, before it is known whether this host offers it.
+    pub fn canonical_level(&self, text: &str) -> Result<String, ValueError> {
+        if self.kind == Kind::Pins && PIN_GENERATORS.contains(&text.trim()) {
+            return Ok(text.trim().to_string());
+        }
+        self.kind.parse(text).map(|value| value.to_string())
+    }
+
+    /// True when host and guest can be asked which levels they offer.
+    pub fn lists_levels(&self) -> bool {
+        matches!(self.kind, Kind::Choice(_) | Kind::Pins | Kind::Word { .. })
+    }
+
     /// True when the setting is inside the guest, so that it needs a running guest to be read.
     pub fn in_guest(&self) -> bool {
         matches!(

@@ -137,7 +137,8 @@ fn canonical_word(word: &str) -> Option<String> {
     let tame = word
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "-_.:/,%+".contains(c));
-    if !tame || word.contains("..") {
+    // The only sysctls that take a path are programs the kernel starts as root (kernel.modprobe, core_pattern).
+    if !tame || word.starts_with('/') || word.contains("..") {
         return None;
     }
     let sized =
@@ -255,6 +256,7 @@ mod tests {
             (&Kind::Words, "4096  131072\t6M", Some("4096 131072 6291456")),
             (&Kind::Words, "a;rm", None),
             (&Kind::Words, "../../etc", None),
+            (&Kind::Words, "/tmp/program", None),
             (&word, "noop", Some("none")),
             (&word, "../x", None),
             (&Kind::Pins, "1=2,3 0=1", Some("0=1 1=2-3")),

@@ -2,6 +2,19 @@
 //!
 //! Knows tools and their outputs; does not know treatments, blocks or statistics.
 
+mod argv;
+mod file;
+mod fio;
+mod iperf3;
+mod library;
+mod measure;
+mod stress_ng;
+
+pub use file::parse;
+pub(crate) use file::whole_seconds;
+pub use library::Library;
+pub use measure::{MeasureError, ParseError, Places};
+
 use crate::experiment::Goal;
 use crate::units::{Bytes, Span};
 use serde::{Deserialize, Serialize};
@@ -101,3 +114,7 @@ pub struct Observation {
     /// The value, finite, in the metric's unit.
     pub value: f64,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

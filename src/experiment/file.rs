@@ -1,0 +1,204 @@
+//! Experiment files: TOML text to [`Experiment`], with every mistake at once.
+//!
+//! Pure: gets text, never opens a file; whether this host offers a level is decided later, from facts.
+
+mod factor;
+mod guest;
+mod judge;
+
+use super::{Design, DesignKind, Experiment, Guest};
+use crate::decode::{Reader, document, is_name, stem};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
+use crate::tunable::nearest;
+use crate::units::{Percent, Span};
+use crate::workload::{Library, Workload, whole_seconds};
+
+const MAX_FACTORS: usize = 16;
+const MAX_LEVELS: usize = 64;
+const MAX_WORKLOADS: usize = 16;
+const MAX_GUARDS: usize = 32;
+/// Lab experiments are rarely longer; a thousand blocks are a slip.
+const BLOCKS: std::ops::RangeInclusive<i64> = 2..=200;
+const DEFAULT_BLOCKS: u32 = 8;
+const DEFAULT_SMALLEST_EFFECT: Percent = Percent(1.0);
+
+/// The experiment in `source`, with workloads from `library`.
+pub fn parse(source: &Source, library: &Library) -> Result<Experiment, Diagnostics> {
+    document(source, |file| experiment(file, source, library))
+}
+
+fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Option<Experiment> {
+    let name = name(file, &source.name);
+    let question = file
+        .take("question")
+        .map(|f| f.text_if(is_question, "at most 1000 characters of plain text"));
+    let guest = guest::guest(file);
+    let factors = factor::factors(file);
+    let workloads = workloads(file, library);
+    if let (Some(guest), Some(workloads)) = (&guest, &workloads) {
+        check_scratch(file, guest, workloads);
+    }
+    let known = workloads.as_deref().unwrap_or(&[]);
+    let response = judge::response(file, known);
+    let guards = judge::guards(file, known, response.as_ref());
+    let design = design(file);
+    let time_budget = time_budget(file);
+    let seed = file
+        .take("seed")
+        .map(|f| f.integer(0..=i64::MAX).and_then(|n| u64::try_from(n).ok()));
+    Some(Experiment {
+        name: name?,
+        question: question.flatten().map(str::to_string),
+        guest: guest?,
+        factors: factors?,
+        workloads: workloads?,
+        response: response?,
+        guards,
+        design: design?,
+        time_budget,
+        seed: seed.flatten(),
+        source: source.clone(),
+    })
+}
+
+fn is_question(text: &str) -> bool {
+    let tame = |c: char| !c.is_control() || c == '\n';
+    !text.trim().is_empty() && text.len() <= 1000 && text.chars().all(tame)
+}
+
+/// The experiment's name, by default that of its file.
+fn name(file: &mut Reader<'_>, file_name: &str) -> Option<String> {
+    if let Some(field) = file.take("name") {
+        let good = field.text_if(is_name, "letters, digits, `-` and `_`, at most 64");
+        return good.map(str::to_string);
+    }
+    let name = stem(file_name);
+    if is_name(name) {
+        return Some(name.to_string());
+    }
+    let message = format!(
+        "the file's name `{}` gives no experiment name",
+        one_line(name, 60)
+    );
+    file.mistakes()
+        .add(Diagnostic::whole(message).hint("add name = \"…\" of letters, digits, `-` and `_`"));
+    None
+}
+
+fn workloads(file: &mut Reader<'_>, library: &Library) -> Option<Vec<Workload>> {
+    let example = library.names().next().unwrap_or("…");
+    let list = file.required("workload", &format!("add [workload] with use = \"{example}\""))?;
+    let mut found: Vec<Workload> = Vec::new();
+    let mut complete = true;
+    for table in list.tables(MAX_WORKLOADS) {
+        let span = table.span();
+        match workload(table, library) {
+            Some(workload) if found.iter().any(|w| w.name == workload.name) => {
+                let message = format!("workload `{}` is there twice", workload.name);
+                let hint = "each workload runs once in a trial; remove one";
+                list.mistake(Diagnostic::at(span, message).hint(hint));
+            }
+            Some(workload) => found.push(workload),
+            None => complete = false,
+        }
+    }
+    (complete && !found.is_empty()).then_some(found)
+}
+
+/// The workload a table names, with the times of the experiment put in.
+fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
+    let known = library.names().collect::<Vec<_>>().join(", ");
+    let name = table
+        .required("use", &format!("name a workload: {known}"))
+        .and_then(|f| Some((f.text()?, f)));
+    let time = table.take("time").map(|f| whole_seconds(&f, 1));
+    let warmup = table.take("warmup").map(|f| whole_seconds(&f, 0));
+    table.finish();
+    let (name, field) = name?;
+    let Some(mut workload) = library.get(name).cloned() else {
+        let near = nearest(name, library.names()).map(|n| format!("did you mean `{n}`? "));
+        let hint = format!("{}known workloads: {known}", near.unwrap_or_default());
+        field.wrong(format!("unknown workload `{}`", one_line(name, 60)), hint);
+        return None;
+    };
+    workload.time = time.flatten().unwrap_or(workload.time);
+    workload.warmup = warmup.flatten().unwrap_or(workload.warmup);
+    Some(workload)
+}
+
+/// A guest of the user's own has no disk that may be overwritten unless the user names a file for it.
+fn check_scratch(file: &mut Reader<'_>, guest: &Guest, workloads: &[Workload]) {
+    let Guest::Domain { scratch: None, .. } = guest else {
+        return;
+    };
+    let Some(workload) = workloads.iter().find(|w| w.needs_scratch()) else {
+        return;
+    };
+    if let Some(field) = file.take("guest") {
+        field.wrong(
+            format!(
+                "`{}` overwrites a file in the guest, and none is named",
+                workload.name
+            ),
+            "add scratch = \"/var/tmp/kvmtune.dat\": a file that may be overwritten",
+        );
+    }
+}
+
+fn design(file: &mut Reader<'_>) -> Option<Design> {
+    let default = Design {
+        kind: DesignKind::FullFactorial,
+        blocks: DEFAULT_BLOCKS,
+        smallest_effect: DEFAULT_SMALLEST_EFFECT,
+    };
+    let Some(field) = file.take("design") else {
+        return Some(default);
+    };
+    let mut table = field.table()?;
+    let kinds = [
+        ("full-factorial", DesignKind::FullFactorial),
+        ("one-at-a-time", DesignKind::OneAtATime),
+    ];
+    let kind = table.take("kind").map_or(Some(default.kind), |f| f.word(&kinds));
+    let blocks = table.take("blocks").map_or(Some(default.blocks), |f| {
+        f.integer(BLOCKS).and_then(|n| u32::try_from(n).ok())
+    });
+    let smallest_effect = table
+        .take("smallest-effect")
+        .map_or(Some(default.smallest_effect), |f| {
+            let share: Percent = f.parse("1%")?;
+            if share.0 > 0.0 {
+                return Some(share);
+            }
+            f.wrong(
+                "`smallest-effect` is 0%",
+                "no two treatments are equal to the last digit; use e.g. \"1%\"",
+            );
+            None
+        });
+    table.finish();
+    Some(Design {
+        kind: kind?,
+        blocks: blocks?,
+        smallest_effect: smallest_effect?,
+    })
+}
+
+fn time_budget(file: &mut Reader<'_>) -> Option<Span> {
+    let mut table = file.take("budget")?.table()?;
+    let time = table
+        .required("time", "write time = \"30m\", or remove [budget]")
+        .and_then(|f| {
+            let span: Span = f.parse("30m")?;
+            if span.0.is_zero() {
+                f.wrong("a budget of no time", "write time = \"30m\", or remove [budget]");
+            }
+            Some(span)
+        });
+    table.finish();
+    time
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -1,0 +1,190 @@
+//! The `[guest]` table.
+
+use crate::decode::{Field, Reader};
+use crate::experiment::Guest;
+use crate::units::Bytes;
+
+const DEFAULT_VCPUS: u16 = 2;
+const DEFAULT_MEMORY: Bytes = Bytes::mib(512);
+const DEFAULT_DISK: Bytes = Bytes::mib(256);
+const DEFAULT_CONNECT: &str = "qemu:///system";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Lab,
+    Domain,
+}
+
+/// The guest; the default lab guest when there is no such table.
+pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
+    let Some(field) = file.take("guest") else {
+        return Some(Guest::Lab {
+            vcpus: DEFAULT_VCPUS,
+            memory: DEFAULT_MEMORY,
+            disk: DEFAULT_DISK,
+        });
+    };
+    let mut table = field.table()?;
+    let kinds = [("lab", Kind::Lab), ("domain", Kind::Domain)];
+    let stated = table.take("kind").map(|f| f.word(&kinds));
+    let domain = table.take("domain");
+    let implied = if domain.is_some() { Kind::Domain } else { Kind::Lab };
+    let kind = stated.unwrap_or(Some(implied));
+    let guest = match kind {
+        Some(Kind::Lab) => lab(&mut table, domain.as_ref()),
+        Some(Kind::Domain) => own_domain(&mut table, domain.as_ref()),
+        // Which keys belong is unknown: all are asked for, none is judged.
+        None => {
+            for key in ["vcpus", "memory", "disk", "connect", "scratch"] {
+                table.take(key);
+            }
+            None
+        }
+    };
+    table.finish();
+    guest
+}
+
+fn lab(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Guest> {
+    if let Some(field) = domain {
+        field.wrong(
+            "`domain` has no meaning here",
+            "remove it, or write kind = \"domain\"",
+        );
+    }
+    for key in ["connect", "scratch"] {
+        table.refuse(key, "it is for a domain of yours; the lab guest has its own");
+    }
+    let vcpus = table.take("vcpus").map_or(Some(DEFAULT_VCPUS), |f| {
+        f.integer(1..=64).and_then(|n| u16::try_from(n).ok())
+    });
+    let memory = size(
+        table,
+        "memory",
+        DEFAULT_MEMORY,
+        Bytes::mib(256)..=Bytes::mib(1 << 20),
+    );
+    let disk = size(table, "disk", DEFAULT_DISK, Bytes::mib(160)..=Bytes::mib(1 << 16));
+    Some(Guest::Lab {
+        vcpus: vcpus?,
+        memory: memory?,
+        disk: disk?,
+    })
+}
+
+/// A size of whole mebibytes within `range`.
+fn size(
+    table: &mut Reader<'_>,
+    key: &'static str,
+    default: Bytes,
+    range: std::ops::RangeInclusive<Bytes>,
+) -> Option<Bytes> {
+    let Some(field) = table.take(key) else {
+        return Some(default);
+    };
+    let size: Bytes = field.parse(&default.to_string())?;
+    if range.contains(&size) && size.0.is_multiple_of(1 << 20) {
+        return Some(size);
+    }
+    let hint = format!("use whole MiB from {} to {}", range.start(), range.end());
+    field.wrong(format!("`{key}` of {size} is out of range"), hint);
+    None
+}
+
+fn own_domain(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Guest> {
+    for key in ["vcpus", "memory"] {
+        table.refuse(
+            key,
+            "it is for the lab guest; a domain of yours keeps what it has",
+        );
+    }
+    if domain.is_none() {
+        table.required("domain", "name it as `virsh list --all` does");
+    }
+    let name = domain.and_then(|f| f.text_if(is_domain_name, "the name that `virsh list --all` shows"));
+    let connect = table.take("connect").map_or(Some(DEFAULT_CONNECT), |f| {
+        f.text_if(
+            is_local_uri,
+            "a local connection such as \"qemu:///system\": kvmtune sets things on this host",
+        )
+    });
+    let disk = table
+        .take("disk")
+        .map(|f| f.text_if(is_disk_target, "a target name such as \"vdb\""));
+    let scratch = table.take("scratch").map(|f| {
+        f.text_if(
+            is_scratch,
+            "the absolute path of a plain file, such as \"/var/tmp/kvmtune.dat\", not in /dev, /proc or /sys",
+        )
+    });
+    Some(Guest::Domain {
+        name: name?.to_string(),
+        connect: connect?.to_string(),
+        disk: disk.flatten().map(str::to_string),
+        scratch: scratch.flatten().map(str::to_string),
+    })
+}
+
+fn is_domain_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 200
+        && text.trim() == text
+        && !text.starts_with('-')
+        && !text.contains(|c: char| c.is_control() || c == '/')
+}
+
+/// Remote URIs are refused: the host's settings would be changed here and the guest would run there. Their
+/// `command=` would also let a file start any program.
+fn is_local_uri(text: &str) -> bool {
+    let local = ["qemu:///", "test:///"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    local && text.len() <= 300 && text.chars().all(|c| c.is_ascii_graphic())
+}
+
+fn is_disk_target(text: &str) -> bool {
+    (1..=16).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// An ordinary file, since it is overwritten. fio takes `:` for a separator of several files: not allowed.
+fn is_scratch(text: &str) -> bool {
+    let tame = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    let parts: Vec<_> = text.split('/').skip(1).collect();
+    let plain = parts.iter().all(|p| !p.is_empty() && *p != "." && *p != "..");
+    text.starts_with('/')
+        && text.len() <= 200
+        && text.chars().all(tame)
+        && plain
+        && !matches!(parts.first(), Some(&("dev" | "proc" | "sys")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_is_never_a_device() {
+        assert!(is_scratch("/var/tmp/kvmtune.dat"));
+        for bad in [
+            "/dev/vda",
+            "//dev/vda",
+            "/./dev/vda",
+            "/tmp/../dev/vda",
+            "/tmp/a:/dev/vda",
+            "dev/vda",
+            "/tmp/",
+            "/",
+            "",
+            "/tmp/{result}",
+        ] {
+            assert!(!is_scratch(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_local_connections() {
+        assert!(is_local_uri("qemu:///session"));
+        assert!(!is_local_uri("qemu+ssh://host/system?command=/tmp/x"));
+        assert!(!is_local_uri("qemu+ext:///system?command=/tmp/x"));
+    }
+}

@@ -1,0 +1,158 @@
+//! What a right file means. Wrong ones are in tests/bad.
+
+use super::*;
+use crate::experiment::{Goal, Levels};
+use crate::units::Bytes;
+use proptest::prelude::*;
+
+const SMALLEST: &str = r#"
+    [factor]
+    tunable = "guest.disk.scheduler"
+    levels = "available"
+    [workload]
+    use = "fio-randread-4k"
+"#;
+
+fn read(text: &str) -> Result<Experiment, Diagnostics> {
+    let source = Source {
+        name: "some/where/small.toml".into(),
+        text: text.into(),
+    };
+    parse(&source, &Library::builtin())
+}
+
+#[test]
+fn everything_else_has_a_default() {
+    let found = read(SMALLEST).unwrap();
+    assert_eq!(found.name, "small");
+    let lab = Guest::Lab {
+        vcpus: 2,
+        memory: Bytes::mib(512),
+        disk: Bytes::mib(256),
+    };
+    assert_eq!(found.guest, lab);
+    assert_eq!(found.response.metric.to_string(), "fio-randread-4k.iops");
+    assert_eq!(found.response.goal, Goal::Maximize);
+    assert_eq!(found.design.blocks, 8);
+    assert_eq!(found.design.kind, DesignKind::FullFactorial);
+    assert!(matches!(found.factors[0].levels, Levels::Available(_)));
+    assert_eq!((found.seed, found.time_budget), (None, None));
+}
+
+#[test]
+fn what_is_written_counts() {
+    let text = format!(
+        r#"
+        name = "web"
+        seed = 42
+        guest = {{ domain = "web", scratch = "/var/tmp/kvmtune.dat" }}
+        {SMALLEST}
+        time = "20s"
+        warmup = "3s"
+        [response]
+        metric = "clat_p99_us"
+        [[guard]]
+        metric = "fio-randread-4k.iops"
+        margin = "2%"
+        [[guard]]
+        metric = "bw"
+        [design]
+        kind = "one-at-a-time"
+        blocks = 12
+        [budget]
+        time = "1h30m"
+        "#
+    );
+    let found = read(&text).unwrap();
+    assert_eq!(found.name, "web");
+    assert_eq!(found.seed, Some(42));
+    let Guest::Domain { name, connect, .. } = &found.guest else {
+        panic!("{:?}", found.guest)
+    };
+    assert_eq!((name.as_str(), connect.as_str()), ("web", "qemu:///system"));
+    assert_eq!(found.workloads[0].time, Span::secs(20));
+    assert_eq!(found.workloads[0].warmup, Span::secs(3));
+    assert_eq!(found.response.goal, Goal::Minimize);
+    assert_eq!(found.guards[0].margin, Percent(2.0));
+    assert_eq!(found.guards[1].margin, Percent(5.0));
+    assert_eq!(found.guards[1].goal, Goal::Maximize);
+    assert_eq!(found.design.kind, DesignKind::OneAtATime);
+    assert_eq!(found.time_budget, Some(Span::secs(5400)));
+}
+
+#[test]
+fn spans_mark_what_was_written() {
+    let found = read(&SMALLEST.replace("\"available\"", "[\"none\", \"bfq\"]")).unwrap();
+    let Levels::Listed(levels) = &found.factors[0].levels else {
+        panic!()
+    };
+    let marked = &found.source.text[levels[1].span.clone()];
+    assert_eq!(marked, "\"bfq\"");
+    assert!(found.source.text[found.factors[0].span.clone()].contains("factor"));
+}
+
+#[test]
+fn files_that_are_no_text_are_refused_before_parsing() {
+    for (bytes, say) in [
+        (vec![b'#'; (1 << 20) + 1], "at most 1048576"),
+        (b"a = 1\nb = \"\xff\"".to_vec(), "line 2"),
+        (b"a = \0".to_vec(), "NUL"),
+    ] {
+        let text = Source::from_bytes("x.toml", &bytes).unwrap_err().to_string();
+        assert!(text.contains(say), "{text}");
+    }
+    let source = Source {
+        name: "x".into(),
+        text: "# \0".into(),
+    };
+    assert!(parse(&source, &Library::builtin()).is_err());
+}
+
+#[test]
+fn hostile_shapes_end_in_an_error() {
+    for text in [
+        format!("x = {}", "[".repeat(100_000)),
+        format!("x = {}1{}", "[".repeat(5000), "]".repeat(5000)),
+        format!("{} = 1", vec!["a"; 5000].join(".")),
+        "[[factor]]\n".repeat(20_000),
+        "x = 1\n".repeat(20_000),
+        format!("{SMALLEST}\nseed = 99999999999999999999999999"),
+    ] {
+        let rendered = read(&text).unwrap_err().to_string();
+        assert!(rendered.len() < 200_000, "{} bytes of message", rendered.len());
+    }
+}
+
+#[test]
+fn a_file_of_mistakes_is_cut() {
+    let text: String = (0..500).fold(SMALLEST.to_string(), |text, i| format!("{text}\nkey{i} = 1"));
+    let found = read(&text).unwrap_err();
+    assert_eq!(found.list().len(), 41);
+    assert!(found.to_string().contains("460 more mistakes"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in "\\PC{0,200}") {
+        let _ = read(&text).map_err(|e| e.to_string());
+    }
+
+    #[test]
+    fn any_damage_is_answered(at in 0usize..160, junk in "[\\[\\]\"'{}=.#\\n\\\\a0 ]{0,4}", cut in 0usize..20) {
+        let mut text = SMALLEST.to_string();
+        let at = at.min(text.len());
+        let end = (at + cut).min(text.len());
+        text.replace_range(at..end, &junk);
+        let _ = read(&text).map_err(|e| e.to_string());
+    }
+
+    #[test]
+    fn any_value_of_any_key_is_answered(
+        key in "(name|question|guest|factor|workload|response|guard|design|budget|seed)",
+        sub in "(kind|use|time|metric|goal|tunable|levels|baseline|blocks|domain|scratch|margin)",
+        value in "(1|-1|1e400|nan|true|\"\"|\"5\"|\"%\"|\"\u{1F600}\"|\\[\\]|\\[\\[\\]\\]|\\{\\}|1979-05-27)",
+    ) {
+        let _ = read(&format!("{key} = {value}")).map_err(|e| e.to_string());
+        let _ = read(&format!("[[{key}]]\n{sub} = {value}")).map_err(|e| e.to_string());
+    }
+}

@@ -1,0 +1,85 @@
+//! Every bad file in `tests/bad` is answered with the text beside it (`INSTA_UPDATE=always` writes the texts), and
+//! every file that is shipped or shown in the documentation is right.
+
+use kvmtune::diagnostic::Source;
+use kvmtune::workload::Library;
+use kvmtune::{experiment, workload};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn toml_files(folder: &str) -> Result<Vec<PathBuf>, Failure> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<Source, Failure> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Source::from_bytes(name, &fs::read(path)?)?)
+}
+
+#[test]
+fn every_bad_file_is_answered_as_before() -> Result<(), Failure> {
+    let library = Library::builtin();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("bad");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let files = toml_files("tests/bad")?;
+    assert!(files.len() >= 20, "{} bad files", files.len());
+    for path in files {
+        let source = read(&path)?;
+        let name = source.name.trim_end_matches(".toml").to_string();
+        let error = if name.starts_with("workload-file") {
+            workload::parse(&source).err()
+        } else {
+            experiment::parse(&source, &library).err()
+        };
+        let text = error.ok_or(format!("{name} has no mistake"))?.render(false);
+        assert!(!text.contains(['\u{1b}', '\0']), "{name} can drive a terminal");
+        settings.bind(|| insta::assert_snapshot!(name, text));
+    }
+    Ok(())
+}
+
+#[test]
+fn every_shipped_experiment_is_right() -> Result<(), Failure> {
+    let library = Library::builtin();
+    let files = toml_files("experiments")?;
+    assert!(files.len() >= 6, "{} experiments", files.len());
+    for path in files {
+        let experiment = experiment::parse(&read(&path)?, &library)?;
+        assert!(experiment.question.is_some(), "{} asks nothing", experiment.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() -> Result<(), Failure> {
+    let library = Library::builtin();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FORMAT.md"))?;
+    let examples: Vec<_> = text
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|tail| tail.split_once("```"))
+        .collect();
+    assert_eq!(examples.len(), 2);
+    for (example, _) in examples {
+        let source = Source::from_bytes("example.toml", example.as_bytes())?;
+        if example.contains("argv") {
+            workload::parse(&source)?;
+        } else {
+            experiment::parse(&source, &library)?;
+        }
+    }
+    Ok(())
+}

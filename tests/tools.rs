@@ -1,0 +1,115 @@
+//! Runs every built-in workload with the real tool, on loopback and a scratch file, where the tool is installed.
+
+use kvmtune::host::{JobOutput, RESULT_FILE};
+use kvmtune::units::Span;
+use kvmtune::workload::{Library, Places};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn installed(program: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if found.is_err() {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found.is_ok()
+}
+
+/// Runs the workload for `secs`, all of it on this machine, and gives the names it observed.
+fn measure(name: &str, secs: u64) -> Result<(), Failure> {
+    let mut workload = Library::builtin().get(name).ok_or("no such workload")?.clone();
+    if !installed(&workload.argv[0]) {
+        return Ok(());
+    }
+    workload.time = Span::secs(secs);
+    workload.warmup = Span::secs(0);
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let file = |name| folder.path().join(name).to_string_lossy().into_owned();
+    let loopback = "127.0.0.1".to_string();
+    let job = workload.job(&Places {
+        scratch: file("scratch.dat"),
+        guest_address: loopback.clone(),
+        host_address: loopback,
+    });
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let local = |argv: &[String]| -> Vec<String> {
+        let place = |a: &String| {
+            if a == "5201" {
+                port.to_string()
+            } else {
+                a.replace(RESULT_FILE, &file("result"))
+            }
+        };
+        argv.iter().map(place).collect()
+    };
+    let mut server = match &job.server {
+        Some(server) => Some(serve(&local(&server.argv), port)?),
+        None => None,
+    };
+    let argv = local(&job.argv);
+    let done = Command::new(&argv[0]).args(&argv[1..]).output()?;
+    if let Some(server) = &mut server {
+        server.kill()?;
+        server.wait()?;
+    }
+    let out = JobOutput {
+        exit: done.status.code().unwrap_or(-1),
+        stdout: done.stdout,
+        stderr: done.stderr,
+        result: std::fs::read(file("result")).ok(),
+        ..JobOutput::default()
+    };
+    let found = workload.observations(&out)?;
+    assert_eq!(found.len(), workload.metrics.len(), "{found:?}");
+    assert!(found[0].value > 0.0, "{found:?}");
+    Ok(())
+}
+
+fn serve(argv: &[String], port: u16) -> Result<Child, Failure> {
+    let mut child = Command::new(&argv[0])
+        .args(&argv[1..])
+        .stdout(Stdio::null())
+        .spawn()?;
+    for _ in 0..200 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            // iperf3 drops this connection and needs a moment to listen for the next test.
+            std::thread::sleep(Duration::from_millis(300));
+            return Ok(child);
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    child.kill()?;
+    child.wait()?;
+    Err("the server never listened".into())
+}
+
+#[test]
+fn fio_random_reads() -> Result<(), Failure> {
+    measure("fio-randread-4k", 1)
+}
+
+#[test]
+fn fio_random_writes() -> Result<(), Failure> {
+    measure("fio-randwrite-4k", 1)
+}
+
+#[test]
+fn iperf3_both_ways() -> Result<(), Failure> {
+    measure("iperf3-host-to-guest", 1)?;
+    measure("iperf3-guest-to-host", 1)
+}
+
+#[test]
+fn stress_ng_stream() -> Result<(), Failure> {
+    measure("stress-ng-memory", 7)
+}
+
+#[test]
+fn stress_ng_memrate() -> Result<(), Failure> {
+    measure("stress-ng-memrate", 2)
+}
