@@ -6,6 +6,7 @@ pub mod event;
 pub mod experiment;
 pub mod facts;
 pub mod host;
+pub mod store;
 pub mod tunable;
 pub mod units;
 pub mod workload;
