@@ -10,6 +10,7 @@ pub mod experiment;
 pub mod facts;
 pub mod host;
 pub mod lab;
+pub mod store;
 pub mod tunable;
 pub mod units;
 pub mod workload;

@@ -1,0 +1,191 @@
+//! Runs as files for other tools: tidy CSV and JSON Lines, streamed.
+//!
+//! Knows the columns; does not know statistics. Values are written as data: a spreadsheet that takes `=1+1` for a
+//! formula must be told to import text.
+
+use super::read::{TRIALS, json, timestamp};
+use super::{Store, StoreError};
+use crate::design::{Treatment, TreatmentId};
+use crate::event::{Drift, Event, Outcome, RunHeader, RunId, TrialRecord};
+use crate::experiment::MetricId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufWriter, Write};
+
+/// One line of the JSON Lines export.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Logged {
+    /// The run it is of.
+    pub run: RunId,
+    /// When it was stored.
+    pub time: Timestamp,
+    /// What happened; raw outputs are left out.
+    pub event: Event,
+}
+
+impl Store {
+    /// Writes `run` as CSV: one row an observation, one row a failed or invalid trial with the reason and no value.
+    /// The warm-up block, number 0, is in it. A metric without an entry in `units` has an empty unit.
+    pub fn export_csv(
+        &self,
+        run: RunId,
+        units: &BTreeMap<MetricId, String>,
+        out: impl Write,
+    ) -> Result<(), StoreError> {
+        let header = self.header(run)?;
+        let mut table = Table::new(&header, units, out)?;
+        self.each_trial(run, |record| table.trial(&record))?;
+        table.out.flush().map_err(|source| StoreError::Output { source })
+    }
+
+    /// Writes everything stored of `run` as JSON Lines of [`Logged`], in the order it was stored.
+    pub fn export_json_lines(&self, run: RunId, out: impl Write) -> Result<(), StoreError> {
+        const DOING: &str = "read the events";
+        let mut out = BufWriter::new(out);
+        let failed = self.failed(DOING);
+        let header = Box::new(self.header(run)?);
+        let sql = "SELECT id, time, kind, body FROM event WHERE run = ? ORDER BY id";
+        let mut select = self.db.prepare(sql).map_err(&failed)?;
+        let mut rows = select.query([run]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let kind: String = row.get(2).map_err(&failed)?;
+            let event = match kind.as_str() {
+                "run-started" => Event::RunStarted {
+                    header: header.clone(),
+                },
+                "trial-finished" => Event::TrialFinished {
+                    record: Box::new(self.trial_of(row.get(0).map_err(&failed)?).map_err(&failed)?),
+                },
+                _ => json(row, 3).map_err(&failed)?,
+            };
+            let time = timestamp(row, 1).map_err(&failed)?;
+            write_line(&mut out, &Logged { run, time, event })?;
+        }
+        out.flush().map_err(|source| StoreError::Output { source })
+    }
+
+    fn each_trial(
+        &self,
+        run: RunId,
+        mut visit: impl FnMut(TrialRecord) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let failed = self.failed("read the trials");
+        let sql = format!("{TRIALS} WHERE run = ? ORDER BY id");
+        let mut select = self.db.prepare(&sql).map_err(&failed)?;
+        let mut rows = select.query([run]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            visit(self.trial(row).map_err(&failed)?)?;
+        }
+        Ok(())
+    }
+
+    fn trial_of(&self, id: i64) -> rusqlite::Result<TrialRecord> {
+        let mut select = self.db.prepare_cached(&format!("{TRIALS} WHERE id = ?"))?;
+        select.query_row([id], |row| self.trial(row))
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &Logged) -> Result<(), StoreError> {
+    serde_json::to_writer(&mut *out, line)
+        .map_err(io::Error::from)
+        .and_then(|()| out.write_all(b"\n"))
+        .map_err(|source| StoreError::Output { source })
+}
+
+/// The CSV of one run.
+struct Table<'a, W: Write> {
+    run: String,
+    header: &'a RunHeader,
+    units: &'a BTreeMap<MetricId, String>,
+    treatments: HashMap<&'a TreatmentId, &'a Treatment>,
+    out: csv::Writer<W>,
+}
+
+impl<'a, W: Write> Table<'a, W> {
+    fn new(header: &'a RunHeader, units: &'a BTreeMap<MetricId, String>, out: W) -> Result<Self, StoreError> {
+        let mut table = Self {
+            run: header.run.to_string(),
+            header,
+            units,
+            treatments: header.plan.treatments.iter().map(|t| (&t.id, t)).collect(),
+            out: csv::Writer::from_writer(out),
+        };
+        let factors = header.plan.factors.iter().map(|f| f.tunable.as_str());
+        let names = ["run", "experiment", "block", "order", "boot", "treatment"].into_iter();
+        let rest = [
+            "workload", "metric", "unit", "value", "outcome", "message", "started",
+        ];
+        table.row(names.chain(factors).chain(rest))?;
+        Ok(table)
+    }
+
+    fn trial(&mut self, record: &TrialRecord) -> Result<(), StoreError> {
+        let trial = &record.trial;
+        let numbers = [trial.block, trial.order, trial.boot].map(|n| n.to_string());
+        let [block, order, boot] = numbers.each_ref().map(String::as_str);
+        let run = self.run.clone();
+        let mut fixed = vec![
+            &*run,
+            &self.header.experiment,
+            block,
+            order,
+            boot,
+            trial.treatment.as_str(),
+        ];
+        let treatment = self.treatments.get(&trial.treatment).copied();
+        fixed.extend(
+            self.header
+                .plan
+                .factors
+                .iter()
+                .map(|f| level_of(treatment, &f.tunable)),
+        );
+        let started = record.started.to_string();
+        match &record.outcome {
+            Outcome::Measured { observations } => {
+                for o in observations {
+                    let metric = MetricId {
+                        workload: o.workload.clone(),
+                        metric: o.metric.clone(),
+                    };
+                    let unit = self.units.get(&metric).map_or("", String::as_str);
+                    let value = o.value.to_string();
+                    let rest = [&o.workload, &o.metric, unit, &value, "measured", "", &started];
+                    self.row(fixed.iter().copied().chain(rest))?;
+                }
+                Ok(())
+            }
+            Outcome::Failed { message, .. } => {
+                let rest = ["", "", "", "", "failed", message, &started];
+                self.row(fixed.iter().copied().chain(rest))
+            }
+            Outcome::Invalid { drift } => {
+                let rest = ["", "", "", "", "invalid", &drifts(drift), &started];
+                self.row(fixed.iter().copied().chain(rest))
+            }
+        }
+    }
+
+    fn row<'f>(&mut self, fields: impl Iterator<Item = &'f str>) -> Result<(), StoreError> {
+        self.out
+            .write_record(fields)
+            .map_err(|e| StoreError::Output { source: e.into() })
+    }
+}
+
+/// Empty when the plan does not know the treatment.
+fn level_of<'t>(treatment: Option<&'t Treatment>, tunable: &str) -> &'t str {
+    let mut levels = treatment.iter().flat_map(|t| &t.levels);
+    levels
+        .find(|(name, _)| name == tunable)
+        .map_or("", |(_, level)| level)
+}
+
+fn drifts(drift: &[Drift]) -> String {
+    let texts: Vec<_> = drift
+        .iter()
+        .map(|d| format!("{}: wanted {}, found {}", d.address, d.wanted, d.found))
+        .collect();
+    texts.join("; ")
+}
