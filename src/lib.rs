@@ -1,5 +1,6 @@
 //! kvmtune: a benchmark-driven auto-tuner for KVM guests.
 
+pub mod change;
 pub mod diagnostic;
 pub mod experiment;
 pub mod facts;
