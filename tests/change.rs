@@ -276,12 +276,12 @@ fn writes_go_forth_in_order_and_back_in_reverse() {
         [
             "turn the guest Off",
             "write host:/sys/pool = 512",
-            "write domain XML Hugepages = 2MiB",
+            "write domain XML DiskIo = native",
             "write domain XML DiskCache = none",
             "turn the guest On",
             "turn the guest Off",
             "write domain XML DiskCache = writeback",
-            "write domain XML Hugepages = off",
+            "write domain XML DiskIo = threads",
             "write host:/sys/pool = 0",
         ]
     );

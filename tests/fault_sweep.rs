@@ -63,7 +63,7 @@ fn every_call_fails_in_turn() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any part of the settings, clamped, drifting and failing anywhere.
     #[test]

@@ -39,7 +39,7 @@ pub fn setting(address: Address, value: &str) -> Setting {
 pub fn places() -> Vec<(Address, &'static str, &'static str)> {
     vec![
         (host_file("/sys/pool", Format::Plain), "0", "512"),
-        (Address::DomainXml(XmlSetting::Hugepages), "off", "2MiB"),
+        (Address::DomainXml(XmlSetting::DiskIo), "threads", "native"),
         (Address::DomainXml(XmlSetting::DiskCache), "writeback", "none"),
         (
             host_file("/sys/queue/scheduler", Format::Bracketed),
@@ -167,17 +167,16 @@ pub fn difference(before: &FakeState, now: &FakeState) -> String {
             .map(|(k, v)| (k.clone(), Kind::Words.parse(v).unwrap().to_string()));
         canonical.collect::<Vec<_>>()
     };
-    let mut difference = String::new();
-    for (name, was, is) in [
+    let parts = [
         ("host", &before.host, &now.host),
         ("definition", &before.pending, &now.pending),
         ("guest", &running, &now.running),
-    ] {
-        if plain(was) != plain(is) {
-            difference += &format!("{name}: {was:?} became {is:?}\n");
-        }
-    }
-    difference
+    ];
+    let differing = parts.iter().filter(|(_, was, is)| plain(was) != plain(is));
+    let told: Vec<_> = differing
+        .map(|(name, was, is)| format!("{name}: {was:?} became {is:?}"))
+        .collect();
+    told.join("; ")
 }
 
 /// Recovers and checks that nothing is left.
