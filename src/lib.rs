@@ -1,6 +1,7 @@
 //! kvmtune: a benchmark-driven auto-tuner for KVM guests.
 
 pub mod analysis;
+pub mod change;
 pub mod decision;
 mod decode;
 pub mod design;

@@ -13,11 +13,13 @@ mod survey;
 pub mod xml;
 
 pub use local::{Cancel, LocalHost};
+pub mod fake;
 
 use crate::facts::Facts;
 use crate::tunable::Address;
 use crate::units::Bytes;
 use crate::workload::Side;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Whether the guest is to run.
@@ -109,6 +111,39 @@ impl HostError {
     }
 }
 
+/// What a value at an address lives and dies with: once it is gone there is nothing left to restore.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// A runtime value of the host's kernel: gone with a reboot.
+    Boot {
+        /// `/proc/sys/kernel/random/boot_id`.
+        id: String,
+    },
+    /// A value of a private network namespace.
+    Network {
+        /// Inode of the namespace, as in `net:[4026531840]`.
+        inode: u64,
+    },
+    /// A value of one run of the domain: guest files, guest modules and live libvirt calls.
+    Domain {
+        /// The domain's UUID.
+        uuid: String,
+        /// Tells one run from the next, e.g. QEMU's pid and start time; [`Scope::OFF`] while it does not run.
+        instance: String,
+    },
+    /// The domain's stored definition: survives even a reboot of the host.
+    Definition {
+        /// The domain's UUID.
+        uuid: String,
+    },
+}
+
+impl Scope {
+    /// The instance of a domain that does not run.
+    pub const OFF: &str = "off";
+}
+
 /// One host with one guest. Synchronous; used from one thread.
 pub trait Host {
     /// What is known of host and guest; `wanted` addresses are read into the facts where they can be.
@@ -117,8 +152,14 @@ pub trait Host {
     fn read(&mut self, address: &Address) -> Result<String, HostError>;
     /// Writes a canonical value; domain XML is pending until the next power-on.
     fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError>;
-    /// Starts or stops the guest; doing nothing when it is as wanted.
+    /// What the value at an address lives and dies with, now.
+    fn scope(&mut self, address: &Address) -> Result<Scope, HostError>;
+    /// Starts or stops the guest, by force when it does not answer; doing nothing when it is as wanted.
     fn power(&mut self, power: Power) -> Result<(), HostError>;
     /// Runs a command to its end.
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError>;
+    /// Waits until the machine may have settled. A simulated host does not sleep.
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }

@@ -1,0 +1,319 @@
+//! One change from old values to old values: nothing runs unless the new ones were read back.
+//!
+//! Knows settings and the order of safe steps; does not know what the body measures. Rollback never sits in
+//! `Drop`: it must be able to fail aloud.
+
+use super::ChangeError;
+use super::journal::{Entry, Journal, Undo, WriteUndo};
+use super::restore::{lost, restore};
+use crate::host::{Host, HostError, Job, JobOutput, Power};
+use crate::tunable::{Activation, Address, Setting};
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Waits before each reading while a new value may still be settling (a page pool, libvirt's cgroups).
+const SETTLING: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(60),
+    Duration::from_millis(120),
+];
+
+/// What to set, and whether the guest is started with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'s> {
+    /// In the order they are written.
+    pub settings: &'s [Setting],
+    /// `DomainRestart`: set while the guest is off, started with it, stopped after it. `Live`: set while it runs;
+    /// it is started when it does not.
+    pub activation: Activation,
+}
+
+/// Where a change stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Bringing the guest into the right state and reading old values: nothing was changed yet.
+    Prepare,
+    /// Writing the new values.
+    Apply,
+    /// Starting the guest with them.
+    Start,
+    /// Reading them back.
+    Verify,
+    /// Reading them back after the body.
+    Recheck,
+}
+
+/// A setting that does not read as it was set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Drift {
+    /// Where.
+    pub address: Address,
+    /// The canonical value that was set.
+    pub wanted: String,
+    /// What is selected instead, as it was read.
+    pub found: String,
+}
+
+/// How a change ended, with the host restored.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// Every setting was in effect before and after the body.
+    Held(T),
+    /// Written, but not in effect: the body did not run.
+    NotInEffect(Vec<Drift>),
+    /// In effect before the body, no longer after it: its result is of an unknown treatment.
+    Drifted {
+        /// What changed meanwhile.
+        drifts: Vec<Drift>,
+        /// What the body returned.
+        value: T,
+    },
+    /// A step failed.
+    Failed {
+        /// Which step.
+        stage: Stage,
+        /// What failed and why.
+        error: HostError,
+        /// What the body returned, when it had run.
+        value: Option<T>,
+    },
+}
+
+impl<T> Outcome<T> {
+    fn failed(stage: Stage, error: HostError) -> Self {
+        Self::Failed {
+            stage,
+            error,
+            value: None,
+        }
+    }
+}
+
+/// How long the steps took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// From old values read to new ones written, with starting the guest.
+    pub apply: Duration,
+    /// Reading back, before and after the body.
+    pub verify: Duration,
+    /// Putting the old values back and reading them.
+    pub restore: Duration,
+}
+
+/// A change that is over, its host restored.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// How it ended.
+    pub outcome: Outcome<T>,
+    /// How long it took.
+    pub timings: Timings,
+    /// True when the guest was lost meanwhile; it has been stopped, and the next change starts it afresh.
+    pub guest_lost: bool,
+}
+
+/// Proof that the host holds the settings. Made only by [`with_treatment`]; the only way to run a workload.
+pub struct Verified<'h> {
+    host: &'h mut dyn Host,
+    journal: &'h mut Journal,
+    guest_lost: bool,
+}
+
+impl Verified<'_> {
+    /// Runs a job under the settings.
+    pub fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
+        let ran = self.host.run(job);
+        self.guest_lost |= lost(&ran);
+        ran
+    }
+
+    /// Makes a further change within this one: live settings within a whole plot.
+    pub fn nested<T>(
+        &mut self,
+        change: &Change<'_>,
+        body: impl FnOnce(&mut Verified<'_>) -> T,
+    ) -> Result<Done<T>, ChangeError> {
+        with_treatment(self.host, self.journal, change, body)
+    }
+
+    /// The host, to be read.
+    pub fn host(&mut self) -> &mut dyn Host {
+        self.host
+    }
+}
+
+/// Changes the host, proves the change, runs `body`, proves it again, and puts everything back.
+///
+/// The undo is on disk before the first write. A panic of `body` goes on once the host is restored.
+///
+/// # Errors
+/// [`ChangeError::NotRestored`] when an old value does not read back, here or in a nested change: the journal
+/// stays open and nothing more can be changed with it. Everything else a host can do wrong is an [`Outcome`].
+pub fn with_treatment<T>(
+    host: &mut dyn Host,
+    journal: &mut Journal,
+    change: &Change<'_>,
+    body: impl FnOnce(&mut Verified<'_>) -> T,
+) -> Result<Done<T>, ChangeError> {
+    journal.require_clean()?;
+    let mut timings = Timings::default();
+    let clock = Instant::now();
+    let prepared = prepare(host, change);
+    let entries = match &prepared {
+        Ok(undos) => journal.append(undos.iter().cloned().map(Undo::Write).collect())?,
+        Err(_) => Vec::new(),
+    };
+    let applied = prepared
+        .map_err(|e| (Stage::Prepare, e))
+        .and_then(|_| apply(host, change));
+    timings.apply = clock.elapsed();
+    let (ended, guest_lost) = match applied {
+        Ok(()) => run(host, journal, change, &mut timings, body),
+        Err((stage, error)) => (Ok(Outcome::failed(stage, error)), false),
+    };
+    let guest_lost = guest_lost || matches!(&ended, Ok(Outcome::Failed { error, .. }) if error.guest_lost);
+    let clock = Instant::now();
+    put_back(
+        host,
+        journal,
+        &entries,
+        guest_lost || change.activation == Activation::DomainRestart,
+    )?;
+    timings.restore = clock.elapsed();
+    match ended {
+        Ok(outcome) => Ok(Done {
+            outcome,
+            timings,
+            guest_lost,
+        }),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Brings the guest into the state in which the settings are written, and reads what they are now.
+fn prepare(host: &mut dyn Host, change: &Change<'_>) -> Result<Vec<WriteUndo>, HostError> {
+    host.power(match change.activation {
+        Activation::Live => Power::On,
+        Activation::DomainRestart => Power::Off,
+    })?;
+    let old = |setting: &Setting| {
+        let raw = host.read(&setting.address)?;
+        Ok(WriteUndo {
+            address: setting.address.clone(),
+            kind: setting.kind.clone(),
+            old: setting.address.selected(&raw).to_string(),
+            scope: host.scope(&setting.address)?,
+        })
+    };
+    change.settings.iter().map(old).collect()
+}
+
+fn apply(host: &mut dyn Host, change: &Change<'_>) -> Result<(), (Stage, HostError)> {
+    for setting in change.settings {
+        host.write(&setting.address, setting.value.as_str())
+            .map_err(|e| (Stage::Apply, e))?;
+    }
+    host.power(Power::On).map_err(|e| (Stage::Start, e))
+}
+
+/// Verify, body, recheck; and whether the guest was lost in the body. A panic of the body is handed on.
+fn run<T>(
+    host: &mut dyn Host,
+    journal: &mut Journal,
+    change: &Change<'_>,
+    timings: &mut Timings,
+    body: impl FnOnce(&mut Verified<'_>) -> T,
+) -> (thread::Result<Outcome<T>>, bool) {
+    let clock = Instant::now();
+    let before = drifts(host, change.settings, &SETTLING);
+    timings.verify = clock.elapsed();
+    match before {
+        Ok(drifts) if drifts.is_empty() => {}
+        Ok(drifts) => return (Ok(Outcome::NotInEffect(drifts)), false),
+        Err(error) => return (Ok(Outcome::failed(Stage::Verify, error)), false),
+    }
+    let mut verified = Verified {
+        host: &mut *host,
+        journal,
+        guest_lost: false,
+    };
+    let value = match catch_unwind(AssertUnwindSafe(|| body(&mut verified))) {
+        Ok(value) => value,
+        Err(panic) => return (Err(panic), verified.guest_lost),
+    };
+    // Without its guest there is nothing to read back; the body has its own error.
+    if verified.guest_lost {
+        return (Ok(Outcome::Held(value)), true);
+    }
+    let clock = Instant::now();
+    let after = drifts(host, change.settings, &SETTLING[..1]);
+    timings.verify += clock.elapsed();
+    let outcome = match after {
+        Ok(drifts) if drifts.is_empty() => Outcome::Held(value),
+        Ok(drifts) => Outcome::Drifted { drifts, value },
+        Err(error) => Outcome::Failed {
+            stage: Stage::Recheck,
+            error,
+            value: Some(value),
+        },
+    };
+    (Ok(outcome), false)
+}
+
+/// The settings that do not read as set, after the last of `waits`.
+fn drifts(host: &mut dyn Host, settings: &[Setting], waits: &[Duration]) -> Result<Vec<Drift>, HostError> {
+    let mut drifts = Vec::new();
+    for wait in waits {
+        if *wait > Duration::ZERO {
+            host.pause(*wait);
+        }
+        drifts.clear();
+        for setting in settings {
+            let raw = host.read(&setting.address)?;
+            if setting.canonical(&raw).as_ref() != Some(&setting.value) {
+                drifts.push(Drift {
+                    address: setting.address.clone(),
+                    wanted: setting.value.to_string(),
+                    found: setting.address.selected(&raw).to_string(),
+                });
+            }
+        }
+        if drifts.is_empty() {
+            break;
+        }
+    }
+    Ok(drifts)
+}
+
+/// Restores the entries and closes those that are back. Fails when anything is left, also by a nested change.
+fn put_back(
+    host: &mut dyn Host,
+    journal: &mut Journal,
+    entries: &[Entry],
+    off: bool,
+) -> Result<(), ChangeError> {
+    let undos: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match &entry.undo {
+            Undo::Write(undo) => Some((entry.seq, undo)),
+            Undo::Session(_) => None,
+        })
+        .collect();
+    let left = restore(host, &undos, off);
+    let mut done: Vec<u64> = undos.iter().map(|(seq, _)| *seq).collect();
+    for (seq, why) in left {
+        done.retain(|s| *s != seq);
+        journal.leave(seq, why);
+    }
+    journal.close(done)?;
+    let entries = journal.left();
+    if entries.is_empty() {
+        Ok(())
+    } else {
+        Err(ChangeError::NotRestored { entries })
+    }
+}
