@@ -45,9 +45,7 @@ pub fn evaluate(
     plan: &Plan,
     records: &[TrialRecord],
 ) -> Result<Evaluation, AnalysisError> {
-    let margin = |percent: crate::units::Percent| {
-        Margin::new(percent.fraction())
-    };
+    let margin = |percent: crate::units::Percent| Margin::new(percent.fraction());
     let criteria = Criteria {
         confidence: Level::P95,
         equivalence: margin(protocol.smallest_effect)?,
