@@ -17,7 +17,7 @@ use support::*;
 
 const ORDER: &str = "KVMTUNE_TEST_KILL";
 
-fn die_at(point: u64) -> Box<dyn FnMut(u64)> {
+fn die_at(point: u64) -> Box<dyn FnMut(u64) + Send> {
     Box::new(move |n| {
         if n == point {
             kill(Pid::this(), Signal::SIGKILL).unwrap();

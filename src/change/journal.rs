@@ -2,6 +2,7 @@
 //!
 //! JSON lines, only ever appended to, emptied when nothing is open. Does not know how an undo is done.
 
+use super::lock::HostLock;
 use super::{ChangeError, Left};
 use crate::host::Scope;
 use crate::tunable::{Address, Kind};
@@ -102,8 +103,9 @@ enum Record {
     Closed { seqs: Vec<u64> },
 }
 
-/// The journal of one host.
+/// The journal of one host. Whoever has it open is the only one who may change that host.
 pub struct Journal {
+    _lock: HostLock,
     path: PathBuf,
     file: File,
     /// Bytes known to be whole lines on disk.
@@ -112,14 +114,16 @@ pub struct Journal {
     torn: bool,
     next: u64,
     open: BTreeMap<u64, Entry>,
-    observer: Option<Box<dyn FnMut(u64)>>,
+    observer: Option<Box<dyn FnMut(u64) + Send>>,
     appends: u64,
 }
 
 impl Journal {
-    /// Opens or creates the journal in `dir`. A torn last line is dropped: the change it announced was not made.
+    /// Opens or creates the journal in `dir`, which no other process may have open. A torn last line is dropped:
+    /// the change it announced was not made.
     pub fn open(dir: &Path) -> Result<Self, ChangeError> {
         create_dir(dir)?;
+        let lock = HostLock::take(dir)?;
         let path = dir.join("journal.jsonl");
         let failed = |doing| {
             let path = path.clone();
@@ -133,6 +137,7 @@ impl Journal {
         file.read_to_end(&mut bytes).map_err(failed("read"))?;
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         let mut journal = Self {
+            _lock: lock,
             path,
             file,
             len: whole as u64,
@@ -267,7 +272,7 @@ impl Journal {
     }
 
     /// Calls `observer` after each append, with the number of appends so far.
-    pub fn observe(&mut self, observer: Box<dyn FnMut(u64)>) {
+    pub fn observe(&mut self, observer: Box<dyn FnMut(u64) + Send>) {
         self.observer = Some(observer);
     }
 

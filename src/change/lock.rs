@@ -3,21 +3,20 @@
 //! Knows a file and its lock; the kernel drops the lock with the process, however that ends.
 
 use super::ChangeError;
-use super::journal::{create_dir, open_private};
+use super::journal::open_private;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
 /// Held while a host is changed; given back when dropped.
 #[derive(Debug)]
-pub struct HostLock {
+pub(super) struct HostLock {
     _file: File,
 }
 
 impl HostLock {
-    /// Takes the lock in `dir` without waiting.
-    pub fn take(dir: &Path) -> Result<Self, ChangeError> {
-        create_dir(dir)?;
+    /// Takes the lock in `dir`, which exists, without waiting.
+    pub(super) fn take(dir: &Path) -> Result<Self, ChangeError> {
         let path = dir.join("lock");
         let failed = |doing| {
             let path = path.clone();

@@ -56,6 +56,7 @@ fn a_torn_last_line_is_dropped_at_every_byte() {
     let mut journal = Journal::open(dir.path()).unwrap();
     journal.append(vec![undo("1"), undo("2")]).unwrap();
     let whole = lines(dir.path());
+    drop(journal);
     for cut in 0..=whole.len() {
         std::fs::write(dir.path().join("journal.jsonl"), &whole[..cut]).unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
@@ -94,6 +95,7 @@ fn a_failed_append_leaves_no_trace_for_the_next() {
     assert_ne!(lines(dir.path()), before);
     journal.append(vec![undo("2")]).unwrap();
     assert!(lines(dir.path()).starts_with(&before));
+    drop(journal);
     assert_eq!(Journal::open(dir.path()).unwrap().open_entries().count(), 2);
 }
 
@@ -122,12 +124,12 @@ fn files_are_private_and_links_are_refused() {
 #[test]
 fn a_host_is_locked_once_and_the_holder_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let held = HostLock::take(dir.path()).unwrap();
-    let error = HostLock::take(dir.path()).unwrap_err().to_string();
+    let held = Journal::open(dir.path()).unwrap();
+    let error = Journal::open(dir.path()).err().unwrap().to_string();
     assert!(
         error.contains(&format!("process {}", std::process::id())),
         "{error}"
     );
     drop(held);
-    HostLock::take(dir.path()).unwrap();
+    Journal::open(dir.path()).unwrap();
 }

@@ -26,9 +26,16 @@ const SETTLING: [Duration; 4] = [
 pub struct Change<'s> {
     /// In the order they are written.
     pub settings: &'s [Setting],
-    /// `DomainRestart`: set while the guest is off, started with it, stopped after it. `Live`: set while it runs;
-    /// it is started when it does not.
+    /// `DomainRestart`: set while the guest is off, started with it, stopped after it; such settings are places of
+    /// the host and the domain XML. `Live`: set while it runs; it is started when it does not.
     pub activation: Activation,
+}
+
+impl Change<'_> {
+    fn restarts(&self) -> bool {
+        self.activation == Activation::DomainRestart
+            || self.settings.iter().any(|s| s.address.needs_guest_off())
+    }
 }
 
 /// Where a change stopped.
@@ -177,12 +184,7 @@ pub fn with_treatment<T>(
     };
     let guest_lost = guest_lost || matches!(&ended, Ok(Outcome::Failed { error, .. }) if error.guest_lost);
     let clock = Instant::now();
-    put_back(
-        host,
-        journal,
-        &entries,
-        guest_lost || change.activation == Activation::DomainRestart,
-    )?;
+    put_back(host, journal, &entries, guest_lost || change.restarts())?;
     timings.restore = clock.elapsed();
     match ended {
         Ok(outcome) => Ok(Done {
@@ -196,10 +198,7 @@ pub fn with_treatment<T>(
 
 /// Brings the guest into the state in which the settings are written, and reads what they are now.
 fn prepare(host: &mut dyn Host, change: &Change<'_>) -> Result<Vec<WriteUndo>, HostError> {
-    host.power(match change.activation {
-        Activation::Live => Power::On,
-        Activation::DomainRestart => Power::Off,
-    })?;
+    host.power(if change.restarts() { Power::Off } else { Power::On })?;
     let old = |setting: &Setting| {
         let raw = host.read(&setting.address)?;
         Ok(WriteUndo {
@@ -309,7 +308,12 @@ fn put_back(
         done.retain(|s| *s != seq);
         journal.leave(seq, why);
     }
-    journal.close(done)?;
+    if let Err(e) = journal.close(done.clone()) {
+        for seq in done {
+            journal.leave(seq, "restored, but the journal could not be written".into());
+        }
+        return Err(e);
+    }
     let entries = journal.left();
     if entries.is_empty() {
         Ok(())

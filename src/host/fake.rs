@@ -81,7 +81,7 @@ pub struct Fault {
     pub hangs_guest: bool,
 }
 
-type Jobs = Box<dyn FnMut(&Job, &FakeState) -> Result<JobOutput, HostError>>;
+type Jobs = Box<dyn FnMut(&Job, &FakeState) -> Result<JobOutput, HostError> + Send>;
 
 /// A simulated host with one guest.
 pub struct FakeHost {
@@ -93,7 +93,7 @@ pub struct FakeHost {
     drifts: Vec<(Address, String)>,
     fault: Option<Fault>,
     calls: Vec<String>,
-    observer: Option<Box<dyn FnMut(u64)>>,
+    observer: Option<Box<dyn FnMut(u64) + Send>>,
     jobs: Jobs,
 }
 
@@ -200,12 +200,15 @@ impl FakeHost {
     }
 
     /// Calls `observer` before each call with its number, from 1.
-    pub fn observe(&mut self, observer: Box<dyn FnMut(u64)>) {
+    pub fn observe(&mut self, observer: Box<dyn FnMut(u64) + Send>) {
         self.observer = Some(observer);
     }
 
     /// What jobs do.
-    pub fn set_jobs(&mut self, jobs: impl FnMut(&Job, &FakeState) -> Result<JobOutput, HostError> + 'static) {
+    pub fn set_jobs(
+        &mut self,
+        jobs: impl FnMut(&Job, &FakeState) -> Result<JobOutput, HostError> + Send + 'static,
+    ) {
         self.jobs = Box::new(jobs);
     }
 
