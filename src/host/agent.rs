@@ -41,7 +41,7 @@ const MAX_REPLY: usize = 11 << 20;
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
 /// A whole file must be through in this time, however small the pieces a guest hands out.
-const FILE_LIMIT: Duration = Duration::from_secs(120);
+const FILE_LIMIT: Duration = Duration::from_mins(2);
 
 /// Why the agent did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -149,7 +150,10 @@ impl Domain {
 
     /// Starts it from its definition.
     pub fn create(&self) -> Result<(), LibvirtError> {
-        self.inner().create().map_err(self.failed("start"))
+        self.inner()
+            .create()
+            .map_err(self.failed("start"))
+            .inspect_err(settle)
     }
 
     /// Starts this defined but stopped domain with another XML for one run; the definition stays as it is,
@@ -168,7 +172,9 @@ impl Domain {
             return refuse("the changed XML names another domain");
         }
         let created = connection.inner.create_domain_xml(xml, sys::VIR_DOMAIN_NONE);
-        let created = created.map_err(self.failed("start a changed"))?;
+        let created = created
+            .map_err(self.failed("start a changed"))
+            .inspect_err(settle)?;
         Self::new(created, None).map(drop)
     }
 
@@ -337,6 +343,12 @@ impl Domain {
         )?;
         Ok(usize::try_from(cpus).unwrap_or(0).div_ceil(8).max(1))
     }
+}
+
+/// Gives libvirt 9.0 time after a failed start: it handles the end of that QEMU's monitor later, and
+/// would end the next start of the same domain with it ("domain is no longer running").
+fn settle(_: &LibvirtError) {
+    thread::sleep(Duration::from_millis(200));
 }
 
 /// The name and UUID a domain XML gives.

@@ -111,14 +111,15 @@ impl LibvirtError {
         let says = |text: &str| self.message.contains(text);
         match self.code {
             sys::VIR_ERR_NO_DOMAIN => LibvirtErrorKind::NoDomain,
-            sys::VIR_ERR_AGENT_COMMAND_TIMEOUT => LibvirtErrorKind::AgentTimeout,
             sys::VIR_ERR_AGENT_COMMAND_FAILED => LibvirtErrorKind::AgentRefused,
             // Before libvirt 10 the guest's refusals have no code of their own; the agent's command is quoted
             // in any language.
             sys::VIR_ERR_INTERNAL_ERROR if says("'guest-") => LibvirtErrorKind::AgentRefused,
             // One code for "nobody there" and for "there, but does not answer the sync".
             sys::VIR_ERR_AGENT_UNRESPONSIVE if says("not connected") => LibvirtErrorKind::AgentNotConnected,
-            sys::VIR_ERR_AGENT_UNRESPONSIVE => LibvirtErrorKind::AgentTimeout,
+            sys::VIR_ERR_AGENT_UNRESPONSIVE | sys::VIR_ERR_AGENT_COMMAND_TIMEOUT => {
+                LibvirtErrorKind::AgentTimeout
+            }
             sys::VIR_ERR_OPERATION_TIMEOUT => LibvirtErrorKind::Timeout,
             _ if says("Failed to parse user") || says("Failed to parse group") => {
                 LibvirtErrorKind::NoQemuUser
