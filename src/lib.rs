@@ -11,6 +11,8 @@ pub mod experiment;
 pub mod facts;
 pub mod host;
 pub mod lab;
+pub mod runner;
+pub mod session;
 pub mod store;
 pub mod tunable;
 pub mod units;

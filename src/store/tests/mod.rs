@@ -11,6 +11,7 @@ use crate::design::{Plan, TreatmentId};
 use crate::event::{
     Drift, End, Event, Outcome, RawOutput, RunHeader, RunId, Stage, Timing, Trial, TrialRecord,
 };
+use crate::experiment::Protocol;
 use crate::facts::Facts;
 use crate::workload::Observation;
 use serde_json::json;
@@ -43,6 +44,19 @@ fn plan() -> Plan {
     .unwrap()
 }
 
+fn protocol() -> Protocol {
+    serde_json::from_value(serde_json::json!({
+        "question": null,
+        "guest": { "lab": { "vcpus": 2, "memory": "512MiB", "disk": "256MiB" } },
+        "workloads": [],
+        "response": { "metric": { "workload": "fio", "metric": "iops" }, "goal": "maximize" },
+        "guards": [],
+        "smallest_effect": "1%",
+        "time_budget": null,
+    }))
+    .unwrap()
+}
+
 fn header(run: RunId, experiment: &str) -> RunHeader {
     let record = [("kernel".to_string(), "6.1 \"bookworm\"\n".to_string())];
     RunHeader {
@@ -52,6 +66,7 @@ fn header(run: RunId, experiment: &str) -> RunHeader {
         experiment: experiment.into(),
         file: format!("{experiment}.toml"),
         text: "name = \"é\"\n".into(),
+        protocol: protocol(),
         plan: plan(),
         facts: Facts {
             host_cpus: "0-3".parse().unwrap(),
