@@ -81,7 +81,10 @@ fn every_trial_told_survives_kills_at_random_moments() {
         assert!((told.len()..=told.len() + 1).contains(&trials.len()));
         for (order, trial) in (0..).zip(trials) {
             let expected = record(order, measured(f64::from(order)));
-            assert!(store.raw(run, order).unwrap() == expected.raw, "raw output of trial {order}");
+            assert!(
+                store.raw(run, order).unwrap() == expected.raw,
+                "raw output of trial {order}"
+            );
             assert_eq!(trial, without_raw(expected));
         }
         assert_eq!(store.resumable().unwrap(), Some(run));
