@@ -21,7 +21,11 @@ fn run(shell: &[&str], max: usize, argv: &[&str]) -> Option<(i32, String, String
         .arg(directory.path())
         .arg(max)
         .args(argv);
-    command.stdin(Stdio::null()).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
     let status = command.status().ok()?;
     assert!(status.success(), "{shell:?}: {status}");
     let read = |name: &str| std::fs::read(directory.path().join(name)).unwrap();
