@@ -12,9 +12,7 @@ use uuid::Uuid;
 use virt::domain::Domain as Inner;
 use virt_sys as sys;
 
-use super::{
-    Connection, CpuMap, LibvirtError, LibvirtErrorKind, ParameterGroup, TypedValue, check, process, typed,
-};
+use super::{Connection, CpuMap, LibvirtError, ParameterGroup, TypedValue, check, process, typed};
 
 /// A handle to a domain; clones share it. Its name and UUID are those at lookup.
 #[derive(Debug, Clone)]
@@ -374,17 +372,6 @@ fn whole_seconds(limit: Duration) -> i32 {
 /// For lengths and counts far below the limit.
 fn c_int(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
-}
-
-impl LibvirtError {
-    /// Whether the guest agent, or libvirt waiting for it, ran out of time.
-    pub fn is_no_answer(&self) -> bool {
-        use LibvirtErrorKind as Kind;
-        matches!(
-            self.kind(),
-            Kind::AgentTimeout | Kind::AgentNotConnected | Kind::Timeout
-        )
-    }
 }
 
 #[cfg(test)]

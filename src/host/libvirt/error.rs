@@ -105,6 +105,15 @@ impl LibvirtError {
         }
     }
 
+    /// Whether the guest agent is silent or absent, or libvirt gave up waiting for it.
+    pub fn is_no_answer(&self) -> bool {
+        use LibvirtErrorKind as Kind;
+        matches!(
+            self.kind(),
+            Kind::AgentTimeout | Kind::AgentNotConnected | Kind::Timeout
+        )
+    }
+
     /// The kind of failure, from the code where it tells and from the message where it does not:
     /// what QEMU prints before it dies arrives as `VIR_ERR_INTERNAL_ERROR`.
     pub fn kind(&self) -> LibvirtErrorKind {
