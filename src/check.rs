@@ -89,13 +89,11 @@ fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
     for factor in &experiment.factors {
         let name = &factor.tunable.name;
         match &factor.tunable.home {
-            Home::DomainXml(XmlSetting::Hugepages) => {
-                if !has_mount("hugetlbfs") {
-                    lacks.push(Lack::new(
-                        format!("a mounted hugetlbfs, for {name}"),
-                        "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
-                    ));
-                }
+            Home::DomainXml(XmlSetting::Hugepages) if !has_mount("hugetlbfs") => {
+                lacks.push(Lack::new(
+                    format!("a mounted hugetlbfs, for {name}"),
+                    "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
+                ));
             }
             Home::Domain(setting) => controller_lack(*setting, name, &mounts, lacks),
             _ => {}

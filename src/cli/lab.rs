@@ -64,9 +64,10 @@ fn build(common: &Common) -> Result<Code, Failure> {
 fn status(common: &Common) -> Result<Code, Failure> {
     let missing = image::missing();
     let images = image_folders(common);
-    let leftovers = crate::change::Journal::open(&common.state)
-        .map(|j| j.left().iter().map(ToString::to_string).collect::<Vec<_>>())
-        .unwrap_or_else(|e| vec![e.to_string()]);
+    let leftovers = crate::change::Journal::open(&common.state).map_or_else(
+        |e| vec![e.to_string()],
+        |j| j.left().iter().map(ToString::to_string).collect::<Vec<_>>(),
+    );
     let kvm = if missing.is_empty() {
         let image = image::build(&common.cache).map_err(|e| Failure::environment(e.to_string()))?;
         match probe::probe_kvm(&image, probe::DEFAULT_LIMIT) {

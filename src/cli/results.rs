@@ -116,7 +116,7 @@ pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure
     }
     match (args.overhead, common.json, args.markdown) {
         (true, true, _) => print_json(&report::overhead(&report))?,
-        (true, false, _) => print(&report::overhead(&report).to_string()),
+        (true, false, _) => print(&report::overhead(&report).clone()),
         (false, true, _) => print_json(&report::json(&report))?,
         (false, false, true) => print(&report::markdown(&report)),
         (false, false, false) => print(&report::text(&report, use_colour())),
