@@ -69,7 +69,7 @@ impl Common {
     }
 
     /// Whether stderr may be coloured: a terminal, and the user does not object (<https://no-color.org>).
-    fn colour(&self) -> bool {
+    fn colour() -> bool {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
     }
 }
@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => code.into(),
         Err(failure) => {
-            say(&failure.render(common.colour()));
+            say(&failure.render(Common::colour()));
             failure.code().into()
         }
     }
