@@ -11,6 +11,7 @@ pub mod experiment;
 pub mod facts;
 pub mod host;
 pub mod lab;
+pub mod report;
 pub mod store;
 pub mod tunable;
 pub mod units;
