@@ -82,6 +82,8 @@ pub enum Stage {
     Start,
     /// Writing the settings.
     Apply,
+    /// Reading the settings back.
+    Verify,
     /// Running the workload.
     Measure,
     /// Reading the workload's output.

@@ -12,6 +12,8 @@ pub mod facts;
 pub mod host;
 pub mod lab;
 pub mod report;
+pub mod runner;
+pub mod session;
 pub mod store;
 pub mod tunable;
 pub mod units;

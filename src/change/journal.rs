@@ -5,6 +5,7 @@
 use super::lock::HostLock;
 use super::{ChangeError, Left};
 use crate::host::Scope;
+use crate::lab::LabPlace;
 use crate::tunable::{Address, Kind};
 use nix::libc;
 use serde::{Deserialize, Serialize};
@@ -42,17 +43,8 @@ pub struct WriteUndo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionUndo {
-    /// An embedded guest with all that was made for it.
-    Lab {
-        /// The folder that holds everything of the session.
-        root: PathBuf,
-        /// Its QEMU, once started.
-        qemu: Option<Process>,
-        /// Loop devices that were attached, e.g. `loop3`.
-        loops: Vec<String>,
-        /// Mount points, in the order they were mounted.
-        mounts: Vec<PathBuf>,
-    },
+    /// An embedded guest; everything made for it is found from its place.
+    Lab(LabPlace),
     /// A domain of the user's.
     Domain {
         /// The libvirt connection URI.
@@ -61,25 +53,16 @@ pub enum SessionUndo {
         name: String,
         /// The domain's UUID.
         uuid: String,
-        /// Whether it is to be left running.
-        was_running: bool,
+        /// The run it was found in, as [`Scope::Domain`] names it; absent when it was off.
+        instance: Option<String>,
     },
-}
-
-/// A process that cannot be confused with a later one of the same pid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// Its pid.
-    pub pid: i32,
-    /// Its start time in clock ticks after boot (field 22 of `/proc/PID/stat`).
-    pub start: u64,
 }
 
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Write(undo) => write!(f, "{} = {}", undo.address, undo.old.escape_default()),
-            Self::Session(SessionUndo::Lab { root, .. }) => write!(f, "lab session {}", root.display()),
+            Self::Session(SessionUndo::Lab(place)) => write!(f, "lab {}", place.id),
             Self::Session(SessionUndo::Domain { name, .. }) => write!(f, "session of domain {name}"),
         }
     }

@@ -10,7 +10,7 @@ mod restore;
 mod tests;
 mod treatment;
 
-pub use journal::{Entry, Journal, Process, SessionUndo, Undo, WriteUndo};
+pub use journal::{Entry, Journal, SessionUndo, Undo, WriteUndo};
 pub use recover::{Fate, RecoverReport, Recovered, Restorer, recover};
 pub use treatment::{Change, Done, Drift, Outcome, Stage, Timings, Verified, with_treatment};
 

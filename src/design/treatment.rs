@@ -31,7 +31,7 @@ impl fmt::Display for TreatmentId {
 /// One level per factor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Treatment {
-    /// Hash of its settings.
+    /// Hash of its tunables and values.
     pub id: TreatmentId,
     /// `(tunable, label of its level)`, in the order of the factors.
     pub levels: Vec<(String, String)>,
@@ -75,8 +75,10 @@ impl Treatment {
         };
         let (restart, live) = (gather(true), gather(false));
         let mut hash = Sha256::new();
-        for setting in restart.iter().chain(&live) {
-            hash.update(format!("{}={}\n", setting.address, setting.value));
+        for (factor, level) in chosen() {
+            // The tunable and its value, not the place: a loop device may have another number tomorrow.
+            let value = level.settings.last().map_or("", |s| s.value.as_str());
+            hash.update(format!("{}={value}\n", factor.tunable));
         }
         let id = hash
             .finalize()

@@ -41,7 +41,7 @@ const MAX_REPLY: usize = 11 << 20;
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
 /// A whole file must be through in this time, however small the pieces a guest hands out.
-const FILE_LIMIT: Duration = Duration::from_secs(120);
+const FILE_LIMIT: Duration = Duration::from_mins(2);
 
 /// Why the agent did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -137,11 +137,11 @@ pub struct ExecOutput {
     pub stderr: Vec<u8>,
 }
 
-type Send = dyn Fn(&str, Duration) -> Result<String, LibvirtError> + std::marker::Send + Sync;
+type Transport = dyn Fn(&str, Duration) -> Result<String, LibvirtError> + Send + Sync;
 
 /// The agent in one guest. Commands go one at a time, whoever asks.
 pub struct Agent {
-    send: Box<Send>,
+    send: Box<Transport>,
     turn: Mutex<()>,
 }
 
@@ -159,7 +159,7 @@ impl Agent {
 
     /// An agent reached by `send`, which takes a command as JSON and its time limit.
     pub fn over(
-        send: impl Fn(&str, Duration) -> Result<String, LibvirtError> + std::marker::Send + Sync + 'static,
+        send: impl Fn(&str, Duration) -> Result<String, LibvirtError> + Send + Sync + 'static,
     ) -> Self {
         Self {
             send: Box::new(send),
@@ -185,8 +185,8 @@ impl Agent {
         let handle = self.open_file(path, "r")?;
         let read = self.read_handle(handle, path, max_bytes);
         // What was read is valid whether or not the agent could close; a handle left is the guest's loss.
-        let closed = self.close_file(handle, path);
-        read.inspect_err(|_| drop(closed))
+        drop(self.close_file(handle, path));
+        read
     }
 
     /// Writes a file, with what is there before replaced. A kernel file's refusal (`EINVAL` of a
@@ -218,8 +218,12 @@ impl Agent {
         let pid = self.call::<wire::Pid>("guest-exec", program, &request)?.pid;
         let mut pause = Duration::from_millis(5);
         loop {
-            if let Some(output) = self.exec_status(pid, program)? {
-                return Ok(output);
+            match self.exec_status(pid, program) {
+                Ok(Some(output)) => return Ok(output),
+                Ok(None) => {}
+                // A late agent is asked again: it may have dropped the result, but only if it was there.
+                Err(AgentError::NotAnswering { .. }) if started.elapsed() < limit => {}
+                Err(error) => return Err(error),
             }
             if started.elapsed() >= limit {
                 self.kill_exec(pid);
@@ -237,11 +241,12 @@ impl Agent {
     /// the way cannot be asked for again.
     fn exec_status(&self, pid: i64, program: &str) -> Result<Option<ExecOutput>, AgentError> {
         let command = "guest-exec-status";
-        let lost = || AgentError::ResultLost {
-            object: program.to_owned(),
-        };
         let status: wire::ExecStatus = match self.call(command, program, &json!({ "pid": pid })) {
-            Err(AgentError::Refused { .. } | AgentError::NotAnswering { .. }) => return Err(lost()),
+            Err(AgentError::Refused { .. }) => {
+                return Err(AgentError::ResultLost {
+                    object: program.to_owned(),
+                });
+            }
             other => other?,
         };
         if !status.exited {

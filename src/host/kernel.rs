@@ -2,9 +2,12 @@
 //!
 //! Does not know what the files mean. In a private network namespace /proc/sys/net is that namespace's.
 
-use super::HostError;
+use super::{Host, HostError, Job, JobOutput, Power, Scope};
+use crate::facts::Facts;
+use crate::tunable::Address;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 
 /// Kernel files are pages; anything longer is not a setting.
 const MAX_READ: u64 = 64 * 1024;
@@ -38,6 +41,60 @@ pub fn write(path: &str, value: &str) -> Result<(), HostError> {
     }
     let mut file = OpenOptions::new().write(true).open(path).map_err(|e| fail(&e))?;
     file.write_all(value.as_bytes()).map_err(|e| fail(&e))
+}
+
+/// Tells this boot of the host from the next.
+pub fn boot_id() -> Result<String, HostError> {
+    read("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_string())
+}
+
+/// The inode that names the calling thread's network namespace.
+pub fn network_inode() -> Result<u64, HostError> {
+    let path = "/proc/thread-self/ns/net";
+    let meta = std::fs::metadata(path).map_err(|e| HostError::new(format!("read {path}"), e))?;
+    Ok(meta.ino())
+}
+
+/// The host's kernel alone, without any guest: what `recover` needs.
+#[derive(Debug, Clone, Copy)]
+pub struct KernelHost;
+
+impl KernelHost {
+    fn no_guest(doing: &str) -> HostError {
+        HostError::new(doing, "no guest is attached")
+    }
+}
+
+impl Host for KernelHost {
+    fn facts(&mut self, _: &[Address]) -> Result<Facts, HostError> {
+        Err(Self::no_guest("gather facts"))
+    }
+
+    fn read(&mut self, address: &Address) -> Result<String, HostError> {
+        match address {
+            Address::HostFile { path, .. } => read(path),
+            other => Err(Self::no_guest(&format!("read {other}"))),
+        }
+    }
+
+    fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError> {
+        match address {
+            Address::HostFile { path, .. } => write(path, value),
+            other => Err(Self::no_guest(&format!("write {other}"))),
+        }
+    }
+
+    fn scope(&mut self, _: &Address) -> Result<Scope, HostError> {
+        boot_id().map(|id| Scope::Boot { id })
+    }
+
+    fn power(&mut self, _: Power) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn run(&mut self, _: &Job) -> Result<JobOutput, HostError> {
+        Err(Self::no_guest("run a workload"))
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, ShutdownBy};
-use super::{Host, HostError, Job, JobOutput, Power, guest_job, kernel, readback, survey, xml};
+use super::{Host, HostError, Job, JobOutput, Power, Scope, guest_job, kernel, readback, survey, xml};
 use crate::facts::Facts;
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::tunable::{Address, XmlSetting};
@@ -42,6 +42,8 @@ struct Guest {
     domain: Domain,
     agent: Agent,
     pid: Option<u32>,
+    /// Started with an XML that is not its definition.
+    changed: bool,
 }
 
 impl Guest {
@@ -51,6 +53,7 @@ impl Guest {
             agent: Agent::new(domain.clone()),
             domain,
             pid,
+            changed: false,
         }
     }
 }
@@ -119,11 +122,34 @@ impl LocalHost {
         self.guest.is_some()
     }
 
-    /// Whether a running guest has been started with a changed XML.
+    /// The lab, when the guest is kvmtune's own.
     pub fn lab_of(&self) -> Option<&Lab> {
         match &self.owner {
             Owner::Lab(lab) => Some(lab),
             Owner::User(_) => None,
+        }
+    }
+
+    /// The UUID of the guest, from its definition.
+    pub fn uuid(&self) -> String {
+        xml::uuid(&self.definition).unwrap_or_default()
+    }
+
+    /// A user's domain runs again, or not, as it was `found`: from its own definition, in whatever state it is.
+    pub fn give_back(&mut self, found: Option<&str>) -> Result<(), HostError> {
+        self.pending.clear();
+        match (found, self.instance()) {
+            (None, _) => self.power(Power::Off),
+            (Some(found), Some(now)) if found == now => Ok(()),
+            (Some(_), Some(_)) if self.guest.as_ref().is_some_and(|g| !g.changed) => Ok(()),
+            (Some(_), _) => self.power(Power::Off).and_then(|()| self.power(Power::On)),
+        }
+    }
+
+    /// Takes a running guest for one that was started with a changed XML: after a crash nobody remembers.
+    pub fn assume_changed(&mut self) {
+        if let Some(guest) = &mut self.guest {
+            guest.changed = true;
         }
     }
 
@@ -172,7 +198,8 @@ impl LocalHost {
                 domain.clone()
             }
         };
-        let guest = Guest::of(domain);
+        let mut guest = Guest::of(domain);
+        guest.changed = !self.pending.is_empty();
         self.wait_for_agent(&guest)?;
         self.guest = Some(guest);
         Ok(())
@@ -294,6 +321,27 @@ impl Host for LocalHost {
                 Ok(())
             }
         }
+    }
+
+    fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {
+        let uuid = self.uuid();
+        Ok(match address {
+            Address::HostFile { path, .. }
+                if self.lab_of().is_some() && path.starts_with("/proc/sys/net/") =>
+            {
+                Scope::Network {
+                    inode: kernel::network_inode()?,
+                }
+            }
+            Address::HostFile { .. } => Scope::Boot {
+                id: kernel::boot_id()?,
+            },
+            Address::DomainXml(_) => Scope::Definition { uuid },
+            Address::GuestFile { .. } | Address::GuestModule(_) | Address::Domain(_) => Scope::Domain {
+                uuid,
+                instance: self.instance().unwrap_or_else(|| Scope::OFF.into()),
+            },
+        })
     }
 
     fn power(&mut self, power: Power) -> Result<(), HostError> {

@@ -4,6 +4,7 @@
 
 pub mod agent;
 mod command;
+pub mod fake;
 mod guest_job;
 mod kernel;
 pub mod libvirt;
@@ -12,8 +13,8 @@ mod readback;
 mod survey;
 pub mod xml;
 
+pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
-pub mod fake;
 
 use crate::facts::Facts;
 use crate::tunable::Address;

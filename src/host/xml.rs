@@ -91,6 +91,16 @@ pub fn size(xml: &str) -> Result<(u16, Bytes), XmlError> {
     Ok((vcpus, memory))
 }
 
+/// The guest's UUID.
+pub fn uuid(xml: &str) -> Option<String> {
+    let document = Document::parse(xml).ok()?;
+    let node = document
+        .root_element()
+        .children()
+        .find(|n| n.has_tag_name("uuid"))?;
+    Some(node.text()?.trim().to_string())
+}
+
 /// The XML with passwords blanked, for the record.
 pub fn without_secrets(xml: &str) -> String {
     let mut xot = Xot::new();

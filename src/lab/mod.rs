@@ -128,6 +128,7 @@ impl Lab {
         net::enter_private_network(BRIDGE, HOST_ADDRESS, PREFIX)?;
         embed_root(&place.root, hugetlbfs_mount().as_deref())
             .map_err(|source| file_error("make", &place.root, source))?;
+        share_capabilities(&place.root, cache)?;
         let loop_device = disk::attach(&place.data, size.disk)?;
         let definition = domain::definition(&domain::Parts {
             place,
@@ -174,6 +175,16 @@ impl Lab {
     pub fn console_tail(&self) -> String {
         console_tail(&self.place.root)
     }
+}
+
+/// A fresh root makes libvirt ask QEMU for its capabilities, which takes some 8 s; it keeps the answers, and checks
+/// them against the QEMU binary, in a folder that all labs can share.
+fn share_capabilities(root: &Path, cache: &Path) -> Result<(), LabError> {
+    let shared = cache.join("libvirt");
+    fs::create_dir_all(&shared).map_err(|source| file_error("make", &shared, source))?;
+    let link = root.join("cache");
+    let shared = fs::canonicalize(&shared).map_err(|source| file_error("find", &shared, source))?;
+    std::os::unix::fs::symlink(&shared, &link).map_err(|source| file_error("make", &link, source))
 }
 
 /// Where huge pages are mounted, when that is where libvirt would not look by itself.

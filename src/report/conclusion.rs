@@ -4,6 +4,7 @@ use super::{Report, pace, wording};
 use crate::analysis::Verdict;
 use crate::decision::{Blocked, KeepReason, Recommendation, Winner};
 use crate::event::End;
+use std::fmt::Write as _;
 
 /// Names the best treatment, or says that none is proven better and why.
 pub(super) fn answer(report: &Report<'_>) -> String {
@@ -29,13 +30,14 @@ fn adopt(report: &Report<'_>, winner: &Winner) -> String {
         comparison.family,
     );
     if comparison.negligible {
-        text += &format!(
+        let _ = write!(
+            text,
             " The difference is proven but negligible: below {}.",
             report.header.protocol.smallest_effect
         );
     }
     if !winner.passed_over().is_empty() {
-        text += &format!(" Passed over: {}.", standing(winner.passed_over()));
+        let _ = write!(text, " Passed over: {}.", standing(winner.passed_over()));
     }
     text
 }

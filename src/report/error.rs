@@ -12,13 +12,4 @@ pub enum ReportError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A document that does not serialise.
-    #[error("write the {what} as JSON; the text report does without it")]
-    Json {
-        /// Which document.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
 }

@@ -3,7 +3,7 @@
 //! Every text goes through maud's escaping; only the plots, which escape their own, and the style sheet are put in as
 //! they are.
 
-use super::overhead::{overhead, overhead_text};
+use super::overhead::overhead;
 use super::{Report, ReportError, conclusion, plots, text, wording};
 use crate::analysis::Comparison;
 use crate::decision::Recommendation;
@@ -150,7 +150,7 @@ fn trials(report: &Report<'_>) -> Markup {
             }
             details {
                 summary { "What a trial costs beside its workload" }
-                pre { (overhead_text(&overhead(report.records))) }
+                pre { (overhead(report).to_string()) }
             }
         }
     }

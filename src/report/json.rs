@@ -1,7 +1,7 @@
 //! The report as one JSON document, schema `kvmtune-report-1`. Knows no layout; texts stand in it as they were found.
 
 use super::overhead::{Overhead, overhead};
-use super::{Report, ReportError, conclusion, pace, wording};
+use super::{Report, conclusion, pace, wording};
 use crate::analysis::{Comparison, Interval};
 use crate::decision::{Counts, Recommendation};
 use crate::event::{End, Outcome, TrialRecord};
@@ -135,7 +135,7 @@ impl<'a> From<Report<'a>> for Document<'a> {
             treatments: treatments(report, seconds_each),
             counts: evaluation.counts,
             trials: report.records.iter().map(trial).collect(),
-            overhead: overhead(report.records),
+            overhead: overhead(&report),
             notices: conclusion::notices(&report),
             facts: &header.facts.record,
         }
@@ -182,11 +182,7 @@ fn trial(record: &TrialRecord) -> TrialRow<'_> {
     }
 }
 
-/// The document as indented JSON with a line end.
-pub fn json(report: &Report<'_>) -> Result<String, ReportError> {
-    let text = serde_json::to_string_pretty(&Document::from(*report));
-    text.map(|t| t + "\n").map_err(|source| ReportError::Json {
-        what: "report",
-        source,
-    })
+/// Everything a report says, ready to be serialised.
+pub fn json<'a>(report: &Report<'a>) -> Document<'a> {
+    Document::from(*report)
 }

@@ -10,7 +10,7 @@ pub fn markdown(report: &Report<'_>) -> String {
         "## {}\n\n",
         escape(&wording::tame(&report.header.experiment, wording::NAME))
     );
-    out += &format!("**{}**\n\n", escape(&conclusion::answer(report)));
+    let _ = write!(out, "**{}**\n\n", escape(&conclusion::answer(report)));
     let metric = wording::tame(&report.header.protocol.response.metric.metric, wording::NAME);
     let _ = writeln!(out, "| treatment | {} | n | p Holm | verdict |", escape(&metric));
     out += "|---|---|--:|--:|---|\n";
@@ -56,8 +56,8 @@ fn list(title: &str, items: &[String]) -> String {
     if items.is_empty() {
         return String::new();
     }
-    let lines: String = items.iter().map(|i| format!("- {}\n", escape(i))).collect();
-    format!("\n### {title}\n\n{lines}")
+    let lines: Vec<_> = items.iter().map(|i| format!("- {}", escape(i))).collect();
+    format!("\n### {title}\n\n{}\n", lines.join("\n"))
 }
 
 /// One line in which nothing is markup, not even a bare link, a mention or an issue number.

@@ -26,11 +26,11 @@ pub use error::ReportError;
 pub use html::html;
 pub use json::{Document, json};
 pub use markdown::markdown;
-pub use overhead::{Overhead, OverheadGroup, Spread, overhead, overhead_text};
-pub use plan::{PlanView, plan_json, plan_text};
+pub use overhead::{Overhead, OverheadGroup, Spread, overhead};
+pub use plan::{PlanDocument, plan_json, plan_text};
 pub use plots::{effects_plot, samples_plot};
 pub use progress::{Progress, Screen};
-pub use runs::{RunRow, runs_text};
+pub use runs::{RunRow, runs};
 pub use text::text;
 pub use wording::tame;
 

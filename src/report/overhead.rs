@@ -1,10 +1,11 @@
 //! What a trial costs beside its workload. Knows timings, not verdicts.
 
 use super::table::table;
-use super::{pace, wording};
+use super::{Report, pace, wording};
 use crate::event::{Outcome, Timing, TrialRecord};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 /// Measured trials by whether the guest was started for them; a start itself is in none of the times.
@@ -44,8 +45,8 @@ pub struct Spread {
 }
 
 /// The overhead of the measured trials; those without a number stopped early and would look fast.
-pub fn overhead(records: &[TrialRecord]) -> Overhead {
-    let mut ordered: Vec<&TrialRecord> = records.iter().collect();
+pub fn overhead(report: &Report<'_>) -> Overhead {
+    let mut ordered: Vec<&TrialRecord> = report.records.iter().collect();
     ordered.sort_by_key(|r| r.trial.order);
     let mut boots = BTreeSet::new();
     let (mut live, mut restart) = (Vec::new(), Vec::new());
@@ -80,19 +81,14 @@ fn group(timings: &[Timing]) -> Option<OverheadGroup> {
     })
 }
 
-/// The overhead as a table of medians, with the largest in brackets.
-pub fn overhead_text(overhead: &Overhead) -> String {
-    let cell = |spread: Spread| {
-        let of = |seconds| wording::seconds(Duration::from_secs_f64(seconds));
-        format!("{} ({})", of(spread.median_seconds), of(spread.max_seconds))
-    };
-    let groups = [
-        ("live", &overhead.live),
-        ("after a guest start", &overhead.restart),
-    ];
-    let rows: Vec<_> = groups
-        .into_iter()
-        .filter_map(|(name, group)| {
+/// A table of medians, with the largest in brackets.
+impl fmt::Display for Overhead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cell = |spread: Spread| {
+            let of = |seconds| wording::seconds(Duration::from_secs_f64(seconds));
+            format!("{} ({})", of(spread.median_seconds), of(spread.max_seconds))
+        };
+        let row = |(name, group): (&str, &Option<OverheadGroup>)| {
             let group = group.as_ref()?;
             Some(vec![
                 format!("{name}, {}", group.trials),
@@ -101,14 +97,16 @@ pub fn overhead_text(overhead: &Overhead) -> String {
                 cell(group.verify),
                 cell(group.restore),
             ])
-        })
-        .collect();
-    if rows.is_empty() {
-        return "no trial was measured, so there is no overhead to tell\n".into();
+        };
+        let groups = [("live", &self.live), ("after a guest start", &self.restart)];
+        let rows: Vec<_> = groups.into_iter().filter_map(row).collect();
+        if rows.is_empty() {
+            return f.write_str("no trial was measured, so there is no overhead to tell\n");
+        }
+        let header = ["trials", "outside", "apply", "verify", "restore"];
+        f.write_str(&table(&header, rows, &[], 80))?;
+        f.write_str(
+            "median (max) a trial; outside is the trial without its workload, guest starts not counted\n",
+        )
     }
-    let header = ["trials", "outside", "apply", "verify", "restore"];
-    let table = table(&header, rows, &[], 80);
-    format!(
-        "{table}median (max) a trial; outside is the trial without its workload, guest starts not counted\n"
-    )
 }

@@ -3,7 +3,7 @@
 //! Knows the plan and the time it should take; not how the time was estimated.
 
 use super::table::{fill, table};
-use super::{ReportError, wording};
+use super::wording;
 use crate::design::{Block, Plan, Treatment};
 use crate::units::Span;
 use serde::Serialize;
@@ -11,17 +11,6 @@ use std::fmt::Write as _;
 
 /// Blocks whose order is shown in full.
 const SHOWN: usize = 3;
-
-/// A plan with what is needed to read it.
-#[derive(Debug, Clone, Copy)]
-pub struct PlanView<'a> {
-    /// Name of the experiment.
-    pub experiment: &'a str,
-    /// The plan.
-    pub plan: &'a Plan,
-    /// How long it should take.
-    pub expected: Span,
-}
 
 /// One place that is written, with the values it takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,11 +21,11 @@ struct Place {
     restart: bool,
 }
 
+/// A plan as one document, schema `kvmtune-plan-1`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct PlanDocument<'a> {
+pub struct PlanDocument<'a> {
     schema: &'static str,
-    experiment: &'a str,
     seed: u64,
     treatments: Vec<PlannedTreatment<'a>>,
     blocks: &'a [Block],
@@ -55,12 +44,10 @@ struct PlannedTreatment<'a> {
 }
 
 /// The plan for a terminal, at most `width` columns wide.
-pub fn plan_text(view: &PlanView<'_>, width: u16) -> String {
-    let plan = view.plan;
+pub fn plan_text(plan: &Plan, expected: Span, width: u16) -> String {
     let judged = plan.blocks.iter().filter(|b| b.number > 0).count();
     let mut out = format!(
-        "{}: {} treatments in {judged} blocks + {} discarded, {} trials, {} guest starts\n",
-        wording::tame(view.experiment, wording::NAME),
+        "{} treatments in {judged} blocks + {} discarded, {} trials, {} guest starts\n",
         plan.treatments.len(),
         plan.blocks.len() - judged,
         plan.trials(),
@@ -70,14 +57,14 @@ pub fn plan_text(view: &PlanView<'_>, width: u16) -> String {
         out,
         "seed {}, about {}\n",
         plan.seed,
-        wording::duration(view.expected.0)
+        wording::duration(expected.0)
     );
     out += &treatments(plan, width);
     out += "\norder\n";
     for block in plan.blocks.iter().take(SHOWN) {
         let name = format!("  block {}  ", block.number);
         let lines = fill(&order(plan, block), width, &" ".repeat(name.len()));
-        out += &format!("{name}{}", lines.trim_start());
+        let _ = write!(out, "{name}{}", lines.trim_start());
     }
     if plan.blocks.len() > SHOWN {
         let more = plan.blocks.len() - SHOWN;
@@ -93,7 +80,7 @@ pub fn plan_text(view: &PlanView<'_>, width: u16) -> String {
     }
     for notice in &plan.notices {
         let lines = fill(&wording::tame(notice, wording::SENTENCE), width, "    ");
-        out += &format!("  - {}", lines.trim_start());
+        let _ = write!(out, "  - {}", lines.trim_start());
     }
     out
 }
@@ -162,12 +149,10 @@ fn touches(plan: &Plan, width: u16) -> String {
     table(&["  place", "values", "written"], rows, &[], width.max(60))
 }
 
-/// The plan as JSON, schema `kvmtune-plan-1`.
-pub fn plan_json(view: &PlanView<'_>) -> Result<String, ReportError> {
-    let plan = view.plan;
-    let document = PlanDocument {
+/// Everything the text says and the order of every block, ready to be serialised.
+pub fn plan_json(plan: &Plan, expected: Span) -> PlanDocument<'_> {
+    PlanDocument {
         schema: "kvmtune-plan-1",
-        experiment: view.experiment,
         seed: plan.seed,
         treatments: plan
             .treatments
@@ -180,11 +165,8 @@ pub fn plan_json(view: &PlanView<'_>) -> Result<String, ReportError> {
         blocks: &plan.blocks,
         trials: plan.trials(),
         restarts: plan.restarts(),
-        expected_seconds: view.expected.0.as_secs_f64(),
+        expected_seconds: expected.0.as_secs_f64(),
         touches: places(plan),
         notices: &plan.notices,
-    };
-    let text = serde_json::to_string_pretty(&document);
-    text.map(|t| t + "\n")
-        .map_err(|source| ReportError::Json { what: "plan", source })
+    }
 }

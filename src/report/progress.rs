@@ -4,11 +4,9 @@
 
 use super::pace::{self, Mark};
 use super::wording;
-use crate::design::Plan;
-use crate::event::{Event, Outcome, Trial, TrialRecord};
-use crate::experiment::{MetricId, Protocol};
+use crate::event::{Event, Outcome, RunHeader, Trial, TrialRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::time::Duration;
+use std::io::Write as _;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,60 +31,76 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run of `plan` that should take `expected` in all; nothing is drawn before the first event.
-    pub fn new(plan: &Plan, protocol: &Protocol, expected: Option<Duration>, screen: Screen) -> Self {
-        let teller = Teller::new(plan, protocol, expected);
+    /// Knows a new run from its first event; a resumed one needs its header. Draws nothing before the first event.
+    pub fn new(screen: Screen, resumed: Option<&RunHeader>) -> Self {
         let bar = match screen {
-            Screen::Bar { colour } => Some(bar(teller.trials, colour)),
+            Screen::Bar { colour } => Some(bar(colour)),
             Screen::Lines | Screen::Quiet => None,
         };
         Self {
-            teller,
+            teller: Teller::new(resumed),
             bar,
             quiet: screen == Screen::Quiet,
         }
     }
 
     /// Takes in an event and shows it.
-    #[allow(clippy::print_stderr, reason = "progress is what stderr is for")]
     pub fn event(&mut self, event: &Event) {
         let said = self.teller.event(event);
         let Some(bar) = &self.bar else {
             match said {
-                Said::Line(line) if !self.quiet => eprintln!("{line}"),
-                Said::Notice(line) => eprintln!("{line}"),
+                Said::Line(line) if !self.quiet => say(&line),
+                Said::Notice(line) => say(&line),
                 _ => {}
             }
             return;
         };
+        bar.set_length(u64::from(self.teller.trials()));
         bar.set_position(u64::from(self.teller.done));
         match said {
-            Said::Nothing => {}
             Said::Now(text) | Said::Line(text) => bar.set_message(text),
-            Said::Notice(line) => bar.suspend(|| eprintln!("{line}")),
+            Said::Notice(line) => bar.suspend(|| say(&line)),
         }
-        if let Event::RunFinished { .. } = event {
+    }
+
+    /// Redraws the bar, a few times a second while nothing happens.
+    pub fn tick(&self) {
+        if let Some(bar) = &self.bar {
+            bar.tick();
+        }
+    }
+
+    /// Takes the bar away, so that what is printed next stands alone.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 }
 
-fn bar(trials: u32, colour: bool) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(u64::from(trials)), ProgressDrawTarget::stderr());
-    let template = if colour {
-        "{bar:20.cyan/dim} {pos}/{len} {wide_msg}"
+/// A line on stderr; there is nobody to tell when that fails.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+fn bar(colour: bool) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    // A template that does not parse would be a bug; the default style then still shows a bar.
+    let style = ProgressStyle::with_template(template(colour));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn template(colour: bool) -> &'static str {
+    if colour {
+        "{spinner} {bar:20.cyan/dim} {pos}/{len} {wide_msg}"
     } else {
-        "{bar:20} {pos}/{len} {wide_msg}"
-    };
-    // The templates are constants that a test parses; the default style is good enough if one ever were not.
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style)
+        "{spinner} {bar:20} {pos}/{len} {wide_msg}"
+    }
 }
 
 /// What an event comes to.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
-    Nothing,
     /// What is being done; only worth a bar.
     Now(String),
     /// A trial that ended.
@@ -96,42 +110,34 @@ enum Said {
 }
 
 /// From events to texts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Teller {
-    plan: Plan,
-    metric: MetricId,
-    unit: String,
-    trials: u32,
-    last_block: u32,
+    header: Option<RunHeader>,
     done: u32,
     marks: Vec<Mark>,
-    expected: Option<Duration>,
     last: String,
 }
 
 impl Teller {
-    fn new(plan: &Plan, protocol: &Protocol, expected: Option<Duration>) -> Self {
-        let metric = protocol.response.metric.clone();
+    fn new(resumed: Option<&RunHeader>) -> Self {
         Self {
-            plan: plan.clone(),
-            unit: protocol.unit(&metric).to_string(),
-            metric,
-            trials: u32::try_from(plan.trials()).unwrap_or(u32::MAX),
-            last_block: plan.blocks.last().map_or(0, |b| b.number),
-            done: 0,
-            marks: Vec::new(),
-            expected,
-            last: String::new(),
+            header: resumed.cloned(),
+            ..Self::default()
         }
+    }
+
+    fn trials(&self) -> u32 {
+        let trials = self.header.as_ref().map_or(0, |h| h.plan.trials());
+        u32::try_from(trials).unwrap_or(u32::MAX)
     }
 
     fn event(&mut self, event: &Event) -> Said {
         match event {
-            Event::RunStarted { header } => Said::Now(format!(
-                "run {} of {}",
-                header.run.short(),
-                wording::tame(&header.experiment, 60)
-            )),
+            Event::RunStarted { header } => {
+                self.header = Some((**header).clone());
+                let experiment = wording::tame(&header.experiment, 60);
+                Said::Line(format!("run {} of {experiment}", header.run.short()))
+            }
             Event::RunResumed { run, done } => {
                 self.done = *done;
                 Said::Line(format!("run {} goes on after {done} trials", run.short()))
@@ -162,10 +168,16 @@ impl Teller {
 
     /// `block 3/8 domain.disk.cache=none`.
     fn place(&self, trial: &Trial) -> String {
-        let treatment = wording::tame(&wording::label(&self.plan, &trial.treatment), wording::NAME);
+        let Some(RunHeader { plan, .. }) = &self.header else {
+            return format!("block {}", trial.block);
+        };
+        let treatment = wording::tame(&wording::label(plan, &trial.treatment), wording::NAME);
         match trial.block {
             0 => format!("block 0 (discarded) {treatment}"),
-            block => format!("block {block}/{} {treatment}", self.last_block),
+            block => {
+                let last = plan.blocks.last().map_or(0, |b| b.number);
+                format!("block {block}/{last} {treatment}")
+            }
         }
     }
 
@@ -173,37 +185,31 @@ impl Teller {
         if let Some(reason) = wording::reason(outcome) {
             return format!("{}: {reason}", wording::outcome(outcome));
         }
-        let Outcome::Measured { observations } = outcome else {
-            return String::new();
+        let (Outcome::Measured { observations }, Some(header)) = (outcome, &self.header) else {
+            return wording::outcome(outcome).into();
         };
-        let value = observations
+        let metric = &header.protocol.response.metric;
+        let found = observations
             .iter()
-            .find(|o| o.workload == self.metric.workload && o.metric == self.metric.metric);
-        value.map_or_else(
+            .find(|o| o.workload == metric.workload && o.metric == metric.metric);
+        found.map_or_else(
             || "measured".into(),
             |o| {
-                let metric = wording::tame(&o.metric, 40);
-                format!("{metric} {}", wording::quantity(o.value, &self.unit))
+                let quantity = wording::quantity(o.value, header.protocol.unit(metric));
+                format!("{} {quantity}", wording::tame(&o.metric, 40))
             },
         )
     }
 
-    /// `  (eta 1m20s)`, by the pace of the trials seen, at first by what was expected.
+    /// `  (eta 1m20s)`, by the pace of the trials heard of.
     fn left(&self) -> String {
-        let left = self.trials.saturating_sub(self.done);
-        if left == 0 {
-            return String::new();
+        let left = self.trials().saturating_sub(self.done);
+        let treatments = self.header.iter().flat_map(|h| &h.plan.treatments);
+        let restarts = treatments.into_iter().any(|t| !t.restart.is_empty());
+        match pace::step(&self.marks, restarts) {
+            Some(step) if left > 0 => format!("  (eta {})", wording::duration(step.saturating_mul(left))),
+            _ => String::new(),
         }
-        let restarts = self.plan.treatments.iter().any(|t| !t.restart.is_empty());
-        let expected = || self.expected.map(|e| e / self.trials.max(1));
-        let step = match self.marks.len() {
-            0 => expected(),
-            1 => expected().or_else(|| pace::step(&self.marks, restarts)),
-            _ => pace::step(&self.marks, restarts),
-        };
-        step.map_or_else(String::new, |step| {
-            format!("  (eta {})", wording::duration(step.saturating_mul(left)))
-        })
     }
 }
 
@@ -216,7 +222,7 @@ mod tests {
     #[test]
     fn a_line_a_trial_with_the_time_left() {
         let fixture = Fixture::quickstart();
-        let mut teller = Teller::new(&fixture.header.plan, &fixture.header.protocol, None);
+        let mut teller = Teller::new(Some(&fixture.header));
         let mut lines = Vec::new();
         for record in fixture.records.iter().take(5) {
             let record = Box::new(record.clone());
@@ -231,7 +237,7 @@ mod tests {
     #[test]
     fn a_resumed_run_counts_what_is_done() {
         let fixture = Fixture::quickstart();
-        let mut teller = Teller::new(&fixture.header.plan, &fixture.header.protocol, None);
+        let mut teller = Teller::new(Some(&fixture.header));
         let run = fixture.header.run;
         teller.event(&Event::RunResumed { run, done: 30 });
         let record = Box::new(fixture.records[30].clone());
@@ -245,7 +251,7 @@ mod tests {
     #[test]
     fn nothing_from_a_guest_reaches_the_terminal_raw() {
         let fixture = Fixture::hostile();
-        let mut teller = Teller::new(&fixture.header.plan, &fixture.header.protocol, None);
+        let mut teller = Teller::new(Some(&fixture.header));
         let mut events: Vec<_> = fixture
             .records
             .iter()
@@ -271,10 +277,22 @@ mod tests {
     #[test]
     fn the_templates_parse() {
         for colour in [true, false] {
-            let bar = bar(10, colour);
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-            bar.set_message("x");
+            assert!(ProgressStyle::with_template(template(colour)).is_ok());
         }
-        assert!(ProgressStyle::with_template("{bar:20.cyan/dim} {pos}/{len} {wide_msg}").is_ok());
+    }
+
+    #[test]
+    fn a_new_run_is_known_from_its_first_event() {
+        let fixture = Fixture::quickstart();
+        let mut teller = Teller::new(None);
+        let record = Box::new(fixture.records[4].clone());
+        let finished = Event::TrialFinished { record };
+        assert_eq!(teller.event(&finished), Said::Line("block 1  measured".into()));
+        let header = Box::new(fixture.header.clone());
+        teller.event(&Event::RunStarted { header });
+        let Said::Line(line) = teller.event(&finished) else {
+            panic!("no line")
+        };
+        assert!(line.starts_with("block 1/10 ") && line.contains("iops"), "{line}");
     }
 }

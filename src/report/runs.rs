@@ -24,7 +24,7 @@ pub struct RunRow {
 }
 
 /// A line a run, as given.
-pub fn runs_text(runs: &[RunRow]) -> String {
+pub fn runs(runs: &[RunRow]) -> String {
     if runs.is_empty() {
         return "no runs yet; `kvmtune run FILE` makes one\n".into();
     }

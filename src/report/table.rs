@@ -41,7 +41,8 @@ pub(super) fn fill(text: &str, width: u16, indent: &str) -> String {
             }
         }
     }
-    lines.iter().map(|l| format!("{indent}{l}\n")).collect()
+    let lines: Vec<_> = lines.iter().map(|l| format!("{indent}{l}")).collect();
+    lines.join("\n") + "\n"
 }
 
 /// A word longer than the width, cut behind `=` if that helps.

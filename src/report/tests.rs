@@ -3,7 +3,6 @@
 
 use super::fixture::Fixture;
 use super::*;
-use crate::design::Plan;
 use crate::event::Outcome;
 use crate::units::Span;
 
@@ -11,12 +10,10 @@ fn columns(text: &str) -> usize {
     text.lines().map(|l| l.chars().count()).max().unwrap_or(0)
 }
 
-fn view(plan: &Plan) -> PlanView<'_> {
-    PlanView {
-        experiment: "quickstart",
-        plan,
-        expected: Span::secs(430),
-    }
+const EXPECTED: Span = Span::secs(430);
+
+fn value(document: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(document).unwrap()
 }
 
 #[test]
@@ -55,7 +52,7 @@ fn a_run_without_a_number_is_still_told() {
         "{text}"
     );
     html(&fixture.report()).unwrap();
-    json(&fixture.report()).unwrap();
+    value(&json(&fixture.report()));
 }
 
 #[test]
@@ -66,7 +63,7 @@ fn the_same_in_markdown() {
 #[test]
 fn the_document_keeps_its_schema() {
     let fixture = Fixture::quickstart();
-    let document: serde_json::Value = serde_json::from_str(&json(&fixture.report()).unwrap()).unwrap();
+    let document = value(&json(&fixture.report()));
     assert_eq!(document["schema"], "kvmtune-report-1");
     assert_eq!(
         document["treatments"][0]["comparison"]["verdict"]["kind"],
@@ -91,21 +88,23 @@ fn the_document_keeps_its_schema() {
 #[test]
 fn overhead_is_told_live_and_after_a_start() {
     let fixture = Fixture::quickstart();
-    let overhead = overhead(&fixture.records);
+    let mut report = fixture.report();
+    let overhead = overhead(&report);
     let trials = [&overhead.live, &overhead.restart].map(|g| g.as_ref().unwrap().trials);
     assert_eq!(trials.iter().sum::<usize>(), fixture.records.len() - 2);
-    insta::assert_snapshot!(overhead_text(&overhead));
-    assert!(overhead_text(&super::overhead(&[])).contains("no trial"));
+    insta::assert_snapshot!(overhead.to_string());
+    report.records = &[];
+    assert!(super::overhead(&report).to_string().contains("no trial"));
 }
 
 #[test]
 fn a_plan_tells_what_it_will_do() {
     let fixture = Fixture::quickstart();
     let plan = &fixture.header.plan;
-    let text = plan_text(&view(plan), 80);
+    let text = plan_text(plan, EXPECTED, 80);
     assert!(columns(&text) <= 80, "{text}");
     insta::assert_snapshot!(text);
-    let document: serde_json::Value = serde_json::from_str(&plan_json(&view(plan)).unwrap()).unwrap();
+    let document = value(&plan_json(plan, EXPECTED));
     assert_eq!(document["schema"], "kvmtune-plan-1");
     assert_eq!(document["touches"].as_array().unwrap().len(), 2);
 }
@@ -120,8 +119,8 @@ fn runs_are_listed() {
         planned: 44,
         state: "unfinished".into(),
     };
-    insta::assert_snapshot!(runs_text(&[row]));
-    assert!(runs_text(&[]).starts_with("no runs"));
+    insta::assert_snapshot!(runs(&[row]));
+    assert!(runs(&[]).starts_with("no runs"));
 }
 
 #[test]
@@ -158,7 +157,7 @@ fn check_page(page: &str) {
         let parts: Vec<_> = xml.split(&format!("<meta {meta}=")).map(str::to_string).collect();
         xml = parts[0].clone();
         for part in &parts[1..] {
-            xml += &format!("<meta {meta}={}", part.replacen('>', "/>", 1));
+            xml.extend([&format!("<meta {meta}="), part.replacen('>', "/>", 1).as_str()]);
         }
     }
     let document = roxmltree::Document::parse(&xml).unwrap();
@@ -194,7 +193,7 @@ fn hostile_texts_stay_texts() {
     check_page(&page);
     let terminal = text(&report, 80, false);
     assert!(columns(&terminal) <= 80, "{terminal}");
-    let plan = plan_text(&view(&fixture.header.plan), 80);
+    let plan = plan_text(&fixture.header.plan, EXPECTED, 80);
     assert!(columns(&plan) <= 80, "{plan}");
     let markdown = markdown(&report);
     for (name, out) in [
@@ -210,7 +209,7 @@ fn hostile_texts_stay_texts() {
     let spans = markdown.lines().filter(|l| !l.starts_with("| `"));
     assert!(spans.into_iter().all(|l| !l.contains("<script")), "{markdown}");
     // JSON keeps what was found, escaped.
-    let document = json(&report).unwrap();
+    let document = serde_json::to_string(&json(&report)).unwrap();
     assert!(!document.contains('\u{1b}') && document.contains("\\u001b[2J"));
 }
 

@@ -4,6 +4,7 @@ use super::table::{fill, pieces, table};
 use super::{Report, conclusion, wording};
 use crate::analysis::Comparison;
 use crate::design::Treatment;
+use std::fmt::Write as _;
 
 /// Columns all cells but the first need.
 const OTHER_COLUMNS: u16 = 52;
@@ -29,7 +30,7 @@ fn headline(report: &Report<'_>, width: u16) -> String {
     let mut out = String::new();
     for (name, value) in head(report) {
         let lines = fill(&value, width, "           ");
-        out += &format!("{name:<11}{}", lines.trim_start());
+        let _ = write!(out, "{name:<11}{}", lines.trim_start());
     }
     out
 }
@@ -145,7 +146,7 @@ fn list(title: &str, items: &[String], width: u16) -> String {
     let mut out = format!("\n{title}\n");
     for item in items {
         let lines = fill(item, width, "    ");
-        out += &format!("  - {}", lines.trim_start());
+        let _ = write!(out, "  - {}", lines.trim_start());
     }
     out
 }

@@ -267,6 +267,7 @@ fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Start => "starting the guest",
         Stage::Apply => "applying the settings",
+        Stage::Verify => "verifying the settings",
         Stage::Measure => "running the workload",
         Stage::Parse => "reading the workload's output",
     }
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(5_123)), "5.1s");
         assert_eq!(more_blocks(1, None), "about 1 more block");
         assert_eq!(
-            more_blocks(10, Some(Duration::from_secs(60))),
+            more_blocks(10, Some(Duration::from_mins(1))),
             "about 10 more blocks, about 10m"
         );
         assert!(more_blocks(1000, None).starts_with("far too many"));

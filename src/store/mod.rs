@@ -153,7 +153,8 @@ fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
                 let path = path.to_path_buf();
                 return Err(StoreError::Unmerged { path, source });
             }
-            // Nobody can write here, so nothing needs the locks that would have to be written here.
+            // Without the right to write here there can be no locks. Should somebody who may write begin to while we
+            // read, pages of two states may meet: an error, mended by reading again.
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
             connect(&immutable_uri(path), flags).map_err(failed("read the results", path))
         }

@@ -88,7 +88,7 @@ impl Store {
 
     /// What `run` is of.
     pub fn header(&self, run: RunId) -> Result<RunHeader, StoreError> {
-        let sql = "SELECT id, started, version, experiment, file, text, plan, facts FROM run WHERE id = ?";
+        let sql = "SELECT id, started, version, experiment, file, text, protocol, plan, facts FROM run WHERE id = ?";
         let header = self.db.query_row(sql, [run], |row| {
             Ok(RunHeader {
                 run: row.get(0)?,
@@ -97,8 +97,9 @@ impl Store {
                 experiment: row.get(3)?,
                 file: row.get(4)?,
                 text: row.get(5)?,
-                plan: json(row, 6)?,
-                facts: json(row, 7)?,
+                protocol: json(row, 6)?,
+                plan: json(row, 7)?,
+                facts: json(row, 8)?,
             })
         });
         let header = header.optional().map_err(self.failed("read the run"))?;

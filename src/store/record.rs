@@ -36,13 +36,14 @@ impl Store {
     fn start(&mut self, header: &RunHeader) -> Result<(), StoreError> {
         const DOING: &str = "store the run";
         let (plan, facts) = (json(DOING, &header.plan)?, json(DOING, &header.facts)?);
+        let protocol = json(DOING, &header.protocol)?;
         self.transact(DOING, |change| {
             change.execute(
-                "INSERT INTO run VALUES (:run, :started, :version, :experiment, :file, :text, :plan, :facts, :planned)",
+                "INSERT INTO run VALUES (:run, :started, :version, :experiment, :file, :text, :protocol, :plan, :facts, :planned)",
                 named_params! {
                     ":run": header.run, ":started": header.started.to_string(), ":version": header.version,
                     ":experiment": header.experiment, ":file": header.file, ":text": header.text,
-                    ":plan": plan, ":facts": facts, ":planned": header.plan.trials(),
+                    ":protocol": protocol, ":plan": plan, ":facts": facts, ":planned": header.plan.trials(),
                 },
             )?;
             append(change, header.run, "run-started", None)

@@ -8,6 +8,7 @@ CREATE TABLE run (
     experiment TEXT NOT NULL,               -- its name
     file       TEXT NOT NULL,               -- name of the experiment file as given
     text       TEXT NOT NULL,               -- the whole experiment file
+    protocol   TEXT NOT NULL CHECK (json_valid(protocol)), -- guest, workloads, response, guards
     plan       TEXT NOT NULL CHECK (json_valid(plan)),
     facts      TEXT NOT NULL CHECK (json_valid(facts)),
     planned    INTEGER NOT NULL             -- trials of the plan, the discarded ones included

@@ -129,6 +129,18 @@ impl Tunable {
         }
     }
 
+    /// Every place whose content decides which levels there are: the tunable itself, its list of choices, and what
+    /// it is coupled to.
+    pub fn addresses_to_read(&self, facts: &Facts) -> Vec<Address> {
+        let mut addresses: Vec<_> = self.address(facts).into_iter().collect();
+        addresses.extend(self.choices_address());
+        if matches!(self.home, Home::DomainXml(_)) {
+            addresses.extend(PAGE_SIZES.map(|(_, size)| pool_address(size)));
+            addresses.extend([XmlSetting::DiskCache, XmlSetting::DiskIo].map(Address::DomainXml));
+        }
+        addresses
+    }
+
     /// Every word this tunable can be set to here: offered now, or by a module that can be loaded. `None` when
     /// it is not a choice.
     pub fn choices(&self, facts: &Facts) -> Result<Option<Vec<String>>, LevelError> {
@@ -251,21 +263,21 @@ fn module_setting(tunable: &Tunable, value: &Value, facts: &Facts) -> Option<Set
     })
 }
 
+/// The page sizes of x86-64 that can back a guest, and their names as levels.
+const PAGE_SIZES: [(&str, Bytes); 2] = [("2MiB", Bytes::mib(2)), ("1GiB", Bytes::mib(1024))];
+
+fn pool_address(size: Bytes) -> Address {
+    let path = format!("/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", size.0 >> 10);
+    Address::HostFile { path, format: super::Format::Plain }
+}
+
 /// Backing a guest with huge pages needs as many free ones as its memory: the pool grows by that.
 fn pool_setting(address: &Address, value: &Value, facts: &Facts) -> Result<Option<Setting>, LevelError> {
-    let size = match (address, value.as_str()) {
-        (Address::DomainXml(XmlSetting::Hugepages), "2MiB") => Bytes::mib(2),
-        (Address::DomainXml(XmlSetting::Hugepages), "1GiB") => Bytes::mib(1024),
-        _ => return Ok(None),
+    let named = PAGE_SIZES.iter().find(|(name, _)| *name == value.as_str());
+    let (Address::DomainXml(XmlSetting::Hugepages), Some((_, size))) = (address, named) else {
+        return Ok(None);
     };
-    let path = format!(
-        "/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages",
-        size.0 >> 10
-    );
-    let address = Address::HostFile {
-        path,
-        format: super::Format::Plain,
-    };
+    let address = pool_address(*size);
     let absent = || LevelError::Absent {
         tunable: "domain.memory.hugepages".into(),
         why: format!("the host has no pool of {size} pages ({address} could not be read)"),

@@ -189,7 +189,8 @@ impl FromStr for CpuSet {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let bad = || ValueError::new(text, "a CPU list such as `0-3,8`");
         let mut cpus = BTreeSet::new();
-        for range in text.trim().split(',') {
+        // A memory-only NUMA node has an empty list.
+        for range in text.trim().split(',').filter(|_| !text.trim().is_empty()) {
             let (low, high) = range.split_once('-').unwrap_or((range, range));
             let low: u16 = low.trim().parse().map_err(|_| bad())?;
             let high: u16 = high.trim().parse().map_err(|_| bad())?;

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvmtune::host::libvirt::{Connection, LibvirtError, embed_root, embed_uri};
+use tempfile::TempDir;
 use uuid::Uuid;
 
 /// Where the guest image is, from `KVMTUNE_LAB_IMAGE` or its default place. Without it, or without
@@ -30,30 +31,33 @@ pub(crate) fn image() -> Option<PathBuf> {
     None
 }
 
-/// An embedded driver in a scratch directory; dropping it ends what still runs there.
+/// A scratch directory made the root of an embedded driver.
+pub(crate) fn scratch_root() -> TempDir {
+    let root = tempfile::Builder::new().prefix("kt-").tempdir_in("/tmp").unwrap();
+    embed_root(root.path(), None).unwrap();
+    root
+}
+
+/// The embedded driver in a scratch directory; dropping it ends what still runs there.
 pub(crate) struct Lab {
-    pub(crate) root: tempfile::TempDir,
     pub(crate) connection: Connection,
+    pub(crate) root: TempDir,
 }
 
 impl Lab {
-    pub(crate) fn open() -> Self {
-        let root = tempfile::Builder::new().prefix("kt-").tempdir_in("/tmp").unwrap();
-        embed_root(root.path(), None).unwrap();
-        let connection = Connection::open(&embed_uri(root.path()).unwrap()).unwrap();
-        Self { root, connection }
+    pub(crate) fn open(root: TempDir) -> Self {
+        Self {
+            connection: Connection::open(&embed_uri(root.path()).unwrap()).unwrap(),
+            root,
+        }
     }
+}
 
-    pub(crate) fn console(&self) -> String {
-        let bytes = fs::read(self.root.path().join("console")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// The domain's XML: small, quiet, booting the image directly; `devices` is added to it.
-    pub(crate) fn xml(&self, image: &Path, (name, uuid): (&str, Uuid), devices: &str) -> String {
-        let (image, root) = (image.display(), self.root.path().display());
-        format!(
-            "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
+/// A domain's XML: small, quiet, booting the image directly; `devices` is added to it.
+pub(crate) fn domain_xml(image: &Path, root: &Path, (name, uuid): (&str, Uuid), devices: &str) -> String {
+    let (image, root) = (image.display(), root.display());
+    format!(
+        "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
 <memory unit='MiB'>512</memory><vcpu>2</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{image}/vmlinuz</kernel>
 <initrd>{image}/initrd</initrd><cmdline>console=ttyS0</cmdline></os>
@@ -63,8 +67,7 @@ impl Lab {
 <serial type='file'><source path='{root}/console'/></serial>
 <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
 {devices}</devices></domain>"
-        )
-    }
+    )
 }
 
 impl Drop for Lab {

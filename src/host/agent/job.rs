@@ -52,8 +52,9 @@ mv "$dir/rc.tmp" "$dir/rc"
 "#;
 
 /// Kills the session unless the command ended, and removes the directory. Arguments: directory, pid.
+/// dash insists on `--`; busybox complains about it, but kills all the same.
 const STOP: &str = r#"
-if [ ! -e "$1/rc" ] && [ "$2" -gt 1 ]; then kill -s KILL "-$2"; fi
+if [ ! -e "$1/rc" ] && [ "$2" -gt 1 ]; then kill -s KILL -- "-$2" 2>/dev/null; fi
 rm -rf -- "$1"
 "#;
 
@@ -136,24 +137,25 @@ impl Agent {
         }
     }
 
-    /// Looks once for the exit code: a few milliseconds of the guest's time.
+    /// Looks once for the exit code, and for the process while there is none: four commands.
     pub fn poll_job(&self, job: &Job) -> Result<JobState, AgentError> {
-        if self.exists(&format!("{}/rc", job.directory))? {
+        if self.has_ended(job)? {
             return Ok(JobState::Ended);
         }
-        if self.exists(&format!("/proc/{}/stat", job.pid))? {
+        if self.is_alive(job.pid)? {
             return Ok(JobState::Running);
         }
         // It may have ended between the two looks.
-        match self.exists(&format!("{}/rc", job.directory))? {
-            true => Ok(JobState::Ended),
-            false => Err(AgentError::Vanished {
-                object: job.program.clone(),
-            }),
+        if self.has_ended(job)? {
+            return Ok(JobState::Ended);
         }
+        Err(AgentError::Vanished {
+            object: job.program.clone(),
+        })
     }
 
-    /// Waits for the end, looking rarely while the job is expected to run (see [`next_look`]). After
+    /// Waits for the end, looking rarely and with one command while the job is expected to run (see
+    /// [`next_look`]), and for a lost process after that. After
     /// `limit`, or once `cancelled` says so, the job is killed and its directory removed.
     pub fn wait_job(
         &self,
@@ -176,8 +178,12 @@ impl Agent {
                 let left = until.saturating_duration_since(Instant::now());
                 thread::sleep(left.min(Duration::from_millis(100)));
             }
-            if self.poll_job(job)? == JobState::Ended {
-                return Ok(());
+            match self.look(job, started.elapsed() >= expected) {
+                Ok(JobState::Ended) => return Ok(()),
+                Ok(JobState::Running) => {}
+                // A busy guest starves its agent; the limit tells when that is no excuse any more.
+                Err(AgentError::NotAnswering { .. }) if started.elapsed() < limit => {}
+                Err(error) => return Err(error),
             }
             if started.elapsed() >= limit {
                 self.kill_job(job)?;
@@ -227,6 +233,33 @@ impl Agent {
         })
     }
 
+    fn look(&self, job: &Job, overdue: bool) -> Result<JobState, AgentError> {
+        if overdue {
+            return self.poll_job(job);
+        }
+        Ok(if self.has_ended(job)? {
+            JobState::Ended
+        } else {
+            JobState::Running
+        })
+    }
+
+    fn has_ended(&self, job: &Job) -> Result<bool, AgentError> {
+        self.exists(&format!("{}/rc", job.directory))
+    }
+
+    /// Whether the process runs; a zombie does not, and stays for as long as the guest's init lets it.
+    fn is_alive(&self, pid: u32) -> Result<bool, AgentError> {
+        match self.read_file(&format!("/proc/{pid}/stat"), 4096) {
+            // The name before the state may hold anything, also parentheses.
+            Ok(stat) => Ok(!String::from_utf8_lossy(&stat)
+                .rsplit_once(") ")
+                .is_none_or(|(_, rest)| rest.starts_with('Z'))),
+            Err(AgentError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a file can be opened. Every refusal counts as no: the messages are the guest's, in its
     /// language, and what stays wrong runs into the time limit.
     fn exists(&self, path: &str) -> Result<bool, AgentError> {
@@ -244,14 +277,16 @@ impl Agent {
 pub fn next_look(expected: Duration, elapsed: Duration) -> Duration {
     const EARLY: Duration = Duration::from_millis(500);
     const FIRST: Duration = Duration::from_millis(50);
-    if elapsed >= expected {
-        return ((elapsed - expected) / 2).clamp(FIRST, Duration::from_secs(1));
+    let left = expected.saturating_sub(elapsed);
+    if left.is_zero() {
+        return (elapsed.saturating_sub(expected) / 2).clamp(FIRST, Duration::from_secs(1));
     }
-    let left = expected - elapsed;
-    match elapsed < EARLY {
-        true => left.min(EARLY),
-        false => left.min((expected / 4).max(EARLY)),
-    }
+    let pause = if elapsed < EARLY {
+        EARLY
+    } else {
+        (expected / 4).max(EARLY)
+    };
+    left.min(pause)
 }
 
 fn parse_exit_code(bytes: &[u8]) -> Option<i32> {

@@ -21,6 +21,10 @@ fn scripted<const N: usize>(replies: [Result<String, LibvirtError>; N]) -> (Agen
     (agent, seen)
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "an item of the script, where others fail"
+)]
 fn reply(value: &str) -> Result<String, LibvirtError> {
     Ok(format!("{{\"return\":{value}}}"))
 }
@@ -177,7 +181,7 @@ fn a_command_that_ends_tells_how() {
     let done = |rest: &str| reply(&format!("{{\"exited\":true,{rest}}}"));
     let exec = |status: Result<String, LibvirtError>| {
         let (agent, _) = scripted([reply("{\"pid\":9}"), running(), status]);
-        agent.exec(&["/bin/x"], Some(b"in"), Duration::from_secs(60))
+        agent.exec(&["/bin/x"], Some(b"in"), Duration::from_mins(1))
     };
     let good = exec(done(r#""exitcode":3,"out-data":"QUI=""#)).unwrap();
     assert_eq!(
@@ -206,13 +210,17 @@ fn a_command_that_ends_tells_how() {
 
 #[test]
 fn a_result_is_told_once_and_can_be_lost() {
-    for kind in [LibvirtErrorKind::AgentRefused, LibvirtErrorKind::AgentTimeout] {
-        let (agent, _) = scripted([reply("{\"pid\":9}"), fails(kind)]);
-        let error = agent
-            .exec(&["/bin/x"], None, Duration::from_secs(60))
-            .unwrap_err();
-        assert!(matches!(error, AgentError::ResultLost { .. }), "{error:?}");
-    }
+    let exec = |last: Result<String, LibvirtError>| {
+        let (agent, _) = scripted([reply("{\"pid\":9}"), fails(LibvirtErrorKind::AgentTimeout), last]);
+        agent.exec(&["/bin/x"], None, Duration::from_mins(1))
+    };
+    let late = exec(reply("{\"exited\":true,\"exitcode\":0}")).unwrap();
+    assert_eq!(
+        late.exit_code, 0,
+        "the unanswered question came too early to take the result"
+    );
+    let lost = exec(fails(LibvirtErrorKind::AgentRefused)).unwrap_err();
+    assert!(matches!(lost, AgentError::ResultLost { .. }), "{lost:?}");
     let (agent, seen) = scripted([
         reply("{\"pid\":9}"),
         reply("{\"exited\":false}"),
@@ -345,4 +353,26 @@ fn a_job_without_process_or_exit_code_vanished() {
         JobState::Ended,
         "it ended between two looks"
     );
+}
+
+#[test]
+fn a_starved_agent_does_not_end_the_wait() {
+    let status = format!(
+        "{{\"exited\":true,\"exitcode\":0,\"out-data\":\"{}\"}}",
+        BASE64.encode("42")
+    );
+    let started = [reply("{\"pid\":9}"), reply(&status)];
+    let [a, b] = started;
+    let (agent, seen) = scripted([
+        a,
+        b,
+        fails(LibvirtErrorKind::AgentTimeout),
+        reply("3"),
+        reply("{}"),
+    ]);
+    let job = agent.start_job(uuid::Uuid::nil(), &["x"], 9).unwrap();
+    agent
+        .wait_job(&job, Duration::ZERO, Duration::from_mins(1), &|| false)
+        .unwrap();
+    assert_eq!(commands(&seen).last().unwrap(), "guest-file-close");
 }

@@ -101,9 +101,10 @@ impl fmt::Display for CpuMap {
             while let Some(next) = cpus.next_if(|&next| next == last + 1) {
                 last = next;
             }
-            match first == last {
-                true => write!(f, "{separator}{first}")?,
-                false => write!(f, "{separator}{first}-{last}")?,
+            if first == last {
+                write!(f, "{separator}{first}")?;
+            } else {
+                write!(f, "{separator}{first}-{last}")?;
             }
             separator = ",";
         }

@@ -5,15 +5,14 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use uuid::Uuid;
 use virt::domain::Domain as Inner;
 use virt_sys as sys;
 
-use super::{
-    Connection, CpuMap, LibvirtError, LibvirtErrorKind, ParameterGroup, TypedValue, check, process, typed,
-};
+use super::{Connection, CpuMap, LibvirtError, ParameterGroup, TypedValue, check, process, typed};
 
 /// A handle to a domain; clones share it. Its name and UUID are those at lookup.
 #[derive(Debug, Clone)]
@@ -149,7 +148,10 @@ impl Domain {
 
     /// Starts it from its definition.
     pub fn create(&self) -> Result<(), LibvirtError> {
-        self.inner().create().map_err(self.failed("start"))
+        self.inner()
+            .create()
+            .map_err(self.failed("start"))
+            .inspect_err(settle)
     }
 
     /// Starts this defined but stopped domain with another XML for one run; the definition stays as it is,
@@ -168,7 +170,9 @@ impl Domain {
             return refuse("the changed XML names another domain");
         }
         let created = connection.inner.create_domain_xml(xml, sys::VIR_DOMAIN_NONE);
-        let created = created.map_err(self.failed("start a changed"))?;
+        let created = created
+            .map_err(self.failed("start a changed"))
+            .inspect_err(settle)?;
         Self::new(created, None).map(drop)
     }
 
@@ -339,6 +343,12 @@ impl Domain {
     }
 }
 
+/// Gives libvirt 9.0 time after a failed start: it handles the end of that QEMU's monitor later, and
+/// would end the next start of the same domain with it ("domain is no longer running").
+fn settle(_: &LibvirtError) {
+    thread::sleep(Duration::from_millis(200));
+}
+
 /// The name and UUID a domain XML gives.
 fn identity(xml: &str) -> Option<(String, Uuid)> {
     let document = roxmltree::Document::parse(xml).ok()?;
@@ -362,17 +372,6 @@ fn whole_seconds(limit: Duration) -> i32 {
 /// For lengths and counts far below the limit.
 fn c_int(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
-}
-
-impl LibvirtError {
-    /// Whether the guest agent, or libvirt waiting for it, ran out of time.
-    pub fn is_no_answer(&self) -> bool {
-        use LibvirtErrorKind as Kind;
-        matches!(
-            self.kind(),
-            Kind::AgentTimeout | Kind::AgentNotConnected | Kind::Timeout
-        )
-    }
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub fn embed_root(dir: &Path, hugetlbfs: Option<&Path>) -> io::Result<()> {
     }
     let mut conf = QEMU_CONF.to_owned();
     if let Some(mount) = hugetlbfs {
-        conf.push_str(&format!("hugetlbfs_mount = \"{}\"\n", plain(mount)?));
+        conf = format!("{conf}hugetlbfs_mount = \"{}\"\n", plain(mount)?);
     }
     let etc = dir.join("etc");
     DirBuilder::new().recursive(true).mode(0o700).create(&etc)?;

@@ -105,20 +105,30 @@ impl LibvirtError {
         }
     }
 
+    /// Whether the guest agent is silent or absent, or libvirt gave up waiting for it.
+    pub fn is_no_answer(&self) -> bool {
+        use LibvirtErrorKind as Kind;
+        matches!(
+            self.kind(),
+            Kind::AgentTimeout | Kind::AgentNotConnected | Kind::Timeout
+        )
+    }
+
     /// The kind of failure, from the code where it tells and from the message where it does not:
     /// what QEMU prints before it dies arrives as `VIR_ERR_INTERNAL_ERROR`.
     pub fn kind(&self) -> LibvirtErrorKind {
         let says = |text: &str| self.message.contains(text);
         match self.code {
             sys::VIR_ERR_NO_DOMAIN => LibvirtErrorKind::NoDomain,
-            sys::VIR_ERR_AGENT_COMMAND_TIMEOUT => LibvirtErrorKind::AgentTimeout,
             sys::VIR_ERR_AGENT_COMMAND_FAILED => LibvirtErrorKind::AgentRefused,
             // Before libvirt 10 the guest's refusals have no code of their own; the agent's command is quoted
             // in any language.
             sys::VIR_ERR_INTERNAL_ERROR if says("'guest-") => LibvirtErrorKind::AgentRefused,
             // One code for "nobody there" and for "there, but does not answer the sync".
             sys::VIR_ERR_AGENT_UNRESPONSIVE if says("not connected") => LibvirtErrorKind::AgentNotConnected,
-            sys::VIR_ERR_AGENT_UNRESPONSIVE => LibvirtErrorKind::AgentTimeout,
+            sys::VIR_ERR_AGENT_UNRESPONSIVE | sys::VIR_ERR_AGENT_COMMAND_TIMEOUT => {
+                LibvirtErrorKind::AgentTimeout
+            }
             sys::VIR_ERR_OPERATION_TIMEOUT => LibvirtErrorKind::Timeout,
             _ if says("Failed to parse user") || says("Failed to parse group") => {
                 LibvirtErrorKind::NoQemuUser

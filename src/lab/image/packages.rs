@@ -98,7 +98,7 @@ pub fn install_command(missing: &[MissingPackage]) -> String {
 }
 
 /// The path of a program in the system's own folders; `PATH` has no say.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub fn find(name: &str) -> Option<PathBuf> {
     ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
         .iter()
         .map(|folder| Path::new(folder).join(name))

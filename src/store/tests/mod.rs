@@ -1,1 +1,249 @@
+//! The store, tested with runs made up here; knows nothing of hosts.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
+mod durability;
+mod export;
+mod find;
+mod refusal;
+
+use super::{RunSummary, Store, StoreError};
+use crate::design::{Plan, TreatmentId};
+use crate::event::{
+    Drift, End, Event, Outcome, RawOutput, RunHeader, RunId, Stage, Timing, Trial, TrialRecord,
+};
+use crate::experiment::Protocol;
+use crate::facts::Facts;
+use crate::workload::Observation;
+use serde_json::json;
+use std::time::Duration;
+
+const BASELINE: &str = "00000001";
+const BFQ: &str = "00000002";
+
+fn run_id(n: u128) -> RunId {
+    // Version and variant bits of a UUIDv7; `n` in the time and in the tail.
+    RunId(uuid::Uuid::from_u128(
+        (0x0199_0000_0000 + n) << 80 | 0x7000_8000_0000_0000_0000 | (n << 44),
+    ))
+}
+
+fn plan() -> Plan {
+    let loaded = json!({"address": {"guest-module": "bfq"}, "value": "loaded",
+        "kind": {"choice": ["loaded", "absent"]}, "coupled": true});
+    let level = |label| json!({"label": label, "settings": [loaded]});
+    let treatment = |id, label| json!({"id": id, "levels": [["guest.disk.scheduler", label]], "restart": [], "live": [loaded]});
+    let block = |number| json!({"number": number, "plots": [{"treatments": [1, 0]}]});
+    serde_json::from_value(json!({
+        "seed": u64::MAX,
+        "factors": [{"tunable": "guest.disk.scheduler", "whole_plot": false,
+            "levels": [level("none"), level("bfq")], "baseline": 0}],
+        "treatments": [treatment(BASELINE, "none"), treatment(BFQ, "bfq")],
+        "blocks": [block(0), block(1), block(2)],
+        "notices": ["2 blocks prove nothing"],
+    }))
+    .unwrap()
+}
+
+fn protocol() -> Protocol {
+    serde_json::from_value(serde_json::json!({
+        "question": null,
+        "guest": { "lab": { "vcpus": 2, "memory": "512MiB", "disk": "256MiB" } },
+        "workloads": [],
+        "response": { "metric": { "workload": "fio", "metric": "iops" }, "goal": "maximize" },
+        "guards": [],
+        "smallest_effect": "1%",
+        "time_budget": null,
+    }))
+    .unwrap()
+}
+
+fn header(run: RunId, experiment: &str) -> RunHeader {
+    let record = [("kernel".to_string(), "6.1 \"bookworm\"\n".to_string())];
+    RunHeader {
+        run,
+        started: "2026-07-01T10:00:00.123456789Z".parse().unwrap(),
+        version: "0.1.0".into(),
+        experiment: experiment.into(),
+        file: format!("{experiment}.toml"),
+        text: "name = \"é\"\n".into(),
+        protocol: protocol(),
+        plan: plan(),
+        facts: Facts {
+            host_cpus: "0-3".parse().unwrap(),
+            vcpus: 2,
+            record: record.into(),
+            ..Facts::default()
+        },
+    }
+}
+
+fn treatment(id: &str) -> TreatmentId {
+    serde_json::from_value(id.into()).unwrap()
+}
+
+fn observation(workload: &str, metric: &str, value: f64) -> Observation {
+    Observation {
+        workload: workload.into(),
+        metric: metric.into(),
+        value,
+    }
+}
+
+fn measured(value: f64) -> Outcome {
+    Outcome::Measured {
+        observations: vec![
+            observation("fio", "iops", value),
+            observation("fio", "clat_p99_us", value / 3.0),
+        ],
+    }
+}
+
+fn failed(message: &str) -> Outcome {
+    Outcome::Failed {
+        stage: Stage::Parse,
+        message: message.into(),
+    }
+}
+
+fn invalid() -> Outcome {
+    let drift = Drift {
+        address: "guest:/sys/block/vdb/queue/scheduler".into(),
+        wanted: "bfq".into(),
+        found: "none".into(),
+        during: true,
+    };
+    Outcome::Invalid {
+        drift: vec![drift.clone(), drift],
+    }
+}
+
+/// Trial `order` of a run of two treatments a block.
+fn record(order: u32, outcome: Outcome) -> TrialRecord {
+    TrialRecord {
+        trial: Trial {
+            block: order / 2,
+            boot: 1,
+            order,
+            treatment: treatment([BASELINE, BFQ][order as usize % 2]),
+        },
+        started: "2026-07-01T10:00:01Z".parse().unwrap(),
+        outcome,
+        timing: Timing {
+            total: Duration::from_millis(5100),
+            workload: Duration::from_secs(5),
+            apply: Duration::from_nanos(1),
+            verify: Duration::from_micros(2),
+            restore: Duration::ZERO,
+        },
+        raw: vec![RawOutput {
+            workload: "fio".into(),
+            content: [b'{', 0, 255, b'}'].repeat(1000),
+        }],
+    }
+}
+
+fn started(run: RunId, experiment: &str) -> Event {
+    Event::RunStarted {
+        header: Box::new(header(run, experiment)),
+    }
+}
+
+fn finished(order: u32, outcome: Outcome) -> Event {
+    Event::TrialFinished {
+        record: Box::new(record(order, outcome)),
+    }
+}
+
+/// A store with these runs, each with one trial.
+fn store_with(dir: &tempfile::TempDir, runs: &[(u128, &str)]) -> Store {
+    let mut store = Store::open(dir.path()).unwrap();
+    for (n, experiment) in runs {
+        store.record(&started(run_id(*n), experiment)).unwrap();
+        store.record(&finished(0, measured(1.0))).unwrap();
+    }
+    store
+}
+
+fn without_raw(mut record: TrialRecord) -> TrialRecord {
+    record.raw.clear();
+    record
+}
+
+#[test]
+fn everything_stored_reads_back_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("deep/results")).unwrap();
+    let run = run_id(1);
+    let outcomes = [
+        measured(1.0e6 / 3.0),
+        failed("fio: \"no\"\nspace"),
+        invalid(),
+        measured(-0.0),
+    ];
+    store.record(&started(run, "cache")).unwrap();
+    store.record(&Event::GuestStarting { boot: 1 }).unwrap();
+    for (order, outcome) in (0..).zip(&outcomes) {
+        store.record(&finished(order, outcome.clone())).unwrap();
+    }
+    drop(store);
+
+    let store = Store::open_existing(&dir.path().join("deep/results")).unwrap();
+    assert_eq!(store.header(run).unwrap(), header(run, "cache"));
+    let expected: Vec<_> = (0..)
+        .zip(outcomes)
+        .map(|(n, o)| without_raw(record(n, o)))
+        .collect();
+    assert_eq!(store.trials(run).unwrap(), expected);
+    assert_eq!(store.raw(run, 1).unwrap(), record(1, invalid()).raw);
+    let done = [(0, BASELINE), (0, BFQ), (1, BASELINE), (1, BFQ)];
+    assert_eq!(
+        store.done(run).unwrap(),
+        done.map(|(b, t)| (b, treatment(t))).into()
+    );
+}
+
+#[test]
+fn the_last_end_or_resumption_tells_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    let run = run_id(1);
+    let mut expect = |event: Option<Event>, end: Option<End>, resumable: Option<RunId>| {
+        if let Some(event) = event {
+            store.record(&event).unwrap();
+        }
+        let runs = store.runs().unwrap();
+        let header = header(run, "cache");
+        let summary = RunSummary {
+            run,
+            experiment: header.experiment,
+            started: header.started,
+            done: 1,
+            planned: 6,
+            end,
+        };
+        assert_eq!(runs, [summary]);
+        assert_eq!(store.resumable().unwrap(), resumable);
+    };
+    let end = |end| Some(Event::RunFinished { end });
+    let notice = Event::Notice { text: "late".into() };
+    expect(None, None, Some(run));
+    expect(end(End::Interrupted), Some(End::Interrupted), Some(run));
+    expect(Some(notice), Some(End::Interrupted), Some(run));
+    expect(Some(Event::RunResumed { run, done: 1 }), None, Some(run));
+    expect(end(End::TimeBudget), Some(End::TimeBudget), None);
+    expect(end(End::Complete), Some(End::Complete), None);
+}
+
+#[test]
+fn two_processes_write_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = store_with(&dir, &[(1, "one")]);
+    let mut two = store_with(&dir, &[(2, "two")]);
+    for order in 1..6 {
+        one.record(&finished(order, measured(1.0))).unwrap();
+        two.record(&finished(order, measured(2.0))).unwrap();
+    }
+    for run in [1, 2] {
+        assert_eq!(one.trials(run_id(run)).unwrap().len(), 6);
+    }
+}

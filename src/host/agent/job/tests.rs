@@ -21,7 +21,11 @@ fn run(shell: &[&str], max: usize, argv: &[&str]) -> Option<(i32, String, String
         .arg(directory.path())
         .arg(max)
         .args(argv);
-    command.stdin(Stdio::null()).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
     let status = command.status().ok()?;
     assert!(status.success(), "{shell:?}: {status}");
     let read = |name: &str| std::fs::read(directory.path().join(name)).unwrap();
@@ -67,6 +71,38 @@ fn what_a_command_leaves_behind_is_ended() {
         let stat = Path::new("/proc").join(left.1.trim()).join("stat");
         let state = std::fs::read_to_string(stat).unwrap_or_default();
         assert!(!state.contains(" S "), "{shell:?}: {state}");
+    }
+}
+
+#[test]
+fn stopping_ends_the_group_but_not_after_the_end() {
+    for shell in SHELLS {
+        let directory = tempfile::tempdir().unwrap().keep();
+        let mut victim = Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
+        let pid = victim.id().to_string();
+        let stop = |directory: &Path| {
+            let mut command = Command::new(shell[0]);
+            command
+                .args(&shell[1..])
+                .args(["-c", STOP, "kvmtune"])
+                .arg(directory)
+                .arg(&pid)
+                .status()
+        };
+        std::fs::write(directory.join("rc"), "0\n").unwrap();
+        let there = stop(&directory).is_ok();
+        if there {
+            assert!(
+                victim.try_wait().unwrap().is_none(),
+                "{shell:?}: the pid may be another's by now"
+            );
+            assert!(!directory.exists(), "{shell:?}");
+            stop(&directory).unwrap();
+        } else {
+            victim.kill().unwrap();
+            std::fs::remove_dir_all(&directory).unwrap();
+        }
+        assert!(!victim.wait().unwrap().success(), "{shell:?}");
     }
 }
 

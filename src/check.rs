@@ -1,0 +1,167 @@
+//! What this host and guest lack for an experiment, all of it at once, each with what mends it.
+//!
+//! Reads only. Does not know plans; whether a level is offered is the plan's business.
+
+use crate::experiment::{Experiment, Guest};
+use crate::host::LocalHost;
+use crate::lab::image;
+use crate::tunable::{DomainSetting, Home, XmlSetting};
+use crate::workload::{Places, Side, Workload};
+use serde::Serialize;
+use std::fs;
+use std::time::Duration;
+
+/// One thing that is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lack {
+    /// What is missing, and what it is needed for.
+    pub what: String,
+    /// A command or a step that mends it.
+    pub mend: String,
+}
+
+impl Lack {
+    fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), mend: mend.into() }
+    }
+}
+
+/// What can be told without starting anything. Without an experiment: what the lab needs.
+pub fn host_lacks(experiment: Option<&Experiment>) -> Vec<Lack> {
+    let mut lacks = Vec::new();
+    if !nix::unistd::geteuid().is_root() {
+        lacks.push(Lack::new(
+            "root: needed to start guests, attach loop devices and write host settings",
+            "run it with sudo",
+        ));
+    }
+    if experiment.is_none_or(|e| matches!(e.guest, Guest::Lab { .. })) {
+        lab_lacks(&mut lacks);
+    }
+    if let Some(experiment) = experiment {
+        tunable_lacks(experiment, &mut lacks);
+        for workload in &experiment.workloads {
+            let here = commands(workload).filter(|(side, _)| *side == Side::Host);
+            for (_, program) in here.filter(|(_, program)| image::find(program).is_none()) {
+                lacks.push(Lack::new(
+                    format!("program {program} on the host, for workload {}", workload.name),
+                    format!("apt-get install {program}"),
+                ));
+            }
+        }
+    }
+    lacks.dedup();
+    lacks
+}
+
+fn lab_lacks(lacks: &mut Vec<Lack>) {
+    let missing = image::missing();
+    let mend = image::install_command(&missing);
+    lacks.extend(missing.iter().map(|m| Lack::new(format!("{m}, for the lab guest"), mend.clone())));
+    for (program, package) in [("losetup", "mount"), ("ip", "iproute2")] {
+        if image::find(program).is_none() {
+            lacks.push(Lack::new(format!("program {program}, for the lab"), format!("apt-get install {package}")));
+        }
+    }
+    // The embedded driver looks this user up even when it does not use it.
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if !users.lines().any(|l| l.starts_with("libvirt-qemu:")) {
+        lacks.push(Lack::new("user libvirt-qemu, for libvirt", "apt-get install libvirt-daemon-system"));
+    }
+}
+
+fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let has_mount = |kind: &str| mounts.lines().any(|l| l.split(' ').nth(2) == Some(kind));
+    for factor in &experiment.factors {
+        let name = &factor.tunable.name;
+        match &factor.tunable.home {
+            Home::DomainXml(XmlSetting::Hugepages) => {
+                if !has_mount("hugetlbfs") {
+                    lacks.push(Lack::new(
+                        format!("a mounted hugetlbfs, for {name}"),
+                        "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
+                    ));
+                }
+            }
+            Home::Domain(setting) => controller_lack(*setting, name, &mounts, lacks),
+            _ => {}
+        }
+    }
+}
+
+fn controller_lack(setting: DomainSetting, name: &str, mounts: &str, lacks: &mut Vec<Lack>) {
+    let (v1, v2) = match setting {
+        DomainSetting::CpuShares | DomainSetting::VcpuQuota => ("cpu", "cpu"),
+        DomainSetting::BlkioWeight => ("blkio", "io"),
+        DomainSetting::VcpuPins => return,
+    };
+    let has_v1 = mounts.lines().any(|l| {
+        let fields: Vec<_> = l.split(' ').collect();
+        fields.get(2) == Some(&"cgroup") && fields.get(3).is_some_and(|o| o.split(',').any(|o| o == v1))
+    });
+    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if !has_v1 && !unified.split_whitespace().any(|c| c == v2) {
+        lacks.push(Lack::new(
+            format!("the cgroup controller {v1}, for {name}"),
+            format!("mount it: mount -t cgroup -o {v1} cgroup /sys/fs/cgroup/{v1}"),
+        ));
+    }
+}
+
+fn commands(workload: &Workload) -> impl Iterator<Item = (Side, &str)> {
+    let own = workload.argv.first().map(|program| (workload.side, program.as_str()));
+    let server = workload.server.as_ref().and_then(|s| Some((s.side, s.argv.first()?.as_str())));
+    own.into_iter().chain(server)
+}
+
+/// What the running guest lacks.
+pub fn guest_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -> Vec<Lack> {
+    let mut lacks = Vec::new();
+    let agent = match host.agent() {
+        Ok(agent) => agent,
+        Err(error) => return vec![Lack::new(error.to_string(), "start the guest")],
+    };
+    let info = match agent.info() {
+        Ok(info) => info,
+        Err(error) => {
+            let mend = "install qemu-guest-agent in the guest, start it, and give the domain a channel \
+                        org.qemu.guest_agent.0";
+            return vec![Lack::new(format!("an answering guest agent ({error})"), mend)];
+        }
+    };
+    for command in info.lacking() {
+        lacks.push(Lack::new(
+            format!("agent command {command}, which the guest blocks or lacks"),
+            "allow it in the guest's /etc/sysconfig/qemu-ga or /etc/qemu/qemu-ga.conf and restart the agent",
+        ));
+    }
+    if !lacks.is_empty() {
+        return lacks;
+    }
+    for workload in &experiment.workloads {
+        if workload.needs_scratch() && places.scratch.is_empty() {
+            lacks.push(Lack::new(
+                format!("a scratch file, for workload {}", workload.name),
+                "name one in the experiment: guest = { …, scratch = \"/var/tmp/kvmtune.dat\" }",
+            ));
+        }
+        if workload.needs_network() && places.guest_address.is_empty() {
+            lacks.push(Lack::new(
+                format!("a network between host and guest, for workload {}", workload.name),
+                "use the lab (guest = { kind = \"lab\" }): kvmtune sends traffic only inside a network of its own",
+            ));
+        }
+        for (_, program) in commands(workload).filter(|(side, _)| *side == Side::Guest) {
+            let look = ["/bin/sh", "-c", "command -v -- \"$1\"", "kvmtune", program];
+            let found = agent.exec(&look, None, Duration::from_secs(10)).is_ok_and(|done| done.exit_code == 0);
+            if !found {
+                lacks.push(Lack::new(
+                    format!("program {program} in the guest, for workload {}", workload.name),
+                    format!("in the guest: apt-get install {program}"),
+                ));
+            }
+        }
+    }
+    lacks
+}

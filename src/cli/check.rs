@@ -1,0 +1,43 @@
+//! `kvmtune check [FILE]`.
+
+use super::exit::Code;
+use super::failure::Failure;
+use super::{Common, files, print, print_json, run};
+use crate::check::host_lacks;
+use std::path::PathBuf;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The experiment; without one, what the lab needs is checked
+    file: Option<PathBuf>,
+}
+
+pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
+    let experiment = args.file.as_deref().map(files::experiment).transpose()?;
+    let mut lacks = host_lacks(experiment.as_ref());
+    let mut facts = None;
+    if let (Some(experiment), true) = (&experiment, lacks.is_empty()) {
+        match run::look(common, experiment, None) {
+            Ok(planned) => facts = Some(planned.facts),
+            Err(Failure::Lacks(found)) => lacks = found,
+            Err(other) => return Err(other),
+        }
+    }
+    if common.json {
+        print_json(&serde_json::json!({ "ready": lacks.is_empty(), "lacks": lacks, "facts": facts }))?;
+    }
+    if !lacks.is_empty() {
+        return if common.json { Ok(Code::Environment) } else { Err(Failure::Lacks(lacks)) };
+    }
+    if !common.json {
+        let what = args.file.as_ref().map_or("the lab".into(), |f| f.display().to_string());
+        print(&format!("ready for {what}: nothing is missing"));
+        if let Some(facts) = facts {
+            for (name, value) in facts.record.iter().filter(|(_, v)| v.len() < 100) {
+                print(&format!("  {name}: {value}"));
+            }
+        }
+    }
+    Ok(Code::Done)
+}

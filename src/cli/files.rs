@@ -1,0 +1,52 @@
+//! Reading the user's files: an experiment, and the workloads beside it.
+
+use super::failure::Failure;
+use crate::diagnostic::{Diagnostic, Diagnostics, MAX_SOURCE, Source};
+use crate::event::RunHeader;
+use crate::experiment::{self, Experiment};
+use crate::workload::Library;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The experiment in a file, with the built-in workloads and those in a `workloads` folder beside it, above it or
+/// here; the nearest wins.
+pub(super) fn experiment(path: &Path) -> Result<Experiment, Failure> {
+    let source = source(path)?;
+    Ok(experiment::parse(&source, &library(path)?)?)
+}
+
+/// The text of a file that is too large or no text is a mistake in the file.
+fn source(path: &Path) -> Result<Source, Failure> {
+    let name = path.display().to_string();
+    let unreadable = |error: std::io::Error| {
+        let source = Source { name: name.clone(), text: String::new() };
+        let mistake = Diagnostic::whole(format!("cannot read {name}: {error}"))
+            .hint("name an experiment file, such as experiments/quickstart.toml");
+        Failure::from(Diagnostics::single(&source, mistake))
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_SOURCE as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(Source::from_bytes(name.clone(), &bytes)?)
+}
+
+fn library(experiment: &Path) -> Result<Library, Failure> {
+    let beside = experiment.parent().unwrap_or(Path::new(""));
+    let folders = [PathBuf::from("workloads"), beside.join("../workloads"), beside.join("workloads")];
+    let mut library = Library::builtin();
+    for folder in folders {
+        let mut paths: Vec<_> = fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
+        paths.sort();
+        let sources = paths.iter().map(|p| source(p)).collect::<Result<Vec<_>, _>>()?;
+        library = library.with_folder(&sources).map_err(Failure::Files)?;
+    }
+    Ok(library)
+}
+
+/// The experiment a run was started with, from the record; its workloads are read again.
+pub(super) fn recorded(header: &RunHeader) -> Result<Experiment, Failure> {
+    let source = Source { name: header.file.clone(), text: header.text.clone() };
+    Ok(experiment::parse(&source, &library(Path::new(&header.file))?)?)
+}

@@ -1,0 +1,129 @@
+//! The command line: verbs, options, exit codes. Each verb is a file; nothing here measures or decides.
+
+mod check;
+mod exit;
+mod failure;
+mod files;
+mod lab;
+mod recover;
+mod results;
+mod run;
+mod tunables;
+
+use crate::session::Dirs;
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A benchmark-driven auto-tuner for KVM guests: change one planned thing, prove that it took effect, measure,
+/// compare honestly, restore.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = exit::HELP)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Print JSON on stdout instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print no progress on stderr
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Folder of the results database
+    #[arg(long, global = true, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// Folder of the undo journal and the lab's disks
+    #[arg(long, global = true, value_name = "DIR", env = "KVMTUNE_STATE_DIR", default_value = "/var/lib/kvmtune")]
+    state: PathBuf,
+    /// Folder of the lab's guest images
+    #[arg(long, global = true, value_name = "DIR", env = "KVMTUNE_CACHE_DIR", default_value = "/var/cache/kvmtune")]
+    cache: PathBuf,
+}
+
+impl Common {
+    fn dirs(&self) -> Dirs {
+        Dirs { state: self.state.clone(), cache: self.cache.clone() }
+    }
+
+    /// Whether stderr may be coloured: a terminal, and the user does not object (<https://no-color.org>).
+    fn colour(&self) -> bool {
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Tell what this host and guest lack for an experiment, with what mends it
+    Check(check::Args),
+    /// Print what a run would do: treatments, order, restarts, what is touched, how long it takes
+    Plan(run::PlanArgs),
+    /// Run an experiment
+    Run(run::Args),
+    /// List the runs
+    Runs,
+    /// Print what a run shows
+    Report(results::ReportArgs),
+    /// Write a run's raw numbers
+    Export(results::ExportArgs),
+    /// Put the host back after a run that was killed
+    Recover,
+    /// Build, try and clean the lab's guest
+    #[command(subcommand)]
+    Lab(lab::Verb),
+    /// List what can be tuned
+    Tunables(tunables::Args),
+}
+
+/// Parses the command line, does the verb, and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let common = &cli.common;
+    let done = match &cli.verb {
+        Verb::Check(args) => check::check(common, args),
+        Verb::Plan(args) => run::plan(common, args),
+        Verb::Run(args) => run::run(common, args),
+        Verb::Runs => results::runs(common),
+        Verb::Report(args) => results::report(common, args),
+        Verb::Export(args) => results::export(common, args),
+        Verb::Recover => recover::recover(common),
+        Verb::Lab(verb) => lab::lab(common, verb),
+        Verb::Tunables(args) => tunables::tunables(common, args),
+    };
+    match done {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            say(&failure.render(common.colour()));
+            failure.code().into()
+        }
+    }
+}
+
+/// Writes to stdout; a reader that went away is no failure.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
+/// Writes JSON to stdout.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::environment(format!("cannot write JSON: {e}")))?;
+    print(&text);
+    Ok(())
+}
+
+/// Writes a line of advice or an error to stderr.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+}

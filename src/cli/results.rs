@@ -1,0 +1,183 @@
+//! `kvmtune runs`, `report` and `export`, and the end of `run`: what was recorded, shown.
+
+use super::exit::Code;
+use super::failure::Failure;
+use super::run::Planned;
+use super::{Common, print, print_json, say};
+use crate::decision::{Evaluation, evaluate};
+use crate::event::{RunHeader, RunId, TrialRecord};
+use crate::experiment::{Experiment, MetricId};
+use crate::report::{self, Report};
+use crate::store::Store;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArgs {
+    /// `latest`, an id or a piece of one, or the name of an experiment
+    #[arg(default_value = "latest")]
+    run: String,
+    /// Print where the time of the trials went
+    #[arg(long, conflicts_with = "markdown")]
+    overhead: bool,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Write a self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Format {
+    /// Tidy CSV: one row an observation
+    #[arg(long)]
+    csv: bool,
+    /// JSON Lines: everything stored, in the order it was stored
+    #[arg(long)]
+    jsonl: bool,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    /// `latest`, an id or a piece of one, or the name of an experiment
+    #[arg(default_value = "latest")]
+    run: String,
+    #[command(flatten)]
+    format: Format,
+    /// Write to this file instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// A run read back and judged.
+struct Judged {
+    header: RunHeader,
+    records: Vec<TrialRecord>,
+    evaluation: Evaluation,
+}
+
+impl Judged {
+    fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
+        let (header, records) = (store.header(run)?, store.trials(run)?);
+        let evaluation = evaluate(&header.protocol, &header.plan, &records)
+            .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
+        Ok(Self { header, records, evaluation })
+    }
+
+    fn report(&self) -> Report<'_> {
+        Report { header: &self.header, records: &self.records, evaluation: &self.evaluation, end: None }
+    }
+}
+
+pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
+    let store = Store::open_existing(&common.results)?;
+    let rows: Vec<_> = store
+        .runs()?
+        .iter()
+        .map(|r| report::RunRow {
+            id: r.run.short(),
+            experiment: r.experiment.clone(),
+            started: r.started.to_string(),
+            done: r.done,
+            planned: r.planned,
+            state: r.state().to_string(),
+        })
+        .collect();
+    if common.json {
+        print_json(&rows)?;
+    } else {
+        print(&report::runs(&rows));
+    }
+    Ok(Code::Done)
+}
+
+pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure> {
+    let store = Store::open_existing(&common.results)?;
+    let judged = Judged::read(&store, store.find(&args.run)?)?;
+    let report = judged.report();
+    if let Some(file) = &args.html {
+        write_html(&report, file)?;
+    }
+    match (args.overhead, common.json, args.markdown) {
+        (true, true, _) => print_json(&report::overhead(&report))?,
+        (true, false, _) => print(&report::overhead(&report).to_string()),
+        (false, true, _) => print_json(&report::json(&report))?,
+        (false, false, true) => print(&report::markdown(&report)),
+        (false, false, false) => print(&report::text(&report, use_colour())),
+    }
+    Ok(Code::Done)
+}
+
+/// The table goes to stdout, so stdout decides.
+fn use_colour() -> bool {
+    use std::io::IsTerminal;
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// The end of a run: its verdicts on stdout, its page beside the results.
+pub(super) fn conclude(common: &Common, store: &Store, run: RunId, html: Option<&Path>) -> Result<(), Failure> {
+    let judged = Judged::read(store, run)?;
+    let report = judged.report();
+    let file = html.map_or_else(
+        || common.results.join(format!("{}-{}.html", judged.header.experiment, run.short())),
+        Path::to_path_buf,
+    );
+    let written = write_html(&report, &file);
+    if common.json {
+        print_json(&report::json(&report))?;
+    } else {
+        print(&report::text(&report, use_colour()));
+    }
+    written?;
+    say(&format!("HTML report: {}", file.display()));
+    Ok(())
+}
+
+fn write_html(report: &Report<'_>, file: &Path) -> Result<(), Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {e}", file.display()));
+    let page = report::html(report).map_err(|e| failed(&e))?;
+    fs::write(file, page).map_err(|e| failed(&e))
+}
+
+pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<Code, Failure> {
+    let store = Store::open_existing(&common.results)?;
+    let run = store.find(&args.run)?;
+    let failed = |e: io::Error, file: &Path| Failure::environment(format!("cannot write {}: {e}", file.display()));
+    let out: Box<dyn Write> = match &args.output {
+        Some(file) => Box::new(File::create(file).map_err(|e| failed(e, file))?),
+        None => Box::new(io::stdout().lock()),
+    };
+    let done = if args.format.csv {
+        store.export_csv(run, &units(&store.header(run)?), out)
+    } else {
+        store.export_json_lines(run, out)
+    };
+    match done {
+        // A reader such as `head` has seen enough.
+        Err(crate::store::StoreError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(Code::Done),
+        other => other.map(|()| Code::Done).map_err(Failure::from),
+    }
+}
+
+fn units(header: &RunHeader) -> BTreeMap<MetricId, String> {
+    let metrics = header.protocol.workloads.iter().flat_map(|w| {
+        w.metrics.iter().map(|m| (MetricId { workload: w.name.clone(), metric: m.name.clone() }, m.unit.clone()))
+    });
+    metrics.collect()
+}
+
+pub(super) fn show_plan(common: &Common, experiment: &Experiment, planned: &Planned) -> Result<(), Failure> {
+    let expected = planned.plan.expected(experiment, planned.pace);
+    if common.json {
+        return print_json(&report::plan_json(&planned.plan, expected));
+    }
+    print(&report::plan_text(&planned.plan, expected));
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! `kvmtune run` and `kvmtune plan`: from a file to a plan on this host, and the plan to its end.
+//!
+//! The host is driven by one thread of its own (the lab's network belongs to it); tokio listens to signals and hands
+//! events to the progress report meanwhile.
+
+use super::exit::Code;
+use super::failure::Failure;
+use super::results::{conclude, show_plan};
+use super::{Common, files, say};
+use crate::change::ChangeError;
+use crate::check::{guest_lacks, host_lacks};
+use crate::design::{Pace, Plan};
+use crate::event::{End, Event, RunHeader, RunId};
+use crate::experiment::Experiment;
+use crate::facts::Facts;
+use crate::host::{Cancel, Host, Power};
+use crate::report::Progress;
+use crate::runner::{self, RunError, Task};
+use crate::session::{Session, recover_journal};
+use crate::store::Store;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// What one trial costs beside its workload, until it was measured: a few agent commands and the undo journal.
+const TRIAL_OVERHEAD: Duration = Duration::from_millis(300);
+
+/// Arguments of `plan`.
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    /// The experiment
+    file: PathBuf,
+    /// Seed of the order; drawn when neither this nor the file gives one
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The experiment
+    #[arg(required_unless_present = "resume")]
+    file: Option<PathBuf>,
+    /// Seed of the order; drawn when neither this nor the file gives one
+    #[arg(long, conflicts_with = "resume")]
+    seed: Option<u64>,
+    /// Go on with an unfinished run: the newest one, or the one named
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
+    resume: Option<String>,
+    /// Where the HTML report is written; by default beside the results
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// An experiment planned on this host.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) facts: Facts,
+    pub(super) pace: Pace,
+}
+
+pub(super) fn plan(common: &Common, args: &PlanArgs) -> Result<Code, Failure> {
+    let experiment = files::experiment(&args.file)?;
+    let lacks = host_lacks(Some(&experiment));
+    if !lacks.is_empty() {
+        return Err(Failure::Lacks(lacks));
+    }
+    let planned = look(common, &experiment, args.seed)?;
+    show_plan(common, &experiment, &planned)?;
+    Ok(Code::Done)
+}
+
+/// Plans on the real host and guest, then gives them back: nothing is changed.
+pub(super) fn look(common: &Common, experiment: &Experiment, seed: Option<u64>) -> Result<Planned, Failure> {
+    let dirs = common.dirs();
+    on_own_thread(move || {
+        let mut session = Session::open(&experiment.guest, &dirs, Cancel::default())?;
+        let planned = prepare(&mut session, experiment, seed);
+        session.close()?;
+        planned
+    })
+}
+
+/// A thread of its own for the host: it may enter a network namespace for good.
+fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    thread::scope(|scope| scope.spawn(work).join())
+        .unwrap_or_else(|_| Err(Failure::NotRestored("kvmtune has a bug and stopped; run `kvmtune recover`".into())))
+}
+
+/// Starts the guest, looks at it, and plans.
+fn prepare(session: &mut Session, experiment: &Experiment, seed: Option<u64>) -> Result<Planned, Failure> {
+    let failed = |e: crate::host::HostError| Failure::environment(e.to_string());
+    let clock = Instant::now();
+    session.host.power(Power::On).map_err(failed)?;
+    let boot = clock.elapsed();
+    let lacks = guest_lacks(experiment, &session.host, &session.places());
+    if !lacks.is_empty() {
+        return Err(Failure::Lacks(lacks));
+    }
+    let mut facts = session.host.facts(&[]).map_err(failed)?;
+    for factor in &experiment.factors {
+        for address in factor.tunable.addresses_to_read(&facts) {
+            if let Ok(raw) = session.host.read(&address) {
+                facts.readings.insert(address.to_string(), raw);
+            }
+        }
+    }
+    let seed = seed.or(experiment.seed).unwrap_or_else(draw_seed);
+    let plan = Plan::new(experiment, &facts, seed)?;
+    Ok(Planned { plan, facts, pace: Pace { boot, overhead: TRIAL_OVERHEAD } })
+}
+
+/// Six digits are easy to type again.
+fn draw_seed() -> u64 {
+    u64::from(uuid::Uuid::new_v4().as_fields().0 % 1_000_000)
+}
+
+/// What a new or resumed run begins with.
+struct Job<'j> {
+    experiment: Experiment,
+    seed: Option<u64>,
+    resumed: Option<RunHeader>,
+    store: Store,
+    common: &'j Common,
+    cancel: Cancel,
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
+    let mut job = begin(common, args)?;
+    let lacks = host_lacks(Some(&job.experiment));
+    if !lacks.is_empty() {
+        return Err(Failure::Lacks(lacks));
+    }
+    let cancel = job.cancel.clone();
+    let (events, heard) = unbounded_channel();
+    let progress = Progress::new(common.quiet, common.colour());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::environment(format!("cannot start the runtime: {e}")))?;
+    let ended = thread::scope(|scope| {
+        let worker = scope.spawn(|| work(&mut job, &events));
+        runtime.block_on(listen(heard, progress, cancel, || worker.is_finished()));
+        worker.join()
+    });
+    let ended = ended
+        .unwrap_or_else(|_| Err(Failure::NotRestored("kvmtune has a bug and stopped; run `kvmtune recover`".into())));
+    let (run, end) = ended?;
+    conclude(common, &job.store, run, args.html.as_deref())?;
+    Ok(match end {
+        End::Complete | End::TimeBudget => Code::Done,
+        End::Interrupted => Code::Interrupted,
+        End::Failing => Code::TrialsFailed,
+        End::NotRestored => Code::NotRestored,
+    })
+}
+
+fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
+    let cancel = Cancel::default();
+    let given = args.file.as_deref().map(files::experiment).transpose()?;
+    let Some(wanted) = &args.resume else {
+        let experiment = given.ok_or_else(|| Failure::environment("name an experiment file"))?;
+        let store = Store::open(&common.results)?;
+        return Ok(Job { experiment, seed: args.seed, resumed: None, store, common, cancel });
+    };
+    let store = Store::open_existing(&common.results)?;
+    let run = if wanted.is_empty() { store.resumable()? } else { Some(store.find(wanted)?) };
+    let run = run.ok_or_else(|| Failure::environment("no run is unfinished; `kvmtune runs` lists all"))?;
+    let header = store.header(run)?;
+    let over = store.runs()?.iter().any(|r| r.run == run && r.is_over());
+    let experiment = files::recorded(&header)?;
+    let same_file = given.is_none_or(|given| given.source.text == header.text);
+    let same_workloads = experiment.protocol() == header.protocol;
+    if over || !same_file || !same_workloads {
+        let why = match (over, same_file) {
+            (true, _) => "it is finished",
+            (_, false) => "the experiment file is another one now",
+            _ => "its workload files have changed since",
+        };
+        return Err(Failure::environment(format!("run {} cannot be resumed: {why}; start a new run", run.short())));
+    }
+    let store = Store::open(&common.results)?;
+    Ok(Job { experiment, seed: Some(header.plan.seed), resumed: Some(header), store, common, cancel })
+}
+
+/// Everything that happens on the host's thread.
+fn work(job: &mut Job<'_>, events: &UnboundedSender<Event>) -> Result<(RunId, End), Failure> {
+    let mut session = Session::open(&job.experiment.guest, &job.common.dirs(), job.cancel.clone())?;
+    let planned = match prepare(&mut session, &job.experiment, job.seed) {
+        Ok(planned) => planned,
+        Err(failure) => {
+            session.close()?;
+            return Err(failure);
+        }
+    };
+    let ran = measure(job, &mut session, planned, events);
+    match ran {
+        Ok((run, end)) => {
+            session.close()?;
+            Ok((run, end))
+        }
+        Err(RunFailure::Change(error @ ChangeError::NotRestored { .. })) => rescue(job, session, &error),
+        Err(RunFailure::Change(error)) => Err(error.into()),
+        Err(RunFailure::Other(failure)) => {
+            session.close()?;
+            Err(failure)
+        }
+    }
+}
+
+enum RunFailure {
+    Change(ChangeError),
+    Other(Failure),
+}
+
+impl<F: Into<Failure>> From<F> for RunFailure {
+    fn from(failure: F) -> Self {
+        Self::Other(failure.into())
+    }
+}
+
+fn measure(
+    job: &mut Job<'_>,
+    session: &mut Session,
+    planned: Planned,
+    events: &UnboundedSender<Event>,
+) -> Result<(RunId, End), RunFailure> {
+    let header = match &job.resumed {
+        Some(header) => resumed(header, planned)?,
+        None => new_header(&job.experiment, planned),
+    };
+    let run = header.run;
+    let (done, boots) = if job.resumed.is_some() {
+        let trials = job.store.trials(run).map_err(Failure::from)?;
+        (job.store.done(run).map_err(Failure::from)?, trials.iter().map(|t| t.trial.boot).max().unwrap_or(0))
+    } else {
+        (HashSet::new(), 0)
+    };
+    let (plan, protocol) = (header.plan.clone(), header.protocol.clone());
+    let store = &mut job.store;
+    let mut sink = |event: &Event| {
+        store.record(event)?;
+        // Nobody listens any more only when the whole run is given up.
+        let _ = events.send(event.clone());
+        Ok(())
+    };
+    let first = if job.resumed.is_some() {
+        Event::RunResumed { run, done: u32::try_from(done.len()).unwrap_or(u32::MAX) }
+    } else {
+        Event::RunStarted { header: Box::new(header) }
+    };
+    let start = |e: Box<dyn std::error::Error + Send + Sync>| Failure::environment(e.to_string());
+    sink(&first).map_err(start)?;
+    for text in &plan.notices {
+        sink(&Event::Notice { text: text.clone() }).map_err(start)?;
+    }
+    let places = session.places();
+    let task =
+        Task { protocol: &protocol, plan: &plan, places: &places, done: &done, boots, cancel: &job.cancel };
+    match runner::run(&mut session.host, &mut session.journal, &task, &mut sink) {
+        Ok(end) => {
+            sink(&Event::RunFinished { end }).map_err(start)?;
+            Ok((run, end))
+        }
+        Err(RunError::Change(error)) => {
+            let _ = sink(&Event::RunFinished { end: End::NotRestored });
+            Err(RunFailure::Change(error))
+        }
+        Err(RunError::Sink(error)) => Err(Failure::environment(error.to_string()).into()),
+    }
+}
+
+fn new_header(experiment: &Experiment, planned: Planned) -> RunHeader {
+    RunHeader {
+        run: RunId(uuid::Uuid::now_v7()),
+        started: jiff::Timestamp::now(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        experiment: experiment.name.clone(),
+        file: experiment.source.name.clone(),
+        text: experiment.source.text.clone(),
+        protocol: experiment.protocol(),
+        plan: planned.plan,
+        facts: planned.facts,
+    }
+}
+
+/// The header of a run that goes on: its places may have moved (another loop device), its treatments and order may
+/// not, and neither may the host be another one.
+fn resumed(header: &RunHeader, planned: Planned) -> Result<RunHeader, Failure> {
+    let ids = |plan: &Plan| plan.treatments.iter().map(|t| t.id.clone()).collect::<Vec<_>>();
+    let same_plan = ids(&header.plan) == ids(&planned.plan) && header.plan.blocks == planned.plan.blocks;
+    let differs = ["host.cpu.model", "host.kernel", "guest.kernel", "qemu", "lab.acceleration"]
+        .into_iter()
+        .find(|fact| header.facts.record.get(*fact) != planned.facts.record.get(*fact));
+    let why = match (same_plan, differs) {
+        (true, None) => return Ok(RunHeader { plan: planned.plan, ..header.clone() }),
+        (false, _) => "this host or guest offers other levels now".to_string(),
+        (true, Some(fact)) => format!("{fact} is not what it was; results of unlike hosts are never pooled"),
+    };
+    Err(Failure::environment(format!("run {} cannot be resumed: {why}; start a new run", header.run.short())))
+}
+
+/// The last resort when a setting does not come back: stop the guest, then do what `recover` does.
+fn rescue(job: &Job<'_>, mut session: Session, error: &ChangeError) -> Result<(RunId, End), Failure> {
+    say(&format!("error: {error}"));
+    // Whether or not it stops, recovery looks for itself.
+    let _ = session.host.power(Power::Off);
+    let Session { host, mut journal, .. } = session;
+    drop(host);
+    let report = recover_journal(&mut journal)?;
+    for entry in &report.entries {
+        say(&format!("  {entry}"));
+    }
+    let _ = job;
+    if report.is_complete() {
+        Err(Failure::environment("the run was stopped because a setting did not come back at first; it is back now"))
+    } else {
+        Err(Failure::NotRestored(error.to_string()))
+    }
+}
+
+/// Hands events to the progress report and turns signals into the wish to stop, until the worker is done.
+async fn listen(
+    mut heard: UnboundedReceiver<Event>,
+    mut progress: Progress,
+    cancel: Cancel,
+    is_finished: impl Fn() -> bool,
+) {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [mut interrupt, mut terminate, mut hangup] = kinds.map(|kind| signal(kind).ok());
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            Some(event) = heard.recv() => progress.event(&event),
+            () = arrives(&mut interrupt) => stop(&cancel),
+            () = arrives(&mut terminate) => stop(&cancel),
+            () = arrives(&mut hangup) => stop(&cancel),
+            _ = tick.tick() => {
+                if is_finished() {
+                    break;
+                }
+                progress.tick();
+            }
+        }
+    }
+    while let Ok(event) = heard.try_recv() {
+        progress.event(&event);
+    }
+    progress.finish();
+}
+
+async fn arrives(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn stop(cancel: &Cancel) {
+    if !cancel.swap(true, Ordering::Relaxed) {
+        say("stopping: the workload is ended and the host restored; what is measured is kept");
+    }
+}

@@ -1,0 +1,274 @@
+//! The loop: a plan becomes events, one trial after the other, in exactly the planned order.
+//!
+//! Synchronous and on one thread, because libvirt's taps, the lab's network and one agent command at a time all
+//! belong to it. Does not know the store or any report: it calls a sink.
+
+mod trial;
+
+use crate::change::{Change, ChangeError, Journal, Outcome as Changed, Verified, with_treatment};
+use crate::design::{Block, Plan, TreatmentId, WholePlot};
+use crate::event::{End, Event, Outcome, Timing, Trial, TrialRecord};
+use crate::experiment::Protocol;
+use crate::host::{Cancel, Host};
+use crate::tunable::Activation;
+use crate::workload::Places;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// After this many trials in a row without a number something is wrong that more trials will not mend.
+const MAX_FAILURES: u32 = 6;
+
+/// What a run follows.
+pub struct Task<'t> {
+    /// What is measured.
+    pub protocol: &'t Protocol,
+    /// In which order.
+    pub plan: &'t Plan,
+    /// Where workloads find their disk and peers.
+    pub places: &'t Places,
+    /// Trials that are recorded already and not repeated.
+    pub done: &'t HashSet<(u32, TreatmentId)>,
+    /// Guest starts already made by an earlier part of the run.
+    pub boots: u32,
+    /// Set when the user asks to stop.
+    pub cancel: &'t Cancel,
+}
+
+/// Why a run stopped without an [`End`].
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The host could not be restored, or the journal not be written.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The sink refused an event: nothing is measured that cannot be kept.
+    #[error("{0}")]
+    Sink(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Takes events; a trial's is stored when this returns.
+pub type Sink<'s> = dyn FnMut(&Event) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 's;
+
+/// Runs the task to its end. Whatever the end, every setting is restored or the error says otherwise.
+pub fn run(
+    host: &mut dyn Host,
+    journal: &mut Journal,
+    task: &Task<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<End, RunError> {
+    let mut runner = Runner {
+        task,
+        sink,
+        boot: task.boots,
+        needs_guest: true,
+        failures: 0,
+    };
+    let started = Instant::now();
+    for block in &task.plan.blocks {
+        let out_of_time = task
+            .protocol
+            .time_budget
+            .is_some_and(|budget| started.elapsed() >= budget.0);
+        if out_of_time && block.number > 1 {
+            return Ok(End::TimeBudget);
+        }
+        if let Some(end) = runner.block(host, journal, block)? {
+            return Ok(end);
+        }
+    }
+    Ok(End::Complete)
+}
+
+struct Runner<'r, 's> {
+    task: &'r Task<'r>,
+    sink: &'r mut Sink<'s>,
+    /// Guest starts so far.
+    boot: u32,
+    /// True when the next whole plot finds no guest running.
+    needs_guest: bool,
+    /// Trials in a row without a number.
+    failures: u32,
+}
+
+/// Why the trials of a whole plot stopped early.
+enum Break {
+    /// The guest is lost: the rest goes on with a fresh one.
+    GuestLost,
+    /// The run is over.
+    Over(End),
+    /// The run cannot go on.
+    Error(RunError),
+}
+
+impl From<RunError> for Break {
+    fn from(error: RunError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Runner<'_, '_> {
+    fn block(
+        &mut self,
+        host: &mut dyn Host,
+        journal: &mut Journal,
+        block: &Block,
+    ) -> Result<Option<End>, RunError> {
+        for plot in &block.plots {
+            let mut left: Vec<usize> = plot
+                .treatments
+                .iter()
+                .copied()
+                .filter(|&t| !self.is_done(block.number, t))
+                .collect();
+            while !left.is_empty() {
+                if let Some(end) = self.whole_plot(host, journal, block, plot, &mut left)? {
+                    return Ok(Some(end));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_done(&self, block: u32, treatment: usize) -> bool {
+        self.task
+            .done
+            .contains(&(block, self.task.plan.treatments[treatment].id.clone()))
+    }
+
+    /// Measures what is `left` of a whole plot under one start of the guest, and takes off what is recorded.
+    fn whole_plot(
+        &mut self,
+        host: &mut dyn Host,
+        journal: &mut Journal,
+        block: &Block,
+        plot: &WholePlot,
+        left: &mut Vec<usize>,
+    ) -> Result<Option<End>, RunError> {
+        let settings = self.task.plan.restart_settings(plot);
+        let restarts = !settings.is_empty();
+        let activation = if restarts {
+            Activation::DomainRestart
+        } else {
+            Activation::Live
+        };
+        if restarts || self.needs_guest {
+            self.boot += 1;
+            self.say(&Event::GuestStarting { boot: self.boot })?;
+        }
+        let change = Change { settings, activation };
+        let done = with_treatment(host, journal, &change, |verified| {
+            self.trials(verified, block, left)
+        })?;
+        self.needs_guest = restarts || done.guest_lost;
+        match done.outcome {
+            Changed::Held(ended)
+            | Changed::Drifted { value: ended, .. }
+            | Changed::Failed {
+                value: Some(ended), ..
+            } => match ended {
+                Err(Break::Error(error)) => Err(error),
+                Err(Break::Over(end)) => Ok(Some(end)),
+                Err(Break::GuestLost) | Ok(()) => Ok(None),
+            },
+            failed => self.plot_failed(block, left, &trial::outcome_of(failed)),
+        }
+    }
+
+    /// The whole plot never came to its trials: each is recorded with the reason.
+    fn plot_failed(
+        &mut self,
+        block: &Block,
+        left: &mut Vec<usize>,
+        outcome: &Outcome,
+    ) -> Result<Option<End>, RunError> {
+        for treatment in std::mem::take(left) {
+            if self.is_cancelled() {
+                return Ok(Some(End::Interrupted));
+            }
+            let trial = self.trial(block, treatment);
+            let record = TrialRecord {
+                trial,
+                started: Timestamp::now(),
+                outcome: outcome.clone(),
+                timing: Timing::default(),
+                raw: Vec::new(),
+            };
+            if let Some(end) = self.record(record)? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    fn trials(
+        &mut self,
+        verified: &mut Verified<'_>,
+        block: &Block,
+        left: &mut Vec<usize>,
+    ) -> Result<(), Break> {
+        while let Some(&treatment) = left.first() {
+            if self.is_cancelled() {
+                return Err(Break::Over(End::Interrupted));
+            }
+            let trial = self.trial(block, treatment);
+            self.say(&Event::TrialStarted { trial: trial.clone() })?;
+            let measured = trial::measure(verified, self.task, treatment).map_err(RunError::from)?;
+            if self.is_cancelled() && !matches!(measured.outcome, Outcome::Measured { .. }) {
+                return Err(Break::Over(End::Interrupted));
+            }
+            left.remove(0);
+            let record = TrialRecord {
+                trial,
+                started: measured.started,
+                outcome: measured.outcome,
+                timing: measured.timing,
+                raw: measured.raw,
+            };
+            if let Some(end) = self.record(record)? {
+                return Err(Break::Over(end));
+            }
+            if measured.guest_lost {
+                return Err(Break::GuestLost);
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of a trial: its position in the run follows from the plan alone.
+    fn trial(&self, block: &Block, treatment: usize) -> Trial {
+        let plan = self.task.plan;
+        let position = block
+            .plots
+            .iter()
+            .flat_map(|p| &p.treatments)
+            .position(|&t| t == treatment)
+            .unwrap_or(0);
+        let before = block.number as usize * plan.treatments.len();
+        let order = u32::try_from(before + position).unwrap_or(u32::MAX);
+        Trial {
+            block: block.number,
+            boot: self.boot,
+            order,
+            treatment: plan.treatments[treatment].id.clone(),
+        }
+    }
+
+    /// Hands a record to the sink; ends the run when too many in a row gave no number.
+    fn record(&mut self, record: TrialRecord) -> Result<Option<End>, RunError> {
+        let measured = matches!(record.outcome, Outcome::Measured { .. });
+        self.failures = if measured { 0 } else { self.failures + 1 };
+        self.say(&Event::TrialFinished {
+            record: Box::new(record),
+        })?;
+        Ok((self.failures >= MAX_FAILURES).then_some(End::Failing))
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.task.cancel.load(Ordering::Relaxed)
+    }
+
+    fn say(&mut self, event: &Event) -> Result<(), RunError> {
+        (self.sink)(event).map_err(RunError::Sink)
+    }
+}

@@ -1,0 +1,217 @@
+//! A host opened for work: locked, its journal clean, its guest's leftovers noted; and given back afterwards.
+//!
+//! Joins `host`, `lab` and `change`; does not know plans or workloads.
+
+use crate::change::{ChangeError, Journal, RecoverReport, Restorer, SessionUndo, Undo, recover};
+use crate::experiment::Guest;
+use crate::host::{Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, boot_id};
+use crate::lab::{LabError, LabPlace, LabSize, take_down};
+use crate::workload::Places;
+use std::path::PathBuf;
+
+/// Where kvmtune keeps what outlives a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirs {
+    /// Journal, lock and data disks.
+    pub state: PathBuf,
+    /// Guest images, by content.
+    pub cache: PathBuf,
+}
+
+/// Why a host could not be opened or given back.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Journal and restoring.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The lab.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+}
+
+/// A host with its journal. Must be ended with [`Session::close`]; what is dropped is left to `recover`.
+pub struct Session {
+    /// The host.
+    pub host: LocalHost,
+    /// Its undo journal.
+    pub journal: Journal,
+    undo: SessionUndo,
+    seq: u64,
+    scratch: Option<String>,
+}
+
+impl Session {
+    /// Opens the host of `guest`. The calling thread enters the lab's network namespace, when it is the lab.
+    pub fn open(guest: &Guest, dirs: &Dirs, cancel: Cancel) -> Result<Self, SessionError> {
+        let mut journal = Journal::open(&dirs.state)?;
+        journal.require_clean()?;
+        match guest {
+            Guest::Lab { vcpus, memory, disk } => {
+                let place = LabPlace::new(&dirs.state);
+                let undo = SessionUndo::Lab(place.clone());
+                let seq = note(&mut journal, &undo)?;
+                let size = LabSize {
+                    vcpus: *vcpus,
+                    memory: *memory,
+                    disk: *disk,
+                };
+                match LocalHost::lab(&place, size, &dirs.cache, cancel) {
+                    Ok(host) => {
+                        let scratch = Some("/dev/kvmtune-data".to_string());
+                        Ok(Self {
+                            host,
+                            journal,
+                            undo,
+                            seq,
+                            scratch,
+                        })
+                    }
+                    Err(error) => {
+                        take_down(&place)?;
+                        journal.close(vec![seq])?;
+                        journal.compact()?;
+                        Err(error.into())
+                    }
+                }
+            }
+            Guest::Domain {
+                name,
+                connect,
+                disk,
+                scratch,
+            } => {
+                let host = LocalHost::domain(connect, name, disk.as_deref(), cancel)?;
+                let undo = SessionUndo::Domain {
+                    connection: connect.clone(),
+                    name: name.clone(),
+                    uuid: host.uuid(),
+                    instance: host.instance(),
+                };
+                let seq = note(&mut journal, &undo)?;
+                Ok(Self {
+                    host,
+                    journal,
+                    undo,
+                    seq,
+                    scratch: scratch.clone(),
+                })
+            }
+        }
+    }
+
+    /// Where workloads find their disk and their peers. Empty texts where this guest has none.
+    pub fn places(&self) -> Places {
+        let lab = self.host.lab_of().is_some();
+        let address = |a: std::net::Ipv4Addr| if lab { a.to_string() } else { String::new() };
+        Places {
+            scratch: self.scratch.clone().unwrap_or_default(),
+            guest_address: address(crate::lab::GUEST_ADDRESS),
+            host_address: address(crate::lab::HOST_ADDRESS),
+        }
+    }
+
+    /// Gives the host back as it was found.
+    pub fn close(mut self) -> Result<(), SessionError> {
+        match &self.undo {
+            SessionUndo::Lab(place) => {
+                self.host.power(Power::Off)?;
+                let place = place.clone();
+                drop(self.host);
+                take_down(&place)?;
+            }
+            SessionUndo::Domain { instance, .. } => self.host.give_back(instance.as_deref())?,
+        }
+        self.journal.close(vec![self.seq])?;
+        Ok(self.journal.compact()?)
+    }
+}
+
+fn note(journal: &mut Journal, undo: &SessionUndo) -> Result<u64, ChangeError> {
+    let entries = journal.append(vec![Undo::Session(undo.clone())])?;
+    Ok(entries.first().map_or(0, |e| e.seq))
+}
+
+/// Undoes what a killed run left on this machine.
+pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
+    let mut journal = Journal::open(&dirs.state)?;
+    recover_journal(&mut journal)
+}
+
+/// The same with a journal that is open already.
+pub fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError> {
+    let sessions = journal.open_entries().filter_map(|e| match &e.undo {
+        Undo::Session(session) => Some(session.clone()),
+        Undo::Write(_) => None,
+    });
+    let mut restorer = LocalRestorer {
+        sessions: sessions.collect(),
+        reached: None,
+    };
+    Ok(recover(journal, &mut restorer)?)
+}
+
+struct LocalRestorer {
+    sessions: Vec<SessionUndo>,
+    reached: Option<Box<dyn Host>>,
+}
+
+impl Restorer for LocalRestorer {
+    fn reach(&mut self, scope: &Scope) -> Result<Option<&mut dyn Host>, HostError> {
+        self.reached = match scope {
+            Scope::Boot { id } if *id == boot_id()? => Some(Box::new(KernelHost)),
+            Scope::Domain { uuid, instance } => self.reach_domain(uuid, instance)?,
+            // A rebooted kernel starts from its defaults, a private network ends with its lab, and a definition is
+            // never changed on disk.
+            Scope::Boot { .. } | Scope::Network { .. } | Scope::Definition { .. } => None,
+        };
+        Ok(match &mut self.reached {
+            Some(host) => Some(host.as_mut()),
+            None => None,
+        })
+    }
+
+    fn end(&mut self, session: &SessionUndo) -> Result<(), HostError> {
+        match session {
+            SessionUndo::Lab(place) if !place.is_sane() => Err(HostError::new(
+                "take down a lab",
+                format!("{} is no place kvmtune makes", place.root.display()),
+            )),
+            SessionUndo::Lab(place) => take_down(place).map_err(|e| HostError::new("take down the lab", e)),
+            SessionUndo::Domain {
+                connection,
+                name,
+                instance,
+                ..
+            } => {
+                let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                host.assume_changed();
+                host.give_back(instance.as_deref())
+            }
+        }
+    }
+}
+
+impl LocalRestorer {
+    fn reach_domain(&self, uuid: &str, instance: &str) -> Result<Option<Box<dyn Host>>, HostError> {
+        for session in &self.sessions {
+            if let SessionUndo::Domain {
+                connection,
+                name,
+                uuid: known,
+                ..
+            } = session
+                && known == uuid
+            {
+                let host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                return Ok(
+                    (host.instance().as_deref() == Some(instance)).then(|| Box::new(host) as Box<dyn Host>)
+                );
+            }
+        }
+        // A lab's guest takes its values with it when the lab is taken down.
+        Ok(None)
+    }
+}

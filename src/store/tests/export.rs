@@ -1,0 +1,156 @@
+use super::super::Logged;
+use super::*;
+use crate::experiment::MetricId;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+fn units() -> BTreeMap<MetricId, String> {
+    let iops = MetricId {
+        workload: "fio".into(),
+        metric: "iops".into(),
+    };
+    [(iops, "1/s".into())].into()
+}
+
+fn csv_of(store: &Store, run: RunId) -> String {
+    let mut out = Vec::new();
+    store.export_csv(run, &units(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn csv_has_one_row_an_observation_and_one_a_lost_trial() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    store.record(&finished(1, measured(48_123.75))).unwrap();
+    store.record(&finished(2, failed("fio exited with 1"))).unwrap();
+    store.record(&finished(3, invalid())).unwrap();
+    insta::assert_snapshot!(csv_of(&store, run_id(1)));
+}
+
+#[test]
+fn hostile_texts_stay_whole_as_data() {
+    let hostile = "=cmd|' /C calc'!A0,\"q\"\r\n@SUM(1)\t\u{1b}[31m ; é";
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    let odd = Outcome::Measured {
+        observations: vec![observation(hostile, "=1+1", 1e-7)],
+    };
+    store.record(&finished(1, odd)).unwrap();
+    store.record(&finished(2, failed(hostile))).unwrap();
+    let text = csv_of(&store, run_id(1));
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let columns = reader.headers().unwrap().clone();
+    let at = |name| columns.iter().position(|c| c == name).unwrap();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(&rows[2][at("workload")], hostile);
+    assert_eq!(&rows[2][at("metric")], "=1+1");
+    assert_eq!(rows[2][at("value")].parse(), Ok(1e-7));
+    assert_eq!(&rows[3][at("message")], hostile);
+    assert_eq!(&rows[3][at("value")], "");
+}
+
+#[test]
+fn json_lines_hold_every_stored_event_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let run = run_id(1);
+    let notice = Event::Notice {
+        text: "one line\nor two".into(),
+    };
+    let events = [
+        started(run, "cache"),
+        notice,
+        finished(0, measured(0.1)),
+        Event::RunResumed { run, done: 1 },
+        finished(1, invalid()),
+        Event::RunFinished { end: End::Complete },
+    ];
+    for event in &events {
+        store.record(event).unwrap();
+    }
+    let mut out = Vec::new();
+    store.export_json_lines(run, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let lines: Vec<Logged> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(lines.iter().all(|l| l.run == run));
+    assert!(lines.is_sorted_by_key(|l| l.time));
+    let expected = events.map(|event| match event {
+        Event::TrialFinished { record } => Event::TrialFinished {
+            record: Box::new(without_raw(*record)),
+        },
+        other => other,
+    });
+    assert_eq!(lines.into_iter().map(|l| l.event).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_queries_of_the_readme_give_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    for (order, outcome) in [(1, measured(2.0)), (2, measured(3.0)), (3, failed("no"))] {
+        store.record(&finished(order, outcome)).unwrap();
+    }
+    let readme = include_str!("../../../results/README.md");
+    let queries: Vec<_> = readme
+        .split("```sql\n")
+        .skip(1)
+        .map(|q| q.split("```").next().unwrap())
+        .collect();
+    assert!(queries.len() > 2);
+    for query in queries {
+        let found = store.db.prepare(query).unwrap().exists([]).unwrap();
+        assert!(found, "{query}");
+    }
+}
+
+/// A reader that went away, like `head`.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_told_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with(&dir, &[(1, "cache")]);
+    let csv = store.export_csv(run_id(1), &units(), Closed);
+    for result in [csv, store.export_json_lines(run_id(1), Closed)] {
+        let Err(StoreError::Output { source }) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!(source.kind(), io::ErrorKind::BrokenPipe);
+    }
+}
+
+/// `cargo test --release -- --ignored million`: prints what a million observations take.
+#[test]
+#[ignore = "takes long in a debug build; run it in release for its times"]
+fn a_million_observations_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    // Only the export is of interest: no fsync for 100,000 trials.
+    store.db.pragma_update(None, "synchronous", "off").unwrap();
+    let ten = || Outcome::Measured {
+        observations: (0..10)
+            .map(|n| observation("fio", "iops", f64::from(n) / 3.0))
+            .collect(),
+    };
+    for order in 1..=100_000 {
+        store.record(&finished(order, ten())).unwrap();
+    }
+    let clock = std::time::Instant::now();
+    let rows = csv_of(&store, run_id(1)).lines().count();
+    eprintln!("CSV: {:?}", clock.elapsed());
+    assert_eq!(rows, 1_000_003);
+    let clock = std::time::Instant::now();
+    store.export_json_lines(run_id(1), io::sink()).unwrap();
+    eprintln!("JSON Lines: {:?}", clock.elapsed());
+}
