@@ -137,8 +137,11 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
     let counts = report.evaluation.counts;
     if counts.failed + counts.invalid > 0 {
         notices.push(format!(
-            "{} failed and {} invalid trials gave no number; their blocks are missing from the comparisons they belong to",
-            counts.failed, counts.invalid
+            "{} trials gave no number ({} failed, {} invalid); their blocks are missing from the comparisons they \
+             belong to",
+            counts.failed + counts.invalid,
+            counts.failed,
+            counts.invalid
         ));
     }
     notices

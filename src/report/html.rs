@@ -65,6 +65,7 @@ fn first_screen(report: &Report<'_>, name: &str) -> Markup {
         section {
             h2 { "Verdicts" }
             (verdicts(report))
+            p .small { (wording::LEGEND) }
             (list("What was not proven", &conclusion::unproven(report)))
             (list("Notices", &conclusion::notices(report)))
             dl {

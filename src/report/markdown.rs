@@ -18,7 +18,7 @@ pub fn markdown(report: &Report<'_>) -> String {
     for (treatment, comparison) in report.candidates() {
         out += &candidate(&report.label(&treatment.id), comparison);
     }
-    out.push('\n');
+    let _ = writeln!(out, "\n{}\n", escape(wording::LEGEND));
     for (name, value) in text::head(report).into_iter().skip(1) {
         let _ = writeln!(out, "- {name}: {}", escape(&value));
     }
@@ -69,12 +69,12 @@ fn escape(text: &str) -> String {
             '>' => out += "&gt;",
             '&' => out += "&amp;",
             '@' => out += "&#64;",
-            ':' => out += "&#58;",
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '!' => out.extend(['\\', c]),
             _ => out.push(c),
         }
     }
-    out
+    // GitHub makes links of bare addresses.
+    out.replace("://", "&#58;//").replace("www.", "www&#46;")
 }
 
 /// A code span that stays in its table cell.

@@ -98,7 +98,7 @@ impl fmt::Display for Overhead {
                 cell(group.restore),
             ])
         };
-        let groups = [("live", &self.live), ("after a guest start", &self.restart)];
+        let groups = [("live", &self.live), ("restart", &self.restart)];
         let rows: Vec<_> = groups.into_iter().filter_map(row).collect();
         if rows.is_empty() {
             return f.write_str("no trial was measured, so there is no overhead to tell\n");
@@ -106,7 +106,7 @@ impl fmt::Display for Overhead {
         let header = ["trials", "outside", "apply", "verify", "restore"];
         f.write_str(&table(&header, rows, &[], 80))?;
         f.write_str(
-            "median (max) a trial; outside is the trial without its workload, guest starts not counted\n",
+            "median (max) a trial; outside: the trial without its workload; restart: the first\ntrial after each guest start, the start itself not counted\n",
         )
     }
 }

@@ -6,6 +6,7 @@
 use super::{Report, ReportError, wording};
 use crate::analysis::Verdict;
 use crate::decision::value;
+use crate::design::Treatment;
 use crate::experiment::Goal;
 use maud::html;
 use plotters::coord::types::RangedCoordf64;
@@ -14,10 +15,14 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const WIDTH: u32 = 760;
 const NAMES: i32 = 300;
-const ROW: u32 = 30;
+const LINE: u32 = 16;
 const AXIS: u32 = 56;
-/// Longest name beside a plot, in characters.
+/// Longest line of a name beside a plot, in characters.
 const SHORT: usize = 40;
+/// Longest name below a plot.
+const LONG: usize = 88;
+/// Most lines of a name.
+const LINES: usize = 5;
 /// Treatments drawn in the plot of samples; more cannot be told apart.
 const SERIES: usize = 8;
 /// Stands for the colour of the surrounding text until the SVG is done.
@@ -45,7 +50,9 @@ pub fn effects_plot(report: &Report<'_>) -> Result<String, ReportError> {
         source,
     };
     let rows = u32::try_from(report.evaluation.comparisons.len()).unwrap_or(u32::MAX);
-    let height = AXIS + ROW * rows.clamp(1, 300);
+    let lines = report.candidates().map(|(t, _)| names(report, t).len()).max();
+    let lines = u32::try_from(lines.unwrap_or(1)).unwrap_or(1);
+    let height = AXIS + (LINE * lines + 14) * rows.clamp(1, 300);
     let mut svg = String::new();
     draw_effects(report, &mut svg, height).map_err(fail)?;
     let lines: Vec<_> = report
@@ -142,12 +149,12 @@ fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<()
         let y = rows.len() as f64 - index as f64 - 0.5;
         let colour = verdict_colour(comparison.verdict);
         let (_, pixel) = chart.backend_coord(&(0.0, y));
-        name(
-            &root,
-            &report.label(&treatment.id),
-            (NAMES - 10, pixel),
-            HPos::Right,
-        )?;
+        let lines = names(report, treatment);
+        let mut at = pixel - 8 * (i32::try_from(lines.len()).unwrap_or(1) - 1);
+        for line in &lines {
+            write(&root, line, (NAMES - 10, at), HPos::Right)?;
+            at += 16;
+        }
         if let Some(interval) = comparison.effect.change_interval_percent() {
             let line = [(interval.low.max(low), y), (interval.high.min(high), y)];
             chart.draw_series([PathElement::new(line, colour.stroke_width(3))])?;
@@ -195,6 +202,10 @@ fn draw_samples(report: &Report<'_>, series: &[Samples], svg: &mut String) -> Re
     let legend = 22 * u32::try_from(series.len()).unwrap_or(0);
     let root = SVGBackend::with_string(svg, (WIDTH, 320 + legend)).into_drawing_area();
     let (plot, names) = root.split_vertically(320);
+    let unit = report
+        .header
+        .protocol
+        .unit(&report.header.protocol.response.metric);
     let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .x_label_area_size(44)
@@ -214,7 +225,7 @@ fn draw_samples(report: &Report<'_>, series: &[Samples], svg: &mut String) -> Re
                 String::new()
             }
         })
-        .y_label_formatter(&|y| wording::number(*y))
+        .y_label_formatter(&|y| wording::on_axis(*y, unit))
         .x_desc("block")
         .y_desc(axis_name(report))
         .label_style(ink(14.0))
@@ -224,7 +235,7 @@ fn draw_samples(report: &Report<'_>, series: &[Samples], svg: &mut String) -> Re
         draw_one(&mut chart, samples, colour)?;
         let y = 22 * i32::try_from(index).unwrap_or(0) + 10;
         names.draw(&Circle::new((110, y), 4, colour.filled()))?;
-        name(&names, &samples.name, (122, y), HPos::Left)?;
+        write(&names, &wording::tame(&samples.name, LONG), (122, y), HPos::Left)?;
     }
     drop(chart);
     root.present()?;
@@ -243,10 +254,21 @@ fn ink(size: f64) -> TextStyle<'static> {
     ("sans-serif", size * 1.24).into_font().color(&INK)
 }
 
-fn name(area: &Area<'_>, text: &str, at: (i32, i32), side: HPos) -> Result<(), Cause> {
+fn write(area: &Area<'_>, text: &str, at: (i32, i32), side: HPos) -> Result<(), Cause> {
     let style = ink(13.0).pos(Pos::new(side, VPos::Center));
-    area.draw(&Text::new(wording::tame(text, SHORT), at, style))?;
+    area.draw(&Text::new(text.to_string(), at, style))?;
     Ok(())
+}
+
+/// A line for each level that differs from the baseline.
+fn names(report: &Report<'_>, treatment: &Treatment) -> Vec<String> {
+    let differences = report.baseline().map(|b| wording::differences(treatment, b));
+    let lines = differences.unwrap_or_default();
+    lines
+        .iter()
+        .take(LINES)
+        .map(|l| wording::tame(l, SHORT))
+        .collect()
 }
 
 /// The range of the finite values with a tenth more at both ends; never empty.
@@ -258,9 +280,8 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if low > high {
         return (0.0, 1.0);
     }
-    let room = ((high - low) * 0.1)
-        .max(low.abs().max(high.abs()) * 0.01)
-        .max(0.5);
+    let room = ((high - low) * 0.1).max(low.abs().max(high.abs()) * 0.01);
+    let room = if room > 0.0 { room } else { 0.5 };
     (low - room, high + room)
 }
 

@@ -58,6 +58,8 @@ impl Progress {
         bar.set_length(u64::from(self.teller.trials()));
         bar.set_position(u64::from(self.teller.done));
         match said {
+            // A trial that gave no number must not flit by.
+            Said::Line(line) if is_lost(event) => bar.suspend(|| say(&line)),
             Said::Now(text) | Said::Line(text) => bar.set_message(text),
             Said::Notice(line) => bar.suspend(|| say(&line)),
         }
@@ -76,6 +78,13 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+fn is_lost(event: &Event) -> bool {
+    let Event::TrialFinished { record } = event else {
+        return false;
+    };
+    !matches!(record.outcome, Outcome::Measured { .. })
 }
 
 /// A line on stderr; there is nobody to tell when that fails.
@@ -266,9 +275,7 @@ mod tests {
             header: Box::new(fixture.header.clone()),
         });
         for event in &events {
-            let (Said::Line(text) | Said::Notice(text) | Said::Now(text)) = teller.event(event) else {
-                panic!("nothing said")
-            };
+            let (Said::Line(text) | Said::Notice(text) | Said::Now(text)) = teller.event(event);
             assert!(!text.chars().any(char::is_control), "{text:?}");
             assert!(text.chars().count() < 700);
         }

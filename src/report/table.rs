@@ -29,6 +29,8 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize], wi
 pub(super) fn fill(text: &str, width: u16, indent: &str) -> String {
     let width = usize::from(width).saturating_sub(indent.len()).max(20);
     let mut lines: Vec<String> = vec![String::new()];
+    // A number and its percent sign stay together.
+    let text = text.replace(" %", "\u{a0}%");
     for word in text.split(' ').filter(|w| !w.is_empty()) {
         for piece in pieces(word, width) {
             match lines.last_mut() {
@@ -42,7 +44,7 @@ pub(super) fn fill(text: &str, width: u16, indent: &str) -> String {
         }
     }
     let lines: Vec<_> = lines.iter().map(|l| format!("{indent}{l}")).collect();
-    lines.join("\n") + "\n"
+    lines.join("\n").replace('\u{a0}', " ") + "\n"
 }
 
 /// A word longer than the width, cut behind `=` if that helps.

@@ -18,6 +18,7 @@ pub fn text(report: &Report<'_>, width: u16, colour: bool) -> String {
     out.push('\n');
     let verdicts = verdict_table(report, width);
     out += &if colour { coloured(&verdicts) } else { verdicts };
+    out += &fill(wording::LEGEND, width, "");
     out.push('\n');
     out += &fill(&conclusion::answer(report), width, "");
     out += &list("not proven", &conclusion::unproven(report), width);
@@ -132,7 +133,7 @@ fn guards(comparison: &Comparison, first: usize) -> impl Iterator<Item = Vec<Str
 pub(super) fn without_number(report: &Report<'_>) -> Vec<String> {
     let line = |r: &crate::event::TrialRecord| {
         let reason = wording::reason(&r.outcome)?;
-        let treatment = report.label(&r.trial.treatment);
+        let treatment = wording::tame(&report.label(&r.trial.treatment), wording::NAME);
         let outcome = wording::outcome(&r.outcome);
         Some(format!("block {} {treatment} {outcome}: {reason}", r.trial.block))
     };

@@ -15,6 +15,10 @@ pub(super) const NAME: usize = 120;
 /// Longest sentence that is shown.
 pub(super) const SENTENCE: usize = 600;
 
+/// What the columns of a verdict table mean.
+pub(super) const LEGEND: &str = "n: blocks compared. Intervals of the response hold at 95 % for all candidates \
+     together; each end of a guard's interval is a one-sided 95 % bound.";
+
 /// `text` as one line of at most `max` characters that cannot move a cursor, colour a terminal or turn the direction
 /// of writing: line ends and tabs become blanks, other control and invisible formatting characters `\u{fffd}`.
 pub fn tame(text: &str, max: usize) -> String {
@@ -159,6 +163,15 @@ pub(super) fn quantity(value: f64, unit: &str) -> String {
     format!("{} {}", number(value), tame(unit, 20))
         .trim_end()
         .to_string()
+}
+
+/// A number whose unit stands beside the axis, unless it needs a prefix.
+pub(super) fn on_axis(value: f64, unit: &str) -> String {
+    if matches!(unit, "bit/s" | "B/s") {
+        quantity(value, unit)
+    } else {
+        number(value)
+    }
 }
 
 /// Four digits or more, with thousands apart.
