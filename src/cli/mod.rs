@@ -10,6 +10,7 @@ mod results;
 mod run;
 mod tunables;
 
+use crate::report::Screen;
 use crate::session::Dirs;
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -65,6 +66,17 @@ impl Common {
         Dirs {
             state: self.state.clone(),
             cache: self.cache.clone(),
+        }
+    }
+
+    /// How progress is shown: a bar only where somebody sees it.
+    fn screen(&self) -> Screen {
+        match std::io::stderr().is_terminal() {
+            _ if self.quiet => Screen::Quiet,
+            true => Screen::Bar {
+                colour: Self::colour(),
+            },
+            false => Screen::Lines,
         }
     }
 

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::run::Planned;
 use super::{Common, print, print_json, say};
 use crate::decision::{Evaluation, evaluate};
-use crate::event::{RunHeader, RunId, TrialRecord};
+use crate::event::{End, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, MetricId};
 use crate::report::{self, Report};
 use crate::store::Store;
@@ -59,6 +59,7 @@ pub(super) struct ExportArgs {
 /// A run read back and judged.
 struct Judged {
     header: RunHeader,
+    end: Option<End>,
     records: Vec<TrialRecord>,
     evaluation: Evaluation,
 }
@@ -68,8 +69,14 @@ impl Judged {
         let (header, records) = (store.header(run)?, store.trials(run)?);
         let evaluation = evaluate(&header.protocol, &header.plan, &records)
             .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
+        let end = store
+            .runs()?
+            .into_iter()
+            .find(|r| r.run == run)
+            .and_then(|r| r.end);
         Ok(Self {
             header,
+            end,
             records,
             evaluation,
         })
@@ -80,7 +87,7 @@ impl Judged {
             header: &self.header,
             records: &self.records,
             evaluation: &self.evaluation,
-            end: None,
+            end: self.end,
         }
     }
 }
@@ -93,10 +100,10 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
         .map(|r| report::RunRow {
             id: r.run.short(),
             experiment: r.experiment.clone(),
-            started: r.started.to_string(),
+            started: r.started,
             done: r.done,
             planned: r.planned,
-            state: r.state().to_string(),
+            state: r.state().into(),
         })
         .collect();
     if common.json {
@@ -116,10 +123,10 @@ pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure
     }
     match (args.overhead, common.json, args.markdown) {
         (true, true, _) => print_json(&report::overhead(&report))?,
-        (true, false, _) => print(&report::overhead(&report).clone()),
+        (true, false, _) => print(&report::overhead(&report).to_string()),
         (false, true, _) => print_json(&report::json(&report))?,
         (false, false, true) => print(&report::markdown(&report)),
-        (false, false, false) => print(&report::text(&report, use_colour())),
+        (false, false, false) => print(&report::text(&report, width(), use_colour())),
     }
     Ok(Code::Done)
 }
@@ -128,6 +135,11 @@ pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure
 fn use_colour() -> bool {
     use std::io::IsTerminal;
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Columns of the terminal on stdout; 100 where there is none.
+fn width() -> u16 {
+    terminal_size::terminal_size().map_or(100, |(width, _)| width.0)
 }
 
 /// The end of a run: its verdicts on stdout, its page beside the results.
@@ -151,7 +163,7 @@ pub(super) fn conclude(
     if common.json {
         print_json(&report::json(&report))?;
     } else {
-        print(&report::text(&report, use_colour()));
+        print(&report::text(&report, width(), use_colour()));
     }
     written?;
     say(&format!("HTML report: {}", file.display()));
@@ -208,6 +220,6 @@ pub(super) fn show_plan(common: &Common, experiment: &Experiment, planned: &Plan
     if common.json {
         return print_json(&report::plan_json(&planned.plan, expected));
     }
-    print(&report::plan_text(&planned.plan, expected));
+    print(&report::plan_text(&planned.plan, expected, width()));
     Ok(())
 }

@@ -148,7 +148,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
     }
     let cancel = job.cancel.clone();
     let (events, heard) = unbounded_channel();
-    let progress = Progress::new(common.quiet, Common::colour());
+    let progress = Progress::new(common.screen(), job.resumed.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::environment(format!("cannot start the runtime: {e}")))?;
     let ended = thread::scope(|scope| {

@@ -1,62 +1,80 @@
-//! stub
-#![allow(missing_docs)]
+//! What a run is told as: on a terminal, in Markdown, as JSON, as a page with plots; and the progress while it runs.
+//!
+//! Knows events, the header and records of a run and its [`Evaluation`]; not who ran it, not where it is kept. Every
+//! text from a user or a guest is treated as hostile: see [`tame`].
+
+mod conclusion;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod html;
+mod json;
+mod markdown;
+mod overhead;
+mod pace;
+mod plan;
+mod plots;
+mod progress;
+mod runs;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+mod wording;
+
+pub use error::ReportError;
+pub use html::html;
+pub use json::{Document, json};
+pub use markdown::markdown;
+pub use overhead::{Overhead, OverheadGroup, Spread, overhead};
+pub use plan::{PlanDocument, plan_json, plan_text};
+pub use plots::{effects_plot, samples_plot};
+pub use progress::{Progress, Screen};
+pub use runs::{RunRow, runs};
+pub use text::text;
+pub use wording::tame;
+
+use crate::analysis::Comparison;
 use crate::decision::Evaluation;
-use crate::design::Plan;
-use crate::event::{End, Event, RunHeader, TrialRecord};
-use crate::units::Span;
+use crate::design::{Treatment, TreatmentId};
+use crate::event::{End, RunHeader, TrialRecord};
+
+/// Everything a report is made of.
+#[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
+    /// What the run is of.
     pub header: &'a RunHeader,
+    /// Its trials.
     pub records: &'a [TrialRecord],
+    /// What they show.
     pub evaluation: &'a Evaluation,
+    /// How the run ended; nothing while it runs and after it was killed.
     pub end: Option<End>,
 }
-pub struct Progress;
-impl Progress {
-    pub fn new(_q: bool, _c: bool) -> Self {
-        Self
+
+impl<'a> Report<'a> {
+    /// The first treatment; `None` only for a plan without treatments, which no run has.
+    fn baseline(&self) -> Option<&'a Treatment> {
+        self.header.plan.treatments.first()
     }
-    pub fn event(&mut self, e: &Event) {
-        match e {
-            Event::TrialFinished { record } => {
-                eprintln!("{:?} {:?} {:?}", record.trial, record.timing, record.outcome);
-            }
-            Event::RunStarted { .. } => eprintln!("started"),
-            e => eprintln!("{e:?}"),
-        }
+
+    /// Each other treatment with its comparison, in the plan's order.
+    fn candidates(&self) -> impl Iterator<Item = (&'a Treatment, &'a Comparison)> + use<'a> {
+        let treatments = self.header.plan.treatments.iter().skip(1);
+        treatments.zip(&self.evaluation.comparisons)
     }
-    pub fn tick(&mut self) {}
-    pub fn finish(&mut self) {}
-}
-#[derive(serde::Serialize)]
-pub struct RunRow {
-    pub id: String,
-    pub experiment: String,
-    pub started: String,
-    pub done: u32,
-    pub planned: u32,
-    pub state: String,
-}
-pub fn runs(_r: &[RunRow]) -> String {
-    String::new()
-}
-pub fn overhead(_r: &Report) -> String {
-    String::new()
-}
-pub fn json(_r: &Report) -> String {
-    String::new()
-}
-pub fn markdown(_r: &Report) -> String {
-    String::new()
-}
-pub fn text(r: &Report, _c: bool) -> String {
-    format!("{:#?}", r.evaluation)
-}
-pub fn html(_r: &Report) -> Result<String, std::fmt::Error> {
-    Ok(String::new())
-}
-pub fn plan_json(_p: &Plan, _s: Span) -> String {
-    String::new()
-}
-pub fn plan_text(p: &Plan, s: Span) -> String {
-    format!("{p:#?} {s}")
+
+    /// The treatment's differences from the baseline; its id when the plan has no such treatment.
+    fn label(&self, id: &TreatmentId) -> String {
+        wording::label(&self.header.plan, id)
+    }
+
+    /// Number of blocks in which every treatment has a trial, and how many were planned; the discarded one left out.
+    fn blocks(&self) -> (usize, usize) {
+        let treatments = self.header.plan.treatments.len();
+        let judged = || self.header.plan.blocks.iter().filter(|b| b.number > 0);
+        let trials = |number| self.records.iter().filter(|r| r.trial.block == number).count();
+        let measured = judged().filter(|b| trials(b.number) >= treatments).count();
+        (measured, judged().count())
+    }
 }
