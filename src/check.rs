@@ -4,6 +4,7 @@
 
 use crate::experiment::{Experiment, Guest};
 use crate::host::LocalHost;
+use crate::host::agent::Agent;
 use crate::lab::image;
 use crate::tunable::{DomainSetting, Home, XmlSetting};
 use crate::workload::{Places, Side, Workload};
@@ -132,29 +133,15 @@ fn commands(workload: &Workload) -> impl Iterator<Item = (Side, &str)> {
     own.into_iter().chain(server)
 }
 
-/// What the running guest lacks.
-pub fn guest_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -> Vec<Lack> {
+/// What a guest of the user's lacks, as can be told from its definition, without starting it.
+pub fn definition_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -> Vec<Lack> {
     let mut lacks = Vec::new();
-    let agent = match host.agent() {
-        Ok(agent) => agent,
-        Err(error) => return vec![Lack::new(error.to_string(), "start the guest")],
-    };
-    let info = match agent.info() {
-        Ok(info) => info,
-        Err(error) => {
-            let mend = "install qemu-guest-agent in the guest, start it, and give the domain a channel \
-                        org.qemu.guest_agent.0";
-            return vec![Lack::new(format!("an answering guest agent ({error})"), mend)];
-        }
-    };
-    for command in info.lacking() {
+    if !host.has_agent_channel() {
         lacks.push(Lack::new(
-            format!("agent command {command}, which the guest blocks or lacks"),
-            "allow it in the guest's /etc/sysconfig/qemu-ga or /etc/qemu/qemu-ga.conf and restart the agent",
+            "a channel for the guest agent in the domain's definition",
+            "virsh edit it: <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>, \
+             then shut the guest down and start it again",
         ));
-    }
-    if !lacks.is_empty() {
-        return lacks;
     }
     for workload in &experiment.workloads {
         if workload.needs_scratch() && places.scratch.is_empty() {
@@ -169,12 +156,52 @@ pub fn guest_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -
                 "use the lab (guest = { kind = \"lab\" }): kvmtune sends traffic only inside a network of its own",
             ));
         }
+    }
+    lacks
+}
+
+/// What the running guest lacks.
+pub fn guest_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -> Vec<Lack> {
+    let agent = match host.agent() {
+        Ok(agent) => agent,
+        Err(error) => return vec![Lack::new(error.to_string(), "start the guest")],
+    };
+    lacks_by_agent(experiment, agent, places)
+}
+
+fn lacks_by_agent(experiment: &Experiment, agent: &Agent, places: &Places) -> Vec<Lack> {
+    let mut lacks = Vec::new();
+    let info = match agent.info() {
+        Ok(info) => info,
+        Err(error) => {
+            let mend = "install qemu-guest-agent in the guest and start it";
+            return vec![Lack::new(format!("an answering guest agent ({error})"), mend)];
+        }
+    };
+    for command in info.lacking() {
+        lacks.push(Lack::new(
+            format!("agent command {command}, which the guest blocks or lacks"),
+            "allow it in the guest's /etc/sysconfig/qemu-ga or /etc/qemu/qemu-ga.conf and restart the agent",
+        ));
+    }
+    if !lacks.is_empty() {
+        return lacks;
+    }
+    let succeeds = |script: &str, word: &str| {
+        let argv = ["/bin/sh", "-c", script, "kvmtune", word];
+        let done = agent.exec(&argv, None, Duration::from_secs(10));
+        done.is_ok_and(|done| done.exit_code == 0)
+    };
+    let uses_scratch = experiment.workloads.iter().any(Workload::needs_scratch);
+    if uses_scratch && !succeeds("test -w \"$1\" || test -w \"${1%/*}/\"", &places.scratch) {
+        lacks.push(Lack::new(
+            format!("a folder in the guest for the scratch file {}", places.scratch),
+            "make it in the guest, or name another file: guest = { …, scratch = \"/var/tmp/kvmtune.dat\" }",
+        ));
+    }
+    for workload in &experiment.workloads {
         for (_, program) in commands(workload).filter(|(side, _)| *side == Side::Guest) {
-            let look = ["/bin/sh", "-c", "command -v -- \"$1\"", "kvmtune", program];
-            let found = agent
-                .exec(&look, None, Duration::from_secs(10))
-                .is_ok_and(|done| done.exit_code == 0);
-            if !found {
+            if !succeeds("command -v -- \"$1\"", program) {
                 lacks.push(Lack::new(
                     format!("program {program} in the guest, for workload {}", workload.name),
                     format!("in the guest: apt-get install {program}"),

@@ -183,9 +183,12 @@ impl Restorer for LocalRestorer {
             SessionUndo::Domain {
                 connection,
                 name,
+                uuid,
                 instance,
-                ..
             } => {
+                if !LocalHost::has_domain(connection, name, uuid)? {
+                    return Ok(());
+                }
                 let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
                 host.assume_changed();
                 host.give_back(instance.as_deref())
@@ -204,6 +207,7 @@ impl LocalRestorer {
                 ..
             } = session
                 && known == uuid
+                && LocalHost::has_domain(connection, name, uuid)?
             {
                 let host = LocalHost::domain(connection, name, None, Cancel::default())?;
                 return Ok(

@@ -25,6 +25,12 @@ impl Failure {
         Self::Environment(text.into())
     }
 
+    /// The lab could not be taken down, or a domain not be left as it was found.
+    #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    pub(super) fn not_given_back(error: SessionError) -> Self {
+        Self::NotRestored(format!("{error}; run `kvmtune recover`"))
+    }
+
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Files(_) => Code::InvalidFile,

@@ -142,7 +142,7 @@ fn shell(common: &Common) -> Result<Code, Failure> {
         ));
         talk(&session)
     });
-    session.close()?;
+    session.close().map_err(Failure::not_given_back)?;
     talked.map(|()| Code::Done)
 }
 

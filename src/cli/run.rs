@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::results::{conclude, show_plan};
 use super::{Common, files, say};
 use crate::change::ChangeError;
-use crate::check::{guest_lacks, host_lacks};
+use crate::check::{definition_lacks, guest_lacks, host_lacks};
 use crate::design::{Pace, Plan};
 use crate::event::{End, Event, RunHeader, RunId};
 use crate::experiment::Experiment;
@@ -65,13 +65,20 @@ pub(super) struct Planned {
 
 pub(super) fn plan(common: &Common, args: &PlanArgs) -> Result<Code, Failure> {
     let experiment = files::experiment(&args.file)?;
-    let lacks = host_lacks(Some(&experiment));
-    if !lacks.is_empty() {
-        return Err(Failure::Lacks(lacks));
-    }
+    require_host(&experiment)?;
     let planned = look(common, &experiment, args.seed)?;
     show_plan(common, &experiment, &planned)?;
     Ok(Code::Done)
+}
+
+/// Fails when the host lacks something that can be told without touching anything.
+fn require_host(experiment: &Experiment) -> Result<(), Failure> {
+    let lacks = host_lacks(Some(experiment));
+    if lacks.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Lacks(lacks))
+    }
 }
 
 /// Plans on the real host and guest, then gives them back: nothing is changed.
@@ -80,7 +87,7 @@ pub(super) fn look(common: &Common, experiment: &Experiment, seed: Option<u64>) 
     on_own_thread(move || {
         let mut session = Session::open(&experiment.guest, &dirs, Cancel::default())?;
         let planned = prepare(&mut session, experiment, seed);
-        session.close()?;
+        session.close().map_err(Failure::not_given_back)?;
         planned
     })
 }
@@ -98,9 +105,13 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> R
 fn prepare(session: &mut Session, experiment: &Experiment, seed: Option<u64>) -> Result<Planned, Failure> {
     let failed = |e: crate::host::HostError| Failure::environment(e.to_string());
     let clock = Instant::now();
-    session.host.power(Power::On).map_err(failed)?;
+    let places = session.places();
+    let mut lacks = definition_lacks(experiment, &session.host, &places);
+    if session.host.has_agent_channel() {
+        session.host.power(Power::On).map_err(failed)?;
+        lacks.extend(guest_lacks(experiment, &session.host, &places));
+    }
     let boot = clock.elapsed();
-    let lacks = guest_lacks(experiment, &session.host, &session.places());
     if !lacks.is_empty() {
         return Err(Failure::Lacks(lacks));
     }
@@ -142,10 +153,6 @@ struct Job<'j> {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
     let mut job = begin(common, args)?;
-    let lacks = host_lacks(Some(&job.experiment));
-    if !lacks.is_empty() {
-        return Err(Failure::Lacks(lacks));
-    }
     let cancel = job.cancel.clone();
     let (events, heard) = unbounded_channel();
     let progress = Progress::new(common.screen(), job.resumed.as_ref());
@@ -176,6 +183,7 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
     let given = args.file.as_deref().map(files::experiment).transpose()?;
     let Some(wanted) = &args.resume else {
         let experiment = given.ok_or_else(|| Failure::environment("name an experiment file"))?;
+        require_host(&experiment)?;
         let store = Store::open(&common.results)?;
         return Ok(Job {
             experiment,
@@ -209,6 +217,7 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
             run.short()
         )));
     }
+    require_host(&experiment)?;
     let store = Store::open(&common.results)?;
     Ok(Job {
         experiment,
@@ -226,20 +235,20 @@ fn work(job: &mut Job<'_>, events: &UnboundedSender<Event>) -> Result<(RunId, En
     let planned = match prepare(&mut session, &job.experiment, job.seed) {
         Ok(planned) => planned,
         Err(failure) => {
-            session.close()?;
+            session.close().map_err(Failure::not_given_back)?;
             return Err(failure);
         }
     };
     let ran = measure(job, &mut session, planned, events);
     match ran {
         Ok((run, end)) => {
-            session.close()?;
+            session.close().map_err(Failure::not_given_back)?;
             Ok((run, end))
         }
         Err(RunFailure::Change(error @ ChangeError::NotRestored { .. })) => rescue(job, session, &error),
         Err(RunFailure::Change(error)) => Err(error.into()),
         Err(RunFailure::Other(failure)) => {
-            session.close()?;
+            session.close().map_err(Failure::not_given_back)?;
             Err(failure)
         }
     }

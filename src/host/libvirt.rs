@@ -196,9 +196,7 @@ impl Connection {
         if let Some(root) = embed::root_of(&self.uri) {
             return Some(root.join("run/qemu"));
         }
-        let path = self.uri.split(['?', '#']).next().unwrap_or_default();
-        let local = matches!(path, "qemu:///system" | "qemu+unix:///system");
-        local.then(|| Path::new("/run/libvirt/qemu").to_owned())
+        (self.uri == "qemu:///system").then(|| Path::new("/run/libvirt/qemu").to_owned())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::agent::Agent;
 use super::command::Running;
-use super::libvirt::{Connection, Domain, LibvirtError, ShutdownBy};
+use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{Host, HostError, Job, JobOutput, Power, Scope, guest_job, kernel, readback, survey, xml};
 use crate::facts::Facts;
 use crate::lab::{Lab, LabPlace, LabSize};
@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A guest that does not answer after this is taken for dead. Ten times what the lab's guest needs in software.
+/// A lab guest that does not answer after this is taken for dead. Ten times what it needs in software.
 const BOOT_LIMIT: Duration = Duration::from_mins(1);
-/// How long a guest may take to shut down before it is switched off.
-const SHUTDOWN_LIMIT: Duration = Duration::from_mins(1);
+/// How long a user's guest may take to boot or to shut down before it is switched off: what libvirt-guests gives
+/// (`SHUTDOWN_TIMEOUT`), because switching off may cost data.
+const USER_LIMIT: Duration = Duration::from_mins(5);
 /// Settings in the guest are short; more is not a setting.
 const MAX_SETTING: usize = 64 * 1024;
 
@@ -79,7 +80,7 @@ impl LocalHost {
         let lab = Lab::set_up(place, size, cache).map_err(|e| HostError::new("set up the lab", e))?;
         let uri = lab.uri().map_err(|e| HostError::new("set up the lab", e))?;
         let connection =
-            Connection::open(&uri).map_err(|e| HostError::new("open the embedded libvirt", explain(&e)))?;
+            Connection::open(&uri).map_err(|e| HostError::new("open the embedded libvirt", e))?;
         let definition = lab.definition().to_string();
         let disk = crate::lab::DATA_TARGET.to_string();
         Ok(Self {
@@ -95,7 +96,7 @@ impl LocalHost {
 
     /// An existing domain, as it is: running or not.
     pub fn domain(connect: &str, name: &str, disk: Option<&str>, cancel: Cancel) -> Result<Self, HostError> {
-        let fail = |e: LibvirtError| HostError::new(format!("use domain {name} of {connect}"), explain(&e));
+        let fail = |e: LibvirtError| HostError::new(format!("use domain {name} of {connect}"), e);
         let connection = Connection::open(connect).map_err(fail)?;
         let domain = connection.lookup(name).map_err(fail)?;
         let definition = domain.xml_inactive().map_err(fail)?;
@@ -115,6 +116,21 @@ impl LocalHost {
             host.guest = Some(Guest::of(domain));
         }
         Ok(host)
+    }
+
+    /// Whether the domain that had this UUID is still defined or running under its name.
+    pub fn has_domain(connect: &str, name: &str, uuid: &str) -> Result<bool, HostError> {
+        let fail = |e: LibvirtError| HostError::new(format!("look for domain {name} of {connect}"), e);
+        match Connection::open(connect).map_err(fail)?.lookup(name) {
+            Ok(domain) => Ok(domain.uuid().to_string() == uuid),
+            Err(e) if e.kind() == LibvirtErrorKind::NoDomain => Ok(false),
+            Err(e) => Err(fail(e)),
+        }
+    }
+
+    /// Whether the definition has a channel for the guest agent.
+    pub fn has_agent_channel(&self) -> bool {
+        xml::has_agent_channel(&self.definition)
     }
 
     /// Whether the guest runs now.
@@ -142,7 +158,12 @@ impl LocalHost {
             (None, _) => self.power(Power::Off),
             (Some(found), Some(now)) if found == now => Ok(()),
             (Some(_), Some(_)) if self.guest.as_ref().is_some_and(|g| !g.changed) => Ok(()),
-            (Some(_), _) => self.power(Power::Off).and_then(|()| self.power(Power::On)),
+            (Some(_), _) => {
+                self.power(Power::Off)?;
+                // However long its own boot takes: it is not waited for, and never switched off.
+                self.guest = Some(self.launch()?);
+                Ok(())
+            }
         }
     }
 
@@ -183,10 +204,17 @@ impl LocalHost {
     }
 
     fn start(&mut self) -> Result<(), HostError> {
+        let guest = self.launch()?;
+        self.wait_for_agent(&guest)?;
+        self.guest = Some(guest);
+        Ok(())
+    }
+
+    fn launch(&self) -> Result<Guest, HostError> {
         let doing = "start the guest";
         let xml = xml::with_settings(&self.definition, &self.pending, Some(&self.disk));
         let xml = xml.map_err(|e| HostError::new(doing, e))?;
-        let fail = |e: LibvirtError| HostError::new(doing, explain(&e)).losing_guest();
+        let fail = |e: LibvirtError| HostError::new(doing, e).losing_guest();
         let domain = match &self.owner {
             Owner::Lab(_) => self.connection.create_xml(&xml).map_err(fail)?,
             Owner::User(domain) if self.pending.is_empty() => {
@@ -200,13 +228,15 @@ impl LocalHost {
         };
         let mut guest = Guest::of(domain);
         guest.changed = !self.pending.is_empty();
-        self.wait_for_agent(&guest)?;
-        self.guest = Some(guest);
-        Ok(())
+        Ok(guest)
     }
 
     fn wait_for_agent(&self, guest: &Guest) -> Result<(), HostError> {
         let started = Instant::now();
+        let limit = match self.owner {
+            Owner::Lab(_) => BOOT_LIMIT,
+            Owner::User(_) => USER_LIMIT,
+        };
         let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();
         loop {
             if guest.agent.ping(Duration::from_secs(2)).is_ok() {
@@ -219,10 +249,11 @@ impl LocalHost {
             if guest.pid.is_some_and(|pid| !readback::process_lives(pid)) {
                 return Err(lost(format!("QEMU ended while the guest booted{console}")));
             }
-            if started.elapsed() > BOOT_LIMIT {
+            if started.elapsed() > limit {
                 let _ = guest.domain.destroy();
                 return Err(lost(format!(
-                    "its agent did not answer within {BOOT_LIMIT:.0?}{console}"
+                    "its agent did not answer within {limit:.0?}{console}; see that qemu-guest-agent starts with the \
+                     guest"
                 )));
             }
             thread::sleep(Duration::from_millis(20));
@@ -231,13 +262,13 @@ impl LocalHost {
 
     fn stop(&mut self) -> Result<(), HostError> {
         let Some(guest) = &self.guest else { return Ok(()) };
-        let fail = |e: LibvirtError| HostError::new("stop the guest", explain(&e)).losing_guest();
+        let fail = |e: LibvirtError| HostError::new("stop the guest", e).losing_guest();
         if matches!(self.owner, Owner::User(_)) && guest.domain.is_active().map_err(fail)? {
             let asked = guest
                 .domain
                 .shutdown(ShutdownBy::Agent)
                 .or_else(|_| guest.domain.shutdown(ShutdownBy::Acpi));
-            let deadline = Instant::now() + SHUTDOWN_LIMIT;
+            let deadline = Instant::now() + USER_LIMIT;
             while asked.is_ok() && guest.domain.is_active().map_err(fail)? && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(50));
             }
@@ -431,14 +462,6 @@ fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostEr
         stderr: done.stderr,
         result: None,
     })
-}
-
-/// What libvirt said, and what to try next where that is known.
-fn explain(error: &LibvirtError) -> String {
-    match error.kind().hint() {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
-    }
 }
 
 /// An error with its sources in one line.

@@ -15,7 +15,10 @@ pub enum XmlError {
     #[error("the domain XML cannot be parsed: {0}")]
     Parse(String),
     /// The disk that is to be tuned is not there.
-    #[error("the domain has no disk `{target}`; its disks: {}", known.join(", "))]
+    #[error(
+        "the domain has no disk `{target}`, only: {}; name one in the experiment: guest = {{ …, disk = \"vda\" }}",
+        if known.is_empty() { "(none)".into() } else { known.join(", ") }
+    )]
     NoDisk {
         /// The target name looked for.
         target: String,
@@ -89,6 +92,17 @@ pub fn size(xml: &str) -> Result<(u16, Bytes), XmlError> {
     let unit = memory.attribute("unit").unwrap_or("KiB").replace("bytes", "b");
     let memory = format!("{number}{unit}").parse().map_err(|_| incomplete())?;
     Ok((vcpus, memory))
+}
+
+/// Whether a guest agent can be reached, when one runs in the guest.
+pub fn has_agent_channel(xml: &str) -> bool {
+    Document::parse(xml).is_ok_and(|document| {
+        document.descendants().any(|n| {
+            n.has_tag_name("target")
+                && n.attribute("name") == Some("org.qemu.guest_agent.0")
+                && n.parent().is_some_and(|p| p.has_tag_name("channel"))
+        })
+    })
 }
 
 /// The guest's UUID.
@@ -303,6 +317,7 @@ mod tests {
     fn a_missing_disk_names_those_there_are() {
         let error = disk(XML, Some("vdz")).unwrap_err().to_string();
         assert!(error.contains("vda, vdb"), "{error}");
+        assert!(!has_agent_channel(XML));
         assert!(disk("<domain", None).is_err());
     }
 }

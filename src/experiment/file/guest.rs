@@ -139,7 +139,20 @@ fn is_local_uri(text: &str) -> bool {
     let local = ["qemu:///", "test:///"]
         .iter()
         .any(|scheme| text.starts_with(scheme));
-    local && text.len() <= 300 && text.chars().all(|c| c.is_ascii_graphic())
+    let usual = local && text.chars().all(|c| c.is_ascii_graphic());
+    text.len() <= 300 && (usual || is_socket_uri(text))
+}
+
+/// A libvirtd of this host that listens at a socket of its own: `qemu+unix:///system?socket=/run/mine/sock`. Of all
+/// that libvirt takes after the `?`, only this is allowed.
+fn is_socket_uri(text: &str) -> bool {
+    let tame = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    let socket = text.strip_prefix("qemu+unix:///").and_then(|rest| {
+        ["system?socket=", "session?socket="]
+            .iter()
+            .find_map(|path| rest.strip_prefix(path))
+    });
+    socket.is_some_and(|path| path.starts_with('/') && path.chars().all(tame))
 }
 
 fn is_disk_target(text: &str) -> bool {
@@ -184,6 +197,17 @@ mod tests {
     #[test]
     fn only_local_connections() {
         assert!(is_local_uri("qemu:///session"));
+        assert!(is_local_uri("qemu+unix:///system?socket=/run/mine/libvirt-sock"));
+        for bad in [
+            "qemu+unix:///system",
+            "qemu+unix:///system?socket=relative",
+            "qemu+unix:///system?socket=/run/sock&command=/tmp/x",
+            "qemu+unix:///system?command=/tmp/x",
+            "qemu+unix:///embed?socket=/run/sock",
+            "qemu+unix://host/system?socket=/run/sock",
+        ] {
+            assert!(!is_local_uri(bad), "{bad}");
+        }
         assert!(!is_local_uri("qemu+ssh://host/system?command=/tmp/x"));
         assert!(!is_local_uri("qemu+ext:///system?command=/tmp/x"));
     }

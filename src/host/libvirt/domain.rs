@@ -97,9 +97,22 @@ impl Domain {
         self.uuid
     }
 
-    /// The driver's number for the running domain.
+    /// The driver's number for the running domain, asked afresh: a handle keeps the number it was looked up with.
     pub fn id(&self) -> Option<u32> {
-        self.inner().id()
+        let uuid = *self.uuid.as_bytes();
+        // SAFETY: the connection is borrowed from a valid handle, a UUID has the 16 bytes that are read, and what is
+        // looked up is freed here.
+        let id = unsafe {
+            let now = sys::virDomainLookupByUUID(sys::virDomainGetConnect(self.raw()), uuid.as_ptr());
+            if now.is_null() {
+                return None;
+            }
+            let id = sys::virDomainGetID(now);
+            sys::virDomainFree(now);
+            id
+        };
+        // libvirt's -1 of a domain that is off.
+        (id != u32::MAX).then_some(id)
     }
 
     /// Whether it runs.
@@ -293,14 +306,10 @@ impl Domain {
 
     /// The process id of the domain's QEMU on this host.
     pub fn qemu_pid(&self) -> io::Result<u32> {
-        let Some(run_dir) = &self.run_dir else {
-            let text = format!(
-                "domain {} does not run on this host, or in an unknown directory",
-                self.name
-            );
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-        };
-        process::pid(run_dir, &self.name, self.uuid)
+        match &self.run_dir {
+            Some(run_dir) => process::pid(run_dir, &self.name, self.uuid),
+            None => process::pid_by_command(self.uuid),
+        }
     }
 
     /// The cgroup directory QEMU's main thread is in, for a controller such as `cpu`.

@@ -25,6 +25,25 @@ pub(super) fn pid(run_dir: &Path, name: &str, uuid: Uuid) -> io::Result<u32> {
     Ok(pid)
 }
 
+/// The pid of the QEMU that has the domain's UUID on its command line, where the driver keeps its pid files in a
+/// place that is not known: a session's, or a daemon's with a state folder of its own.
+pub(super) fn pid_by_command(uuid: Uuid) -> io::Result<u32> {
+    let is_guest = |pid: &u32| {
+        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let is_qemu = program
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().contains("qemu"));
+        is_qemu && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| names_guest(&command, uuid))
+    };
+    let pids = fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.into_iter().find(is_guest).ok_or_else(|| {
+        let text = format!("no QEMU with the UUID {uuid} runs on this host");
+        io::Error::new(io::ErrorKind::NotFound, text)
+    })
+}
+
 /// The directory of a process's cgroup for one controller: its own hierarchy (v1) or the unified one.
 pub(super) fn cgroup(pid: u32, controller: &str) -> io::Result<PathBuf> {
     let places = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;

@@ -1,0 +1,186 @@
+//! kvmtune on a domain that is not its own: measured, and left as it was found, whatever happens.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, reason = "tests")]
+
+mod libvirtd;
+
+use libvirtd::{Agents, Daemon, wait_for};
+use std::process::Stdio;
+use std::time::Duration;
+
+const LIVE: &str = "scratch = \"/tmp/kvmtune.dat\"
+[[factor]]
+tunable = \"guest.swappiness\"
+levels = [60, 10]
+[[factor]]
+tunable = \"domain.cpu.shares\"
+levels = [1024, 512]
+[workload]
+use = \"tiny\"";
+
+const RESTART: &str = "scratch = \"/tmp/kvmtune.dat\"
+[factor]
+tunable = \"domain.disk.cache\"
+levels = [\"writeback\", \"none\"]
+[workload]
+use = \"tiny\"";
+
+/// How many rows of the CSV hold an observation.
+fn observations(daemon: &Daemon) -> usize {
+    let csv = daemon.expect(0, &["export", "--csv"]).stdout;
+    String::from_utf8(csv).unwrap().lines().count() - 1
+}
+
+#[test]
+fn a_running_domain_is_measured_without_a_restart() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    user.boot();
+    let (id, before) = (user.domain.id(), (user.swappiness(), user.shares()));
+    let file = daemon.experiment("kt-user", LIVE);
+    daemon.expect(0, &["run", "--quiet", file.to_str().unwrap()]);
+    // Four treatments in a discarded block and two others.
+    assert_eq!(observations(&daemon), 12);
+    assert_eq!(user.domain.id(), id);
+    assert_eq!((user.swappiness(), user.shares()), before);
+    assert_eq!(daemon.journal(), "");
+    user.assert_definition_is_untouched();
+}
+
+#[test]
+fn a_changed_start_is_followed_by_the_domains_own() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    user.boot();
+    let id = user.domain.id();
+    let file = daemon.experiment("kt-user", RESTART);
+    daemon.expect(0, &["run", "--quiet", file.to_str().unwrap()]);
+    assert_eq!(observations(&daemon), 6);
+    assert!(user.is_on() && user.domain.id() > id);
+    assert_eq!(user.cache().as_deref(), Some("writeback"));
+    assert_eq!(daemon.journal(), "");
+    user.assert_definition_is_untouched();
+}
+
+#[test]
+fn a_domain_found_off_is_left_off() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    let file = daemon.experiment("kt-user", LIVE);
+    let file = file.to_str().unwrap();
+    daemon.expect(0, &["plan", file]);
+    assert!(!user.is_on());
+    daemon.expect(0, &["run", "--quiet", file]);
+    assert_eq!(observations(&daemon), 12);
+    assert!(!user.is_on());
+    assert_eq!(daemon.journal(), "");
+    user.assert_definition_is_untouched();
+}
+
+#[test]
+fn after_a_kill_recover_brings_back_the_domains_own_start() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    user.boot();
+    let file = daemon.experiment("kt-user", RESTART);
+    let mut run = daemon.kvmtune(&["run", "--quiet", file.to_str().unwrap()]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("a changed start", Duration::from_mins(2), || {
+        assert!(run.try_wait().unwrap().is_none(), "the run ended early");
+        user.cache().as_deref() == Some("none")
+    });
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(user.is_on());
+
+    let refused = daemon.expect(5, &["run", "--quiet", file.to_str().unwrap()]);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.contains("session of domain kt-user") && text.contains("kvmtune recover"),
+        "{text}"
+    );
+    daemon.expect(0, &["recover"]);
+    assert!(user.is_on());
+    assert_eq!(user.cache().as_deref(), Some("writeback"));
+    assert_eq!(daemon.journal(), "");
+    user.assert_definition_is_untouched();
+    user.wait_for_agent();
+
+    let id = user.domain.id();
+    let again = daemon.expect(0, &["recover"]);
+    assert!(
+        String::from_utf8(again.stdout)
+            .unwrap()
+            .contains("nothing to recover")
+    );
+    assert_eq!(user.domain.id(), id);
+}
+
+#[test]
+fn a_domain_that_is_gone_leaves_nothing_to_recover() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    let file = daemon.experiment("kt-user", LIVE);
+    let mut run = daemon.kvmtune(&["run", "--quiet", file.to_str().unwrap()]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("a start", Duration::from_mins(2), || user.is_on());
+    run.kill().unwrap();
+    run.wait().unwrap();
+    user.domain.destroy().unwrap();
+    user.domain.undefine().unwrap();
+    assert_ne!(daemon.journal(), "");
+    daemon.expect(0, &["recover"]);
+    assert_eq!(daemon.journal(), "");
+}
+
+/// What `check` and `run` say is missing; neither leaves anything changed.
+fn assert_lacks(daemon: &Daemon, file: &std::path::Path, wanted: &[&str]) {
+    for verb in ["check", "run"] {
+        let said = daemon.expect(5, &[verb, file.to_str().unwrap()]);
+        assert_eq!(said.stdout, b"");
+        let text = String::from_utf8(said.stderr).unwrap();
+        for wanted in wanted {
+            assert!(text.contains(wanted), "no `{wanted}` in: {text}");
+        }
+        assert_eq!(text.matches("missing: ").count(), wanted.len(), "{text}");
+        assert_eq!(text.matches("mend: ").count(), wanted.len(), "{text}");
+        assert_eq!(daemon.journal(), "");
+    }
+}
+
+#[test]
+fn check_names_everything_that_is_missing() {
+    let Some(daemon) = Daemon::start() else { return };
+    let iperf3 = "[[workload]]\nuse = \"iperf3-host-to-guest\"";
+    let network = "a network between host and guest, for workload iperf3-host-to-guest";
+    let factor = "[factor]\ntunable = \"guest.swappiness\"\nlevels = [60, 10]";
+
+    let mute = daemon.define("kt-mute", Agents::None);
+    let file = daemon.experiment("kt-mute", &format!("{factor}\n{iperf3}"));
+    assert_lacks(&daemon, &file, &["a channel for the guest agent", network]);
+    assert!(!mute.is_on());
+
+    let poor = daemon.define("kt-poor", Agents::Willing);
+    poor.boot();
+    let scratch = "scratch = \"/no/such/folder/data\"";
+    let odd = "[[workload]]\nuse = \"odd\"";
+    let file = daemon.experiment("kt-poor", &format!("{scratch}\n{factor}\n{odd}\n{iperf3}"));
+    let wanted = [
+        "program kt-odd in the guest, for workload odd",
+        "a folder in the guest for the scratch file /no/such/folder/data",
+        network,
+    ];
+    assert_lacks(&daemon, &file, &wanted);
+    assert!(poor.is_on());
+    poor.shut_down();
+
+    let strict = daemon.define("kt-strict", Agents::WithoutExec);
+    strict.boot();
+    let file = daemon.experiment("kt-strict", LIVE);
+    assert_lacks(
+        &daemon,
+        &file,
+        &["agent command guest-exec, which the guest blocks"],
+    );
+    strict.assert_definition_is_untouched();
+}
