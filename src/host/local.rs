@@ -264,14 +264,7 @@ impl LocalHost {
         let Some(guest) = &self.guest else { return Ok(()) };
         let fail = |e: LibvirtError| HostError::new("stop the guest", e).losing_guest();
         if matches!(self.owner, Owner::User(_)) && guest.domain.is_active().map_err(fail)? {
-            let asked = guest
-                .domain
-                .shutdown(ShutdownBy::Agent)
-                .or_else(|_| guest.domain.shutdown(ShutdownBy::Acpi));
-            let deadline = Instant::now() + USER_LIMIT;
-            while asked.is_ok() && guest.domain.is_active().map_err(fail)? && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(50));
-            }
+            ask_to_end(&guest.domain).map_err(fail)?;
         }
         if guest.domain.is_active().unwrap_or(false) {
             guest.domain.destroy().map_err(fail)?;
@@ -414,6 +407,24 @@ impl LocalHost {
             .is_some_and(|pid| !readback::process_lives(pid));
         if dead { error.losing_guest() } else { error }
     }
+}
+
+/// Asks a guest to shut down, again and again because one that still boots does not listen, until it is off or its
+/// time is up.
+fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
+    let started = Instant::now();
+    while started.elapsed() < USER_LIMIT {
+        let by_agent = domain.shutdown(ShutdownBy::Agent);
+        let asked = by_agent.or_else(|_| domain.shutdown(ShutdownBy::Acpi));
+        let again = Instant::now() + Duration::from_secs(5);
+        while domain.is_active()? && Instant::now() < again {
+            thread::sleep(Duration::from_millis(50));
+        }
+        if !domain.is_active()? || asked.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn module_is_loaded(guest: &Guest, module: &str) -> bool {
