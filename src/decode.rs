@@ -70,11 +70,17 @@ fn parse(text: &str) -> Result<Spanned<DeTable<'_>>, Vec<Diagnostic>> {
         return Ok(root);
     }
     let mistakes = Mistakes::default();
-    for error in errors {
+    let last = errors.len() - 1;
+    for (i, error) in errors.iter().enumerate() {
         let message = one_line(error.message(), 200);
-        mistakes.add(match error.span() {
+        let mistake = match error.span() {
             Some(span) => Diagnostic::at(span, message),
             None => Diagnostic::whole(message),
+        };
+        mistakes.add(if i == last {
+            mistake.hint("this is no TOML; https://toml.io shows how it is written")
+        } else {
+            mistake
         });
     }
     Err(mistakes.into_list())

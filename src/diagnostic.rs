@@ -27,7 +27,7 @@ impl Source {
             text: String::new(),
         };
         if bytes.len() > MAX_SOURCE {
-            return Err(Diagnostics::single(&empty(name), too_large(bytes.len())));
+            return Err(Diagnostics::single(&empty(name), too_large()));
         }
         match std::str::from_utf8(bytes) {
             Ok(text) => {
@@ -56,7 +56,7 @@ impl Source {
     /// What makes a text unfit to be parsed at all.
     pub(crate) fn check(&self) -> Result<(), Diagnostic> {
         if self.text.len() > MAX_SOURCE {
-            return Err(too_large(self.text.len()));
+            return Err(too_large());
         }
         match self.text.find('\0') {
             Some(at) => {
@@ -67,9 +67,10 @@ impl Source {
     }
 }
 
-fn too_large(bytes: usize) -> Diagnostic {
+/// How much larger is not known: nothing beyond the limit is read.
+fn too_large() -> Diagnostic {
     Diagnostic::whole(format!(
-        "the file has {bytes} bytes, at most {MAX_SOURCE} are read"
+        "the file has more than 1 MiB; at most {MAX_SOURCE} bytes are read"
     ))
     .hint("is this the right file?")
 }

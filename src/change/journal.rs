@@ -292,10 +292,13 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), ChangeError> {
         why,
     };
     if !found.is_dir() {
-        return Err(untrusted("it is not a folder of its own"));
+        return Err(untrusted("it is a link or a file; put a folder in its place"));
     }
-    if found.uid() != nix::unistd::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-        return Err(untrusted("others can write to it; its mode should be 700"));
+    if found.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(untrusted("it is somebody else's; make it yours with chown"));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(untrusted("others can write to it; close it with chmod 700"));
     }
     Ok(())
 }

@@ -33,7 +33,11 @@ pub struct Left {
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// The journal or the lock could not be read or written.
-    #[error("failed to {doing} {}: {source}", path.display())]
+    #[error(
+        "failed to {doing} {}: {source}; see that its disk has space and that only you may write to its folder, or \
+         name another one with --state",
+        path.display()
+    )]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -43,11 +47,11 @@ pub enum ChangeError {
         source: io::Error,
     },
     /// Somebody else could have written the journal.
-    #[error("will not trust {}: {why}", path.display())]
+    #[error("will not trust {}: {why}, or name another folder with --state", path.display())]
     Untrusted {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and what mends it.
         why: &'static str,
     },
     /// A line that is not the torn last one makes no sense.
