@@ -5,6 +5,8 @@
 mod libvirtd;
 
 use libvirtd::{Agents, Daemon, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -31,20 +33,71 @@ fn observations(daemon: &Daemon) -> usize {
     String::from_utf8(csv).unwrap().lines().count() - 1
 }
 
+/// Fails as it should, saying all of `wanted` and nothing on stdout.
+fn assert_refused(daemon: &Daemon, code: i32, args: &[&str], wanted: &[&str]) {
+    let said = daemon.expect(code, args);
+    assert_eq!(said.stdout, b"");
+    let text = String::from_utf8(said.stderr).unwrap();
+    for wanted in wanted {
+        assert!(text.contains(wanted), "no `{wanted}` in: {text}");
+    }
+    assert_eq!(daemon.journal(), "");
+}
+
 #[test]
 fn a_running_domain_is_measured_without_a_restart() {
     let Some(daemon) = Daemon::start() else { return };
     let user = daemon.define("kt-user", Agents::Willing);
     user.boot();
     let (id, before) = (user.domain.id(), (user.swappiness(), user.shares()));
+    let is_as_found = || {
+        assert_eq!(user.domain.id(), id);
+        assert_eq!((user.swappiness(), user.shares()), before);
+        assert_eq!(daemon.journal(), "");
+        user.assert_definition_is_untouched();
+    };
     let file = daemon.experiment("kt-user", LIVE);
-    daemon.expect(0, &["run", "--quiet", file.to_str().unwrap()]);
+    let mut run = daemon.kvmtune(&["run", "--quiet", file.to_str().unwrap()]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("a changed share", Duration::from_mins(1), || user.shares() == 512);
+    let pid = Pid::from_raw(i32::try_from(run.id()).unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    is_as_found();
+
+    daemon.expect(0, &["run", "--quiet", "--resume"]);
     // Four treatments in a discarded block and two others.
     assert_eq!(observations(&daemon), 12);
-    assert_eq!(user.domain.id(), id);
-    assert_eq!((user.swappiness(), user.shares()), before);
-    assert_eq!(daemon.journal(), "");
-    user.assert_definition_is_untouched();
+    is_as_found();
+
+    assert_refused(
+        &daemon,
+        5,
+        &["run", "--resume"],
+        &["no run is unfinished", "kvmtune runs"],
+    );
+    let finished = ["cannot be resumed: it is finished", "start a new run"];
+    assert_refused(&daemon, 5, &["run", "--resume", "latest"], &finished);
+    assert_refused(
+        &daemon,
+        5,
+        &["report", "kt-users"],
+        &["no run `kt-users`", "did you mean `kt-user`?"],
+    );
+    let levels = "[[factor]]\ntunable = \"guest.disk.scheduler\"\nlevels = [\"none\", \"nonesuch\"]
+[[factor]]\ntunable = \"domain.cpu.pin\"\nlevels = [\"none\", \"0=999\"]\n[workload]\nuse = \"fio-randread-4k\"";
+    let file = daemon.experiment("kt-user", &format!("scratch = \"/tmp/x\"\n{levels}"));
+    let marks = [
+        "nonesuch",
+        "kt-user.toml:8:19",
+        "999",
+        "kt-user.toml:11:19",
+        "help:",
+    ];
+    for verb in ["check", "plan", "run"] {
+        assert_refused(&daemon, 3, &[verb, file.to_str().unwrap()], &marks);
+    }
+    is_as_found();
 }
 
 #[test]
@@ -95,10 +148,9 @@ fn after_a_kill_recover_brings_back_the_domains_own_start() {
 
     let refused = daemon.expect(5, &["run", "--quiet", file.to_str().unwrap()]);
     let text = String::from_utf8(refused.stderr).unwrap();
-    assert!(
-        text.contains("session of domain kt-user") && text.contains("kvmtune recover"),
-        "{text}"
-    );
+    let tells = |wanted| assert!(text.contains(wanted), "{text}");
+    tells("session of domain kt-user");
+    tells("kvmtune recover");
     daemon.expect(0, &["recover"]);
     assert!(user.is_on());
     assert_eq!(user.cache().as_deref(), Some("writeback"));
@@ -114,6 +166,18 @@ fn after_a_kill_recover_brings_back_the_domains_own_start() {
             .contains("nothing to recover")
     );
     assert_eq!(user.domain.id(), id);
+
+    let file = daemon.experiment("kt-user", LIVE);
+    let other = [
+        "cannot be resumed: the experiment file is another one now",
+        "start a new run",
+    ];
+    assert_refused(
+        &daemon,
+        5,
+        &["run", "--resume", "latest", file.to_str().unwrap()],
+        &other,
+    );
 }
 
 #[test]
@@ -136,15 +200,14 @@ fn a_domain_that_is_gone_leaves_nothing_to_recover() {
 /// What `check` and `run` say is missing; neither leaves anything changed.
 fn assert_lacks(daemon: &Daemon, file: &std::path::Path, wanted: &[&str]) {
     for verb in ["check", "run"] {
-        let said = daemon.expect(5, &[verb, file.to_str().unwrap()]);
-        assert_eq!(said.stdout, b"");
-        let text = String::from_utf8(said.stderr).unwrap();
-        for wanted in wanted {
-            assert!(text.contains(wanted), "no `{wanted}` in: {text}");
-        }
-        assert_eq!(text.matches("missing: ").count(), wanted.len(), "{text}");
-        assert_eq!(text.matches("mend: ").count(), wanted.len(), "{text}");
-        assert_eq!(daemon.journal(), "");
+        assert_refused(daemon, 5, &[verb, file.to_str().unwrap()], wanted);
+        let said = daemon.expect(5, &[verb, "--json", file.to_str().unwrap()]);
+        let text = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
+        let lacks = text
+            .matches("missing: ")
+            .count()
+            .max(text.matches("\"mend\"").count());
+        assert_eq!(lacks, wanted.len(), "{text}");
     }
 }
 

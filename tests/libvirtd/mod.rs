@@ -2,7 +2,6 @@
 //! a scratch folder, mounted over the machine's for it alone, and a network namespace of its own.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kvmtune::host::agent::Agent;
 use kvmtune::host::libvirt::{Connection, Domain, ParameterGroup, ShutdownBy};
-use kvmtune::lab::image::{AGENT_PORT, COMMAND_LINE, DATA_SERIAL, Image, TOOLS_SERIAL, build};
+use kvmtune::lab::image::{AGENT_PORT, COMMAND_LINE, DATA_SERIAL, Image, TOOLS_SERIAL, build, find};
 use tempfile::TempDir;
 
 #[path = "../common/mod.rs"]
@@ -31,7 +30,9 @@ exec libvirtd -f /etc/libvirt/libvirtd.conf -p /run/libvirt/libvirtd.pid"#;
 const QEMU_CONF: &str = "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nnamespaces = []\nuser = \"root\"\n\
                          group = \"root\"\ndynamic_ownership = 0\nremember_owner = 0\n";
 
-/// What the guest is like.
+const NO_LIBVIRTD: &str = "no libvirtd here (package libvirt-daemon-system)";
+
+/// How willing the guest's agent is.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Agents {
     Willing,
@@ -51,6 +52,11 @@ impl Daemon {
     /// `None` when there can be no guests here, said on stderr.
     pub(crate) fn start() -> Option<Self> {
         if !common::lab_is_possible() {
+            return None;
+        }
+        if find("libvirtd").is_none() {
+            assert!(std::env::var_os("KVMTUNE_REQUIRE_LAB").is_none(), "{NO_LIBVIRTD}");
+            eprintln!("skipped: {NO_LIBVIRTD}");
             return None;
         }
         let image = build(&common::cache()).unwrap();
@@ -245,7 +251,7 @@ impl Drop for Daemon {
             for name in connection.domains().unwrap_or_default() {
                 let domain = connection.lookup(&name);
                 if let Err(error) = domain.and_then(|d| if d.is_active()? { d.destroy() } else { Ok(()) }) {
-                    let _ = writeln!(std::io::stderr(), "left running: {error}");
+                    eprintln!("left running: {error}");
                 }
             }
         }
