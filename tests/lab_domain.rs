@@ -92,7 +92,7 @@ fn a_running_domain_is_measured_without_a_restart() {
         "kt-user.toml:8:19",
         "999",
         "kt-user.toml:11:19",
-        "help:",
+        "available: ",
     ];
     for verb in ["check", "plan", "run"] {
         assert_refused(&daemon, 3, &[verb, file.to_str().unwrap()], &marks);
