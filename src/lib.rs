@@ -2,6 +2,8 @@
 
 pub mod analysis;
 pub mod change;
+pub mod check;
+pub mod cli;
 pub mod decision;
 mod decode;
 pub mod design;

@@ -10,6 +10,7 @@ mod results;
 mod run;
 mod tunables;
 
+use crate::report::Screen;
 use crate::session::Dirs;
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -41,21 +42,45 @@ struct Common {
     #[arg(long, global = true, value_name = "DIR", default_value = "results")]
     results: PathBuf,
     /// Folder of the undo journal and the lab's disks
-    #[arg(long, global = true, value_name = "DIR", env = "KVMTUNE_STATE_DIR", default_value = "/var/lib/kvmtune")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "KVMTUNE_STATE_DIR",
+        default_value = "/var/lib/kvmtune"
+    )]
     state: PathBuf,
     /// Folder of the lab's guest images
-    #[arg(long, global = true, value_name = "DIR", env = "KVMTUNE_CACHE_DIR", default_value = "/var/cache/kvmtune")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "KVMTUNE_CACHE_DIR",
+        default_value = "/var/cache/kvmtune"
+    )]
     cache: PathBuf,
 }
 
 impl Common {
     fn dirs(&self) -> Dirs {
-        Dirs { state: self.state.clone(), cache: self.cache.clone() }
+        Dirs {
+            state: self.state.clone(),
+            cache: self.cache.clone(),
+        }
     }
 
     /// Whether stderr may be coloured: a terminal, and the user does not object (<https://no-color.org>).
     fn colour(&self) -> bool {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    }
+
+    /// How progress is shown on stderr.
+    fn screen(&self) -> Screen {
+        match (self.quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Screen::Quiet,
+            (false, true) => Screen::Bar { colour: self.colour() },
+            (false, false) => Screen::Lines,
+        }
     }
 }
 
@@ -118,7 +143,8 @@ fn print(text: &str) {
 
 /// Writes JSON to stdout.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::environment(format!("cannot write JSON: {e}")))?;
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Failure::environment(format!("cannot write JSON: {e}")))?;
     print(&text);
     Ok(())
 }

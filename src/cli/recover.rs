@@ -18,6 +18,8 @@ pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
     if report.is_complete() {
         Ok(Code::Done)
     } else {
-        Err(Failure::NotRestored("see the entries above; mend what they name and run `kvmtune recover` again".into()))
+        Err(Failure::NotRestored(
+            "see the entries above; mend what they name and run `kvmtune recover` again".into(),
+        ))
     }
 }
