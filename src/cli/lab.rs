@@ -83,8 +83,12 @@ fn status(common: &Common) -> Result<Code, Failure> {
         print_json(&serde_json::json!({ "images": images, "kvm": kvm, "leftovers": leftovers }))?;
     } else {
         print(&kvm);
-        images.iter().for_each(|i| print(&format!("image: {i}")));
-        leftovers.iter().for_each(|l| print(&format!("leftover: {l}")));
+        for image in &images {
+            print(&format!("image: {image}"));
+        }
+        for leftover in &leftovers {
+            print(&format!("leftover: {leftover}"));
+        }
     }
     Ok(Code::Done)
 }
@@ -103,7 +107,9 @@ fn image_folders(common: &Common) -> Vec<String> {
 /// Removes only what is recognisably an image or libvirt's answers about QEMU.
 fn clean(common: &Common) -> Result<Code, Failure> {
     let report = recover_host(&common.dirs())?;
-    report.entries.iter().for_each(|entry| print(&entry.to_string()));
+    for entry in &report.entries {
+        print(&entry.to_string());
+    }
     if !report.is_complete() {
         return Err(Failure::NotRestored("run `kvmtune recover`".into()));
     }

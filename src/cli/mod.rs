@@ -70,7 +70,7 @@ impl Common {
     }
 
     /// Whether stderr may be coloured: a terminal, and the user does not object (<https://no-color.org>).
-    fn colour(&self) -> bool {
+    fn colour() -> bool {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
     }
 
@@ -78,7 +78,7 @@ impl Common {
     fn screen(&self) -> Screen {
         match (self.quiet, std::io::stderr().is_terminal()) {
             (true, _) => Screen::Quiet,
-            (false, true) => Screen::Bar { colour: self.colour() },
+            (false, true) => Screen::Bar { colour: Self::colour() },
             (false, false) => Screen::Lines,
         }
     }
@@ -125,7 +125,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => code.into(),
         Err(failure) => {
-            say(&failure.render(common.colour()));
+            say(&failure.render(Common::colour()));
             failure.code().into()
         }
     }

@@ -13,7 +13,9 @@ pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
     } else if lines.is_empty() {
         print("nothing to recover: no run was killed on this host");
     } else {
-        lines.iter().for_each(|line| print(line));
+        for line in &lines {
+            print(line);
+        }
     }
     if report.is_complete() {
         Ok(Code::Done)
