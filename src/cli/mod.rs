@@ -78,7 +78,9 @@ impl Common {
     fn screen(&self) -> Screen {
         match (self.quiet, std::io::stderr().is_terminal()) {
             (true, _) => Screen::Quiet,
-            (false, true) => Screen::Bar { colour: Self::colour() },
+            (false, true) => Screen::Bar {
+                colour: Self::colour(),
+            },
             (false, false) => Screen::Lines,
         }
     }
