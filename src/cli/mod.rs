@@ -84,6 +84,17 @@ impl Common {
     fn colour() -> bool {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
     }
+
+    /// How progress is shown on stderr.
+    fn screen(&self) -> Screen {
+        match (self.quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Screen::Quiet,
+            (false, true) => Screen::Bar {
+                colour: Self::colour(),
+            },
+            (false, false) => Screen::Lines,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
