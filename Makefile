@@ -12,7 +12,7 @@ REQUIRE_LAB := $(if $(ROOT)$(CI)$(KVMTUNE_REQUIRE_LAB),KVMTUNE_REQUIRE_LAB=1)
 
 help:
 	@echo 'make setup   install the Debian packages that are missing'
-	@echo 'make demo    boot a guest, tune it, print the verdicts (root, about 5 minutes)'
+	@echo 'make demo    boot a guest, tune it, print the verdicts (root)'
 	@echo 'make test    format, lints, all tests; those that start guests only as root'
 	@echo 'make lint    format and lints'
 	@echo 'make bench   benchmarks of kvmtune itself'
