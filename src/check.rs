@@ -22,7 +22,10 @@ pub struct Lack {
 
 impl Lack {
     fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: mend.into() }
+        Self {
+            what: what.into(),
+            mend: mend.into(),
+        }
     }
 }
 
@@ -57,16 +60,26 @@ pub fn host_lacks(experiment: Option<&Experiment>) -> Vec<Lack> {
 fn lab_lacks(lacks: &mut Vec<Lack>) {
     let missing = image::missing();
     let mend = image::install_command(&missing);
-    lacks.extend(missing.iter().map(|m| Lack::new(format!("{m}, for the lab guest"), mend.clone())));
+    lacks.extend(
+        missing
+            .iter()
+            .map(|m| Lack::new(format!("{m}, for the lab guest"), mend.clone())),
+    );
     for (program, package) in [("losetup", "mount"), ("ip", "iproute2")] {
         if image::find(program).is_none() {
-            lacks.push(Lack::new(format!("program {program}, for the lab"), format!("apt-get install {package}")));
+            lacks.push(Lack::new(
+                format!("program {program}, for the lab"),
+                format!("apt-get install {package}"),
+            ));
         }
     }
     // The embedded driver looks this user up even when it does not use it.
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     if !users.lines().any(|l| l.starts_with("libvirt-qemu:")) {
-        lacks.push(Lack::new("user libvirt-qemu, for libvirt", "apt-get install libvirt-daemon-system"));
+        lacks.push(Lack::new(
+            "user libvirt-qemu, for libvirt",
+            "apt-get install libvirt-daemon-system",
+        ));
     }
 }
 
@@ -76,13 +89,11 @@ fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
     for factor in &experiment.factors {
         let name = &factor.tunable.name;
         match &factor.tunable.home {
-            Home::DomainXml(XmlSetting::Hugepages) => {
-                if !has_mount("hugetlbfs") {
-                    lacks.push(Lack::new(
-                        format!("a mounted hugetlbfs, for {name}"),
-                        "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
-                    ));
-                }
+            Home::DomainXml(XmlSetting::Hugepages) if !has_mount("hugetlbfs") => {
+                lacks.push(Lack::new(
+                    format!("a mounted hugetlbfs, for {name}"),
+                    "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
+                ));
             }
             Home::Domain(setting) => controller_lack(*setting, name, &mounts, lacks),
             _ => {}
@@ -110,8 +121,14 @@ fn controller_lack(setting: DomainSetting, name: &str, mounts: &str, lacks: &mut
 }
 
 fn commands(workload: &Workload) -> impl Iterator<Item = (Side, &str)> {
-    let own = workload.argv.first().map(|program| (workload.side, program.as_str()));
-    let server = workload.server.as_ref().and_then(|s| Some((s.side, s.argv.first()?.as_str())));
+    let own = workload
+        .argv
+        .first()
+        .map(|program| (workload.side, program.as_str()));
+    let server = workload
+        .server
+        .as_ref()
+        .and_then(|s| Some((s.side, s.argv.first()?.as_str())));
     own.into_iter().chain(server)
 }
 
@@ -154,7 +171,9 @@ pub fn guest_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -
         }
         for (_, program) in commands(workload).filter(|(side, _)| *side == Side::Guest) {
             let look = ["/bin/sh", "-c", "command -v -- \"$1\"", "kvmtune", program];
-            let found = agent.exec(&look, None, Duration::from_secs(10)).is_ok_and(|done| done.exit_code == 0);
+            let found = agent
+                .exec(&look, None, Duration::from_secs(10))
+                .is_ok_and(|done| done.exit_code == 0);
             if !found {
                 lacks.push(Lack::new(
                     format!("program {program} in the guest, for workload {}", workload.name),

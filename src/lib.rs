@@ -2,6 +2,8 @@
 
 pub mod analysis;
 pub mod change;
+pub mod check;
+pub mod cli;
 pub mod decision;
 mod decode;
 pub mod design;
@@ -11,6 +13,7 @@ pub mod experiment;
 pub mod facts;
 pub mod host;
 pub mod lab;
+pub mod report;
 pub mod runner;
 pub mod session;
 pub mod store;

@@ -230,7 +230,7 @@ fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
         connection: "qemu:///system".into(),
         name: "vm".into(),
         uuid: "u".into(),
-        was_running: false,
+        instance: None,
     };
     journal.append(vec![Undo::Session(session)]).unwrap();
     let all = settings();

@@ -28,10 +28,17 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
         print_json(&serde_json::json!({ "ready": lacks.is_empty(), "lacks": lacks, "facts": facts }))?;
     }
     if !lacks.is_empty() {
-        return if common.json { Ok(Code::Environment) } else { Err(Failure::Lacks(lacks)) };
+        return if common.json {
+            Ok(Code::Environment)
+        } else {
+            Err(Failure::Lacks(lacks))
+        };
     }
     if !common.json {
-        let what = args.file.as_ref().map_or("the lab".into(), |f| f.display().to_string());
+        let what = args
+            .file
+            .as_ref()
+            .map_or("the lab".into(), |f| f.display().to_string());
         print(&format!("ready for {what}: nothing is missing"));
         if let Some(facts) = facts {
             for (name, value) in facts.record.iter().filter(|(_, v)| v.len() < 100) {

@@ -35,13 +35,20 @@ impl Failure {
 
     pub(super) fn render(&self, colour: bool) -> String {
         match self {
-            Self::Files(files) => {
-                files.iter().map(|d| d.render(colour)).collect::<Vec<_>>().join("\n\n")
-            }
+            Self::Files(files) => files
+                .iter()
+                .map(|d| d.render(colour))
+                .collect::<Vec<_>>()
+                .join("\n\n"),
             Self::Lacks(lacks) => {
-                let lines = lacks.iter().map(|l| format!("  missing: {}\n     mend: {}", l.what, l.mend));
+                let lines = lacks
+                    .iter()
+                    .map(|l| format!("  missing: {}\n     mend: {}", l.what, l.mend));
                 let lines: Vec<_> = lines.collect();
-                format!("error: this host or guest is not ready; nothing was touched\n{}", lines.join("\n"))
+                format!(
+                    "error: this host or guest is not ready; nothing was touched\n{}",
+                    lines.join("\n")
+                )
             }
             Self::Environment(text) => format!("error: {text}"),
             Self::NotRestored(text) => format!("error: HOST NOT RESTORED: {text}"),

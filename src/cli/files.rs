@@ -20,23 +20,37 @@ pub(super) fn experiment(path: &Path) -> Result<Experiment, Failure> {
 fn source(path: &Path) -> Result<Source, Failure> {
     let name = path.display().to_string();
     let unreadable = |error: std::io::Error| {
-        let source = Source { name: name.clone(), text: String::new() };
+        let source = Source {
+            name: name.clone(),
+            text: String::new(),
+        };
         let mistake = Diagnostic::whole(format!("cannot read {name}: {error}"))
             .hint("name an experiment file, such as experiments/quickstart.toml");
         Failure::from(Diagnostics::single(&source, mistake))
     };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_SOURCE as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(MAX_SOURCE as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     Ok(Source::from_bytes(name.clone(), &bytes)?)
 }
 
 fn library(experiment: &Path) -> Result<Library, Failure> {
     let beside = experiment.parent().unwrap_or(Path::new(""));
-    let folders = [PathBuf::from("workloads"), beside.join("../workloads"), beside.join("workloads")];
+    let folders = [
+        PathBuf::from("workloads"),
+        beside.join("../workloads"),
+        beside.join("workloads"),
+    ];
     let mut library = Library::builtin();
     for folder in folders {
-        let mut paths: Vec<_> = fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        let mut paths: Vec<_> = fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .collect();
         paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
         paths.sort();
         let sources = paths.iter().map(|p| source(p)).collect::<Result<Vec<_>, _>>()?;
@@ -47,6 +61,9 @@ fn library(experiment: &Path) -> Result<Library, Failure> {
 
 /// The experiment a run was started with, from the record; its workloads are read again.
 pub(super) fn recorded(header: &RunHeader) -> Result<Experiment, Failure> {
-    let source = Source { name: header.file.clone(), text: header.text.clone() };
+    let source = Source {
+        name: header.file.clone(),
+        text: header.text.clone(),
+    };
     Ok(experiment::parse(&source, &library(Path::new(&header.file))?)?)
 }

@@ -44,11 +44,19 @@ pub(super) fn lab(common: &Common, verb: &Verb) -> Result<Code, Failure> {
 fn build(common: &Common) -> Result<Code, Failure> {
     let clock = Instant::now();
     let image = image::build(&common.cache).map_err(|e| Failure::environment(e.to_string()))?;
-    let folder = image.kernel.parent().map(|p| p.display().to_string()).unwrap_or_default();
+    let folder = image
+        .kernel
+        .parent()
+        .map(|p| p.display().to_string())
+        .unwrap_or_default();
     if common.json {
         print_json(&serde_json::json!({ "hash": image.hash.as_str(), "folder": folder }))?;
     } else {
-        print(&format!("{}\n{folder}\nready after {:.1?}", image.hash, clock.elapsed()));
+        print(&format!(
+            "{}\n{folder}\nready after {:.1?}",
+            image.hash,
+            clock.elapsed()
+        ));
     }
     Ok(Code::Done)
 }
@@ -56,14 +64,17 @@ fn build(common: &Common) -> Result<Code, Failure> {
 fn status(common: &Common) -> Result<Code, Failure> {
     let missing = image::missing();
     let images = image_folders(common);
-    let leftovers = crate::change::Journal::open(&common.state)
-        .map(|j| j.left().iter().map(ToString::to_string).collect::<Vec<_>>())
-        .unwrap_or_else(|e| vec![e.to_string()]);
+    let leftovers = crate::change::Journal::open(&common.state).map_or_else(
+        |e| vec![e.to_string()],
+        |j| j.left().iter().map(ToString::to_string).collect::<Vec<_>>(),
+    );
     let kvm = if missing.is_empty() {
         let image = image::build(&common.cache).map_err(|e| Failure::environment(e.to_string()))?;
         match probe::probe_kvm(&image, probe::DEFAULT_LIMIT) {
             probe::KvmProbe::Works => "KVM: works".to_string(),
-            probe::KvmProbe::Unusable { reason } => format!("KVM: not usable ({reason}); software emulation is used"),
+            probe::KvmProbe::Unusable { reason } => {
+                format!("KVM: not usable ({reason}); software emulation is used")
+            }
         }
     } else {
         format!("not installed: {}", image::install_command(&missing))
@@ -72,16 +83,23 @@ fn status(common: &Common) -> Result<Code, Failure> {
         print_json(&serde_json::json!({ "images": images, "kvm": kvm, "leftovers": leftovers }))?;
     } else {
         print(&kvm);
-        images.iter().for_each(|i| print(&format!("image: {i}")));
-        leftovers.iter().for_each(|l| print(&format!("leftover: {l}")));
+        for image in &images {
+            print(&format!("image: {image}"));
+        }
+        for leftover in &leftovers {
+            print(&format!("leftover: {leftover}"));
+        }
     }
     Ok(Code::Done)
 }
 
 fn image_folders(common: &Common) -> Vec<String> {
     let entries = fs::read_dir(&common.cache).into_iter().flatten().flatten();
-    let mut folders: Vec<_> =
-        entries.map(|e| e.path()).filter(|p| p.join("vmlinuz").is_file()).map(|p| p.display().to_string()).collect();
+    let mut folders: Vec<_> = entries
+        .map(|e| e.path())
+        .filter(|p| p.join("vmlinuz").is_file())
+        .map(|p| p.display().to_string())
+        .collect();
     folders.sort();
     folders
 }
@@ -89,28 +107,39 @@ fn image_folders(common: &Common) -> Vec<String> {
 /// Removes only what is recognisably an image or libvirt's answers about QEMU.
 fn clean(common: &Common) -> Result<Code, Failure> {
     let report = recover_host(&common.dirs())?;
-    report.entries.iter().for_each(|entry| print(&entry.to_string()));
+    for entry in &report.entries {
+        print(&entry.to_string());
+    }
     if !report.is_complete() {
         return Err(Failure::NotRestored("run `kvmtune recover`".into()));
     }
     for folder in image_folders(common) {
-        fs::remove_dir_all(&folder).map_err(|e| Failure::environment(format!("cannot remove {folder}: {e}")))?;
+        fs::remove_dir_all(&folder)
+            .map_err(|e| Failure::environment(format!("cannot remove {folder}: {e}")))?;
         print(&format!("removed {folder}"));
     }
     let answers = common.cache.join("libvirt");
     if answers.is_dir() {
-        fs::remove_dir_all(&answers).map_err(|e| Failure::environment(format!("cannot remove {}: {e}", answers.display())))?;
+        fs::remove_dir_all(&answers)
+            .map_err(|e| Failure::environment(format!("cannot remove {}: {e}", answers.display())))?;
     }
     Ok(Code::Done)
 }
 
 fn shell(common: &Common) -> Result<Code, Failure> {
-    let guest = Guest::Lab { vcpus: 2, memory: Bytes::mib(512), disk: Bytes::mib(256) };
+    let guest = Guest::Lab {
+        vcpus: 2,
+        memory: Bytes::mib(512),
+        disk: Bytes::mib(256),
+    };
     let failed = |e: HostError| Failure::environment(e.to_string());
     let mut session = Session::open(&guest, &common.dirs(), Cancel::default())?;
     let clock = Instant::now();
     let talked = session.host.power(Power::On).map_err(failed).and_then(|()| {
-        say(&format!("guest ready after {:.1?}; one command a line, end with Ctrl-D", clock.elapsed()));
+        say(&format!(
+            "guest ready after {:.1?}; one command a line, end with Ctrl-D",
+            clock.elapsed()
+        ));
         talk(&session)
     });
     session.close()?;
@@ -119,7 +148,10 @@ fn shell(common: &Common) -> Result<Code, Failure> {
 
 /// No terminal in the guest: each line is a command of its own, its output printed when it ends.
 fn talk(session: &Session) -> Result<(), Failure> {
-    let agent = session.host.agent().map_err(|e| Failure::environment(e.to_string()))?;
+    let agent = session
+        .host
+        .agent()
+        .map_err(|e| Failure::environment(e.to_string()))?;
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         match agent.exec(&["/bin/sh", "-c", &line], None, Duration::from_mins(1)) {

@@ -10,6 +10,7 @@ mod results;
 mod run;
 mod tunables;
 
+use crate::report::Screen;
 use crate::session::Dirs;
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -41,20 +42,46 @@ struct Common {
     #[arg(long, global = true, value_name = "DIR", default_value = "results")]
     results: PathBuf,
     /// Folder of the undo journal and the lab's disks
-    #[arg(long, global = true, value_name = "DIR", env = "KVMTUNE_STATE_DIR", default_value = "/var/lib/kvmtune")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "KVMTUNE_STATE_DIR",
+        default_value = "/var/lib/kvmtune"
+    )]
     state: PathBuf,
     /// Folder of the lab's guest images
-    #[arg(long, global = true, value_name = "DIR", env = "KVMTUNE_CACHE_DIR", default_value = "/var/cache/kvmtune")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "KVMTUNE_CACHE_DIR",
+        default_value = "/var/cache/kvmtune"
+    )]
     cache: PathBuf,
 }
 
 impl Common {
     fn dirs(&self) -> Dirs {
-        Dirs { state: self.state.clone(), cache: self.cache.clone() }
+        Dirs {
+            state: self.state.clone(),
+            cache: self.cache.clone(),
+        }
+    }
+
+    /// How progress is shown: a bar only where somebody sees it.
+    fn screen(&self) -> Screen {
+        match std::io::stderr().is_terminal() {
+            _ if self.quiet => Screen::Quiet,
+            true => Screen::Bar {
+                colour: Self::colour(),
+            },
+            false => Screen::Lines,
+        }
     }
 
     /// Whether stderr may be coloured: a terminal, and the user does not object (<https://no-color.org>).
-    fn colour(&self) -> bool {
+    fn colour() -> bool {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
     }
 }
@@ -100,7 +127,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => code.into(),
         Err(failure) => {
-            say(&failure.render(common.colour()));
+            say(&failure.render(Common::colour()));
             failure.code().into()
         }
     }
@@ -118,7 +145,8 @@ fn print(text: &str) {
 
 /// Writes JSON to stdout.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::environment(format!("cannot write JSON: {e}")))?;
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Failure::environment(format!("cannot write JSON: {e}")))?;
     print(&text);
     Ok(())
 }

@@ -13,11 +13,15 @@ pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
     } else if lines.is_empty() {
         print("nothing to recover: no run was killed on this host");
     } else {
-        lines.iter().for_each(|line| print(line));
+        for line in &lines {
+            print(line);
+        }
     }
     if report.is_complete() {
         Ok(Code::Done)
     } else {
-        Err(Failure::NotRestored("see the entries above; mend what they name and run `kvmtune recover` again".into()))
+        Err(Failure::NotRestored(
+            "see the entries above; mend what they name and run `kvmtune recover` again".into(),
+        ))
     }
 }

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::run::Planned;
 use super::{Common, print, print_json, say};
 use crate::decision::{Evaluation, evaluate};
-use crate::event::{RunHeader, RunId, TrialRecord};
+use crate::event::{End, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, MetricId};
 use crate::report::{self, Report};
 use crate::store::Store;
@@ -59,6 +59,7 @@ pub(super) struct ExportArgs {
 /// A run read back and judged.
 struct Judged {
     header: RunHeader,
+    end: Option<End>,
     records: Vec<TrialRecord>,
     evaluation: Evaluation,
 }
@@ -68,11 +69,26 @@ impl Judged {
         let (header, records) = (store.header(run)?, store.trials(run)?);
         let evaluation = evaluate(&header.protocol, &header.plan, &records)
             .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
-        Ok(Self { header, records, evaluation })
+        let end = store
+            .runs()?
+            .into_iter()
+            .find(|r| r.run == run)
+            .and_then(|r| r.end);
+        Ok(Self {
+            header,
+            end,
+            records,
+            evaluation,
+        })
     }
 
     fn report(&self) -> Report<'_> {
-        Report { header: &self.header, records: &self.records, evaluation: &self.evaluation, end: None }
+        Report {
+            header: &self.header,
+            records: &self.records,
+            evaluation: &self.evaluation,
+            end: self.end,
+        }
     }
 }
 
@@ -84,10 +100,10 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
         .map(|r| report::RunRow {
             id: r.run.short(),
             experiment: r.experiment.clone(),
-            started: r.started.to_string(),
+            started: r.started,
             done: r.done,
             planned: r.planned,
-            state: r.state().to_string(),
+            state: r.state().into(),
         })
         .collect();
     if common.json {
@@ -110,7 +126,7 @@ pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure
         (true, false, _) => print(&report::overhead(&report).to_string()),
         (false, true, _) => print_json(&report::json(&report))?,
         (false, false, true) => print(&report::markdown(&report)),
-        (false, false, false) => print(&report::text(&report, use_colour())),
+        (false, false, false) => print(&report::text(&report, width(), use_colour())),
     }
     Ok(Code::Done)
 }
@@ -121,19 +137,33 @@ fn use_colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
+/// Columns of the terminal on stdout; 100 where there is none.
+fn width() -> u16 {
+    terminal_size::terminal_size().map_or(100, |(width, _)| width.0)
+}
+
 /// The end of a run: its verdicts on stdout, its page beside the results.
-pub(super) fn conclude(common: &Common, store: &Store, run: RunId, html: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn conclude(
+    common: &Common,
+    store: &Store,
+    run: RunId,
+    html: Option<&Path>,
+) -> Result<(), Failure> {
     let judged = Judged::read(store, run)?;
     let report = judged.report();
     let file = html.map_or_else(
-        || common.results.join(format!("{}-{}.html", judged.header.experiment, run.short())),
+        || {
+            common
+                .results
+                .join(format!("{}-{}.html", judged.header.experiment, run.short()))
+        },
         Path::to_path_buf,
     );
     let written = write_html(&report, &file);
     if common.json {
         print_json(&report::json(&report))?;
     } else {
-        print(&report::text(&report, use_colour()));
+        print(&report::text(&report, width(), use_colour()));
     }
     written?;
     say(&format!("HTML report: {}", file.display()));
@@ -141,7 +171,8 @@ pub(super) fn conclude(common: &Common, store: &Store, run: RunId, html: Option<
 }
 
 fn write_html(report: &Report<'_>, file: &Path) -> Result<(), Failure> {
-    let failed = |e: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {e}", file.display()));
+    let failed =
+        |e: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {e}", file.display()));
     let page = report::html(report).map_err(|e| failed(&e))?;
     fs::write(file, page).map_err(|e| failed(&e))
 }
@@ -149,7 +180,8 @@ fn write_html(report: &Report<'_>, file: &Path) -> Result<(), Failure> {
 pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<Code, Failure> {
     let store = Store::open_existing(&common.results)?;
     let run = store.find(&args.run)?;
-    let failed = |e: io::Error, file: &Path| Failure::environment(format!("cannot write {}: {e}", file.display()));
+    let failed =
+        |e: io::Error, file: &Path| Failure::environment(format!("cannot write {}: {e}", file.display()));
     let out: Box<dyn Write> = match &args.output {
         Some(file) => Box::new(File::create(file).map_err(|e| failed(e, file))?),
         None => Box::new(io::stdout().lock()),
@@ -161,14 +193,24 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<Code, Failure
     };
     match done {
         // A reader such as `head` has seen enough.
-        Err(crate::store::StoreError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(Code::Done),
+        Err(crate::store::StoreError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Code::Done)
+        }
         other => other.map(|()| Code::Done).map_err(Failure::from),
     }
 }
 
 fn units(header: &RunHeader) -> BTreeMap<MetricId, String> {
     let metrics = header.protocol.workloads.iter().flat_map(|w| {
-        w.metrics.iter().map(|m| (MetricId { workload: w.name.clone(), metric: m.name.clone() }, m.unit.clone()))
+        w.metrics.iter().map(|m| {
+            (
+                MetricId {
+                    workload: w.name.clone(),
+                    metric: m.name.clone(),
+                },
+                m.unit.clone(),
+            )
+        })
     });
     metrics.collect()
 }
@@ -178,6 +220,6 @@ pub(super) fn show_plan(common: &Common, experiment: &Experiment, planned: &Plan
     if common.json {
         return print_json(&report::plan_json(&planned.plan, expected));
     }
-    print(&report::plan_text(&planned.plan, expected));
+    print(&report::plan_text(&planned.plan, expected, width()));
     Ok(())
 }

@@ -87,8 +87,11 @@ pub(super) fn look(common: &Common, experiment: &Experiment, seed: Option<u64>) 
 
 /// A thread of its own for the host: it may enter a network namespace for good.
 fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
-    thread::scope(|scope| scope.spawn(work).join())
-        .unwrap_or_else(|_| Err(Failure::NotRestored("kvmtune has a bug and stopped; run `kvmtune recover`".into())))
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| {
+        Err(Failure::NotRestored(
+            "kvmtune has a bug and stopped; run `kvmtune recover`".into(),
+        ))
+    })
 }
 
 /// Starts the guest, looks at it, and plans.
@@ -111,12 +114,20 @@ fn prepare(session: &mut Session, experiment: &Experiment, seed: Option<u64>) ->
     }
     let seed = seed.or(experiment.seed).unwrap_or_else(draw_seed);
     let plan = Plan::new(experiment, &facts, seed)?;
-    Ok(Planned { plan, facts, pace: Pace { boot, overhead: TRIAL_OVERHEAD } })
+    Ok(Planned {
+        plan,
+        facts,
+        pace: Pace {
+            boot,
+            overhead: TRIAL_OVERHEAD,
+        },
+    })
 }
 
 /// Six digits are easy to type again.
 fn draw_seed() -> u64 {
-    u64::from(uuid::Uuid::new_v4().as_fields().0 % 1_000_000)
+    // The tail of a version 7 id is random.
+    uuid::Uuid::now_v7().as_u64_pair().1 % 1_000_000
 }
 
 /// What a new or resumed run begins with.
@@ -137,7 +148,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
     }
     let cancel = job.cancel.clone();
     let (events, heard) = unbounded_channel();
-    let progress = Progress::new(common.quiet, common.colour());
+    let progress = Progress::new(common.screen(), job.resumed.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::environment(format!("cannot start the runtime: {e}")))?;
     let ended = thread::scope(|scope| {
@@ -145,8 +156,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
         runtime.block_on(listen(heard, progress, cancel, || worker.is_finished()));
         worker.join()
     });
-    let ended = ended
-        .unwrap_or_else(|_| Err(Failure::NotRestored("kvmtune has a bug and stopped; run `kvmtune recover`".into())));
+    let ended = ended.unwrap_or_else(|_| {
+        Err(Failure::NotRestored(
+            "kvmtune has a bug and stopped; run `kvmtune recover`".into(),
+        ))
+    });
     let (run, end) = ended?;
     conclude(common, &job.store, run, args.html.as_deref())?;
     Ok(match end {
@@ -163,10 +177,21 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
     let Some(wanted) = &args.resume else {
         let experiment = given.ok_or_else(|| Failure::environment("name an experiment file"))?;
         let store = Store::open(&common.results)?;
-        return Ok(Job { experiment, seed: args.seed, resumed: None, store, common, cancel });
+        return Ok(Job {
+            experiment,
+            seed: args.seed,
+            resumed: None,
+            store,
+            common,
+            cancel,
+        });
     };
     let store = Store::open_existing(&common.results)?;
-    let run = if wanted.is_empty() { store.resumable()? } else { Some(store.find(wanted)?) };
+    let run = if wanted.is_empty() {
+        store.resumable()?
+    } else {
+        Some(store.find(wanted)?)
+    };
     let run = run.ok_or_else(|| Failure::environment("no run is unfinished; `kvmtune runs` lists all"))?;
     let header = store.header(run)?;
     let over = store.runs()?.iter().any(|r| r.run == run && r.is_over());
@@ -179,10 +204,20 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
             (_, false) => "the experiment file is another one now",
             _ => "its workload files have changed since",
         };
-        return Err(Failure::environment(format!("run {} cannot be resumed: {why}; start a new run", run.short())));
+        return Err(Failure::environment(format!(
+            "run {} cannot be resumed: {why}; start a new run",
+            run.short()
+        )));
     }
     let store = Store::open(&common.results)?;
-    Ok(Job { experiment, seed: Some(header.plan.seed), resumed: Some(header), store, common, cancel })
+    Ok(Job {
+        experiment,
+        seed: Some(header.plan.seed),
+        resumed: Some(header),
+        store,
+        common,
+        cancel,
+    })
 }
 
 /// Everything that happens on the host's thread.
@@ -234,7 +269,10 @@ fn measure(
     let run = header.run;
     let (done, boots) = if job.resumed.is_some() {
         let trials = job.store.trials(run).map_err(Failure::from)?;
-        (job.store.done(run).map_err(Failure::from)?, trials.iter().map(|t| t.trial.boot).max().unwrap_or(0))
+        (
+            job.store.done(run).map_err(Failure::from)?,
+            trials.iter().map(|t| t.trial.boot).max().unwrap_or(0),
+        )
     } else {
         (HashSet::new(), 0)
     };
@@ -247,9 +285,14 @@ fn measure(
         Ok(())
     };
     let first = if job.resumed.is_some() {
-        Event::RunResumed { run, done: u32::try_from(done.len()).unwrap_or(u32::MAX) }
+        Event::RunResumed {
+            run,
+            done: u32::try_from(done.len()).unwrap_or(u32::MAX),
+        }
     } else {
-        Event::RunStarted { header: Box::new(header) }
+        Event::RunStarted {
+            header: Box::new(header),
+        }
     };
     let start = |e: Box<dyn std::error::Error + Send + Sync>| Failure::environment(e.to_string());
     sink(&first).map_err(start)?;
@@ -257,15 +300,23 @@ fn measure(
         sink(&Event::Notice { text: text.clone() }).map_err(start)?;
     }
     let places = session.places();
-    let task =
-        Task { protocol: &protocol, plan: &plan, places: &places, done: &done, boots, cancel: &job.cancel };
+    let task = Task {
+        protocol: &protocol,
+        plan: &plan,
+        places: &places,
+        done: &done,
+        boots,
+        cancel: &job.cancel,
+    };
     match runner::run(&mut session.host, &mut session.journal, &task, &mut sink) {
         Ok(end) => {
             sink(&Event::RunFinished { end }).map_err(start)?;
             Ok((run, end))
         }
         Err(RunError::Change(error)) => {
-            let _ = sink(&Event::RunFinished { end: End::NotRestored });
+            let _ = sink(&Event::RunFinished {
+                end: End::NotRestored,
+            });
             Err(RunFailure::Change(error))
         }
         Err(RunError::Sink(error)) => Err(Failure::environment(error.to_string()).into()),
@@ -291,15 +342,29 @@ fn new_header(experiment: &Experiment, planned: Planned) -> RunHeader {
 fn resumed(header: &RunHeader, planned: Planned) -> Result<RunHeader, Failure> {
     let ids = |plan: &Plan| plan.treatments.iter().map(|t| t.id.clone()).collect::<Vec<_>>();
     let same_plan = ids(&header.plan) == ids(&planned.plan) && header.plan.blocks == planned.plan.blocks;
-    let differs = ["host.cpu.model", "host.kernel", "guest.kernel", "qemu", "lab.acceleration"]
-        .into_iter()
-        .find(|fact| header.facts.record.get(*fact) != planned.facts.record.get(*fact));
+    let differs = [
+        "host.cpu.model",
+        "host.kernel",
+        "guest.kernel",
+        "qemu",
+        "lab.acceleration",
+    ]
+    .into_iter()
+    .find(|fact| header.facts.record.get(*fact) != planned.facts.record.get(*fact));
     let why = match (same_plan, differs) {
-        (true, None) => return Ok(RunHeader { plan: planned.plan, ..header.clone() }),
+        (true, None) => {
+            return Ok(RunHeader {
+                plan: planned.plan,
+                ..header.clone()
+            });
+        }
         (false, _) => "this host or guest offers other levels now".to_string(),
         (true, Some(fact)) => format!("{fact} is not what it was; results of unlike hosts are never pooled"),
     };
-    Err(Failure::environment(format!("run {} cannot be resumed: {why}; start a new run", header.run.short())))
+    Err(Failure::environment(format!(
+        "run {} cannot be resumed: {why}; start a new run",
+        header.run.short()
+    )))
 }
 
 /// The last resort when a setting does not come back: stop the guest, then do what `recover` does.
@@ -307,7 +372,9 @@ fn rescue(job: &Job<'_>, mut session: Session, error: &ChangeError) -> Result<(R
     say(&format!("error: {error}"));
     // Whether or not it stops, recovery looks for itself.
     let _ = session.host.power(Power::Off);
-    let Session { host, mut journal, .. } = session;
+    let Session {
+        host, mut journal, ..
+    } = session;
     drop(host);
     let report = recover_journal(&mut journal)?;
     for entry in &report.entries {
@@ -315,7 +382,9 @@ fn rescue(job: &Job<'_>, mut session: Session, error: &ChangeError) -> Result<(R
     }
     let _ = job;
     if report.is_complete() {
-        Err(Failure::environment("the run was stopped because a setting did not come back at first; it is back now"))
+        Err(Failure::environment(
+            "the run was stopped because a setting did not come back at first; it is back now",
+        ))
     } else {
         Err(Failure::NotRestored(error.to_string()))
     }
@@ -328,7 +397,11 @@ async fn listen(
     cancel: Cancel,
     is_finished: impl Fn() -> bool,
 ) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
     let [mut interrupt, mut terminate, mut hangup] = kinds.map(|kind| signal(kind).ok());
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {

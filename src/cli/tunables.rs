@@ -13,10 +13,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
-    let wanted = |t: &Tunable| args.name.as_ref().is_none_or(|name| t.name.contains(name.as_str()));
+    let wanted = |t: &Tunable| {
+        args.name
+            .as_ref()
+            .is_none_or(|name| t.name.contains(name.as_str()))
+    };
     let all: Vec<_> = catalogue().into_iter().filter(wanted).collect();
     if all.is_empty() {
-        return Err(Failure::environment("no tunable has such a name; `kvmtune tunables` lists all"));
+        return Err(Failure::environment(
+            "no tunable has such a name; `kvmtune tunables` lists all",
+        ));
     }
     if common.json {
         let rows: Vec<_> = all.iter().map(row).collect();
@@ -28,7 +34,10 @@ pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
             Activation::Live => "live",
             Activation::DomainRestart => "restart",
         };
-        print(&format!("{:<30} {activation:<8} {}", tunable.name, tunable.summary));
+        print(&format!(
+            "{:<30} {activation:<8} {}",
+            tunable.name, tunable.summary
+        ));
     }
     if args.name.is_none() {
         print("Any other: sysctl:NAME on the host, guest-sysctl:NAME in the guest");

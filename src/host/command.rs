@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A started command; ending it ends its whole process group.
 #[derive(Debug)]
-pub struct Running {
+pub(super) struct Running {
     child: Child,
     program: String,
     started: Instant,
@@ -24,7 +24,7 @@ pub struct Running {
 
 /// What a command left.
 #[derive(Debug)]
-pub struct Finished {
+pub(super) struct Finished {
     /// Exit code; 128 + number after a signal.
     pub exit: i32,
     /// Wall time.
@@ -37,7 +37,7 @@ pub struct Finished {
 
 impl Running {
     /// Starts `argv` in the calling thread's namespaces, at most `max` bytes kept of each output.
-    pub fn start(argv: &[String], max: Bytes) -> Result<Self, HostError> {
+    pub(super) fn start(argv: &[String], max: Bytes) -> Result<Self, HostError> {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| HostError::new("start a command", "it has no program"))?;
@@ -66,7 +66,11 @@ impl Running {
     }
 
     /// Waits for its end; at `limit`, or when `cancelled` says so, it is killed and an error returned.
-    pub fn finish(mut self, limit: Duration, cancelled: &dyn Fn() -> bool) -> Result<Finished, HostError> {
+    pub(super) fn finish(
+        mut self,
+        limit: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Finished, HostError> {
         let status = loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status,
@@ -98,7 +102,7 @@ impl Running {
     }
 
     /// Ends the command and everything it started.
-    pub fn end(mut self) {
+    pub(super) fn end(mut self) {
         let _ = killpg(self.group(), Signal::SIGKILL);
         let _ = self.child.wait();
     }

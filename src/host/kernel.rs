@@ -13,13 +13,13 @@ use std::os::unix::fs::MetadataExt;
 const MAX_READ: u64 = 64 * 1024;
 
 /// True for paths kvmtune may write: below /proc/sys or /sys, without a way out.
-pub fn is_setting_path(path: &str) -> bool {
+pub(super) fn is_setting_path(path: &str) -> bool {
     let below = path.starts_with("/proc/sys/") || path.starts_with("/sys/");
     below && path.len() < 500 && !path.contains('\0') && !path.split('/').any(|part| part == "..")
 }
 
 /// The content of a kernel file.
-pub fn read(path: &str) -> Result<String, HostError> {
+pub(super) fn read(path: &str) -> Result<String, HostError> {
     let fail = |cause: &dyn ToString| HostError::new(format!("read host:{path}"), cause.to_string());
     if !is_setting_path(path) {
         return Err(fail(&"not below /proc/sys or /sys"));
@@ -33,7 +33,7 @@ pub fn read(path: &str) -> Result<String, HostError> {
 }
 
 /// Writes a value in one write(2), as sysfs and sysctl want it.
-pub fn write(path: &str, value: &str) -> Result<(), HostError> {
+pub(super) fn write(path: &str, value: &str) -> Result<(), HostError> {
     let fail =
         |cause: &dyn ToString| HostError::new(format!("write `{value}` to host:{path}"), cause.to_string());
     if !is_setting_path(path) {
@@ -49,7 +49,7 @@ pub fn boot_id() -> Result<String, HostError> {
 }
 
 /// The inode that names the calling thread's network namespace.
-pub fn network_inode() -> Result<u64, HostError> {
+pub(super) fn network_inode() -> Result<u64, HostError> {
     let path = "/proc/thread-self/ns/net";
     let meta = std::fs::metadata(path).map_err(|e| HostError::new(format!("read {path}"), e))?;
     Ok(meta.ino())

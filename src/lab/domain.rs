@@ -64,7 +64,7 @@ pub(super) fn definition(parts: &Parts) -> String {
       <serial>{TOOLS_SERIAL}</serial>
     </disk>
     <disk type='block' device='disk'>
-      <driver name='qemu' type='raw' cache='writeback' io='threads'/>
+      <driver name='qemu' type='raw' cache='none' io='threads'/>
       <source dev='/dev/{loop_device}'/>
       <target dev='{DATA_TARGET}' bus='virtio'/>
       <serial>{DATA_SERIAL}</serial>

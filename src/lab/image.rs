@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fingerprint::Fingerprints;
-pub use packages::{find, MissingPackage, OPTIONAL_TOOLS, Program, TOOLS, install_command, missing};
+pub use packages::{MissingPackage, OPTIONAL_TOOLS, Program, TOOLS, find, install_command, missing};
 use recipe::Recipe;
 
 /// The serial the disk [`Image::tools`] must be attached with for the guest to mount it on /opt/tools.

@@ -267,8 +267,14 @@ fn module_setting(tunable: &Tunable, value: &Value, facts: &Facts) -> Option<Set
 const PAGE_SIZES: [(&str, Bytes); 2] = [("2MiB", Bytes::mib(2)), ("1GiB", Bytes::mib(1024))];
 
 fn pool_address(size: Bytes) -> Address {
-    let path = format!("/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", size.0 >> 10);
-    Address::HostFile { path, format: super::Format::Plain }
+    let path = format!(
+        "/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages",
+        size.0 >> 10
+    );
+    Address::HostFile {
+        path,
+        format: super::Format::Plain,
+    }
 }
 
 /// Backing a guest with huge pages needs as many free ones as its memory: the pool grows by that.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Whether guests can be started here; otherwise says why the test is skipped. With `KVMTUNE_REQUIRE_LAB=1` a skip
 /// is a failure.
-pub fn lab_is_possible() -> bool {
+pub(crate) fn lab_is_possible() -> bool {
     let mut lacks: Vec<String> = kvmtune::lab::image::missing()
         .iter()
         .map(|m| format!("{} ({})", m.package, m.what))
@@ -22,6 +22,6 @@ pub fn lab_is_possible() -> bool {
 }
 
 /// The image is kept between runs: it is named by the hash of all it is made of.
-pub fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     std::env::temp_dir().join("kvmtune-test-cache")
 }

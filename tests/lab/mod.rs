@@ -9,26 +9,16 @@ use kvmtune::host::libvirt::{Connection, LibvirtError, embed_root, embed_uri};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// Where the guest image is, from `KVMTUNE_LAB_IMAGE` or its default place. Without it, or without
-/// root, the test is skipped with a printed reason, or fails when `KVMTUNE_REQUIRE_LAB=1`.
+#[path = "../common/mod.rs"]
+mod common;
+
+/// The folder of the lab guest's image, built when it is not there; `None` when there can be no lab here.
 pub(crate) fn image() -> Option<PathBuf> {
-    let place = std::env::var_os("KVMTUNE_LAB_IMAGE").unwrap_or_else(|| "/tmp/kvmtune-image".into());
-    let place = PathBuf::from(place);
-    let reason = if !nix::unistd::geteuid().is_root() {
-        "it needs root".to_owned()
-    } else if !place.join("vmlinuz").exists() || !place.join("initrd").exists() {
-        format!("no guest image in {}", place.display())
-    } else if !Path::new("/usr/bin/qemu-system-x86_64").exists() {
-        "no /usr/bin/qemu-system-x86_64".to_owned()
-    } else {
-        return Some(place);
-    };
-    assert!(
-        std::env::var_os("KVMTUNE_REQUIRE_LAB").is_none_or(|v| v != "1"),
-        "the lab is required: {reason}"
-    );
-    eprintln!("skipped: {reason}");
-    None
+    if !common::lab_is_possible() {
+        return None;
+    }
+    let image = kvmtune::lab::image::build(&common::cache()).unwrap();
+    image.kernel.parent().map(Path::to_path_buf)
 }
 
 /// A scratch directory made the root of an embedded driver.

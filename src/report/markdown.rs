@@ -1,0 +1,83 @@
+//! The verdict table in Markdown (GitHub's flavour). Knows its escapes, not where it is shown.
+
+use super::{Report, conclusion, text, wording};
+use crate::analysis::Comparison;
+use std::fmt::Write as _;
+
+/// The whole report.
+pub fn markdown(report: &Report<'_>) -> String {
+    let mut out = format!(
+        "## {}\n\n",
+        escape(&wording::tame(&report.header.experiment, wording::NAME))
+    );
+    let _ = write!(out, "**{}**\n\n", escape(&conclusion::answer(report)));
+    let metric = wording::tame(&report.header.protocol.response.metric.metric, wording::NAME);
+    let _ = writeln!(out, "| treatment | {} | n | p Holm | verdict |", escape(&metric));
+    out += "|---|---|--:|--:|---|\n";
+    let _ = writeln!(out, "| baseline | {} | | | |", escape(&text::baseline(report)));
+    for (treatment, comparison) in report.candidates() {
+        out += &candidate(&report.label(&treatment.id), comparison);
+    }
+    let _ = writeln!(out, "\n{}\n", escape(wording::LEGEND));
+    for (name, value) in text::head(report).into_iter().skip(1) {
+        let _ = writeln!(out, "- {name}: {}", escape(&value));
+    }
+    out += &list("Not proven", &conclusion::unproven(report));
+    out += &list("Trials without a number", &text::without_number(report));
+    out += &list("Notices", &conclusion::notices(report));
+    out
+}
+
+fn candidate(label: &str, comparison: &Comparison) -> String {
+    let effect = &comparison.effect;
+    let mut out = format!(
+        "| {} | {} | {} | {} | **{}** |\n",
+        code(label),
+        escape(&wording::change(effect)),
+        effect.blocks,
+        escape(&wording::p_value(comparison.p_holm)),
+        wording::verdict(comparison.verdict),
+    );
+    for guard in &comparison.guards {
+        let limit = wording::tame(&wording::guard_limit(guard), wording::NAME);
+        let _ = writeln!(
+            out,
+            "| guard {} | {} | {} | | {} |",
+            escape(&limit),
+            escape(&wording::change(&guard.effect)),
+            guard.effect.blocks,
+            wording::guard_outcome(guard.outcome),
+        );
+    }
+    out
+}
+
+fn list(title: &str, items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<_> = items.iter().map(|i| format!("- {}", escape(i))).collect();
+    format!("\n### {title}\n\n{}\n", lines.join("\n"))
+}
+
+/// One line in which nothing is markup, not even a bare link, a mention or an issue number.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '&' => out += "&amp;",
+            '@' => out += "&#64;",
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '!' => out.extend(['\\', c]),
+            _ => out.push(c),
+        }
+    }
+    // GitHub makes links of bare addresses.
+    out.replace("://", "&#58;//").replace("www.", "www&#46;")
+}
+
+/// A code span that stays in its table cell.
+fn code(text: &str) -> String {
+    format!("`{}`", text.replace('`', "'").replace('|', "\\|"))
+}

@@ -1,0 +1,172 @@
+//! A plan before it is run: what will be done, in which order, what is touched and how long it takes.
+//!
+//! Knows the plan and the time it should take; not how the time was estimated.
+
+use super::table::{fill, table};
+use super::wording;
+use crate::design::{Block, Plan, Treatment};
+use crate::units::Span;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// Blocks whose order is shown in full.
+const SHOWN: usize = 3;
+
+/// One place that is written, with the values it takes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Place {
+    address: String,
+    values: Vec<String>,
+    restart: bool,
+}
+
+/// A plan as one document, schema `kvmtune-plan-1`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanDocument<'a> {
+    schema: &'static str,
+    seed: u64,
+    treatments: Vec<PlannedTreatment<'a>>,
+    blocks: &'a [Block],
+    trials: usize,
+    restarts: usize,
+    expected_seconds: f64,
+    touches: Vec<Place>,
+    notices: &'a [String],
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct PlannedTreatment<'a> {
+    id: &'a str,
+    levels: &'a [(String, String)],
+}
+
+/// The plan for a terminal, at most `width` columns wide.
+pub fn plan_text(plan: &Plan, expected: Span, width: u16) -> String {
+    let judged = plan.blocks.iter().filter(|b| b.number > 0).count();
+    let mut out = format!(
+        "{} treatments in {judged} blocks + {} discarded, {} trials, {} guest starts\n",
+        plan.treatments.len(),
+        plan.blocks.len() - judged,
+        plan.trials(),
+        plan.restarts(),
+    );
+    let _ = writeln!(
+        out,
+        "seed {}, about {}\n",
+        plan.seed,
+        wording::duration(expected.0)
+    );
+    out += &treatments(plan, width);
+    out += "\norder\n";
+    for block in plan.blocks.iter().take(SHOWN) {
+        let name = format!("  block {}  ", block.number);
+        let lines = fill(&order(plan, block), width, &" ".repeat(name.len()));
+        let _ = write!(out, "{name}{}", lines.trim_start());
+    }
+    if plan.blocks.len() > SHOWN {
+        let more = plan.blocks.len() - SHOWN;
+        let _ = writeln!(
+            out,
+            "  … and {more} more, each with every treatment once, shuffled by the seed"
+        );
+    }
+    out += "\ntouches, and restores after each trial\n";
+    out += &touches(plan, width);
+    if !plan.notices.is_empty() {
+        out += "\nnotices\n";
+    }
+    for notice in &plan.notices {
+        let lines = fill(&wording::tame(notice, wording::SENTENCE), width, "    ");
+        let _ = write!(out, "  - {}", lines.trim_start());
+    }
+    out
+}
+
+fn treatments(plan: &Plan, width: u16) -> String {
+    let mut out = String::from("treatments\n");
+    for (number, treatment) in plan.treatments.iter().enumerate() {
+        let name = if number == 0 {
+            let all = wording::tame(&treatment.label(), wording::SENTENCE);
+            format!("baseline: {all}")
+        } else {
+            wording::label(plan, &treatment.id)
+        };
+        let lines = fill(&name, width, "       ");
+        let _ = write!(out, "  T{number:<4}{}", lines.trim_start());
+    }
+    out
+}
+
+/// `[T1 T3] [T0 T2]`: brackets hold what is measured between two guest starts.
+fn order(plan: &Plan, block: &Block) -> String {
+    let several = plan.treatments.iter().any(|t: &Treatment| !t.restart.is_empty());
+    let plot = |treatments: &[usize]| {
+        let names: Vec<_> = treatments.iter().map(|t| format!("T{t}")).collect();
+        if several {
+            format!("[{}]", names.join(" "))
+        } else {
+            names.join(" ")
+        }
+    };
+    let plots: Vec<_> = block.plots.iter().map(|p| plot(&p.treatments)).collect();
+    plots.join(" ")
+}
+
+fn places(plan: &Plan) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    let settings = plan.treatments.iter().flat_map(|t| {
+        let restart = t.restart.iter().map(|s| (s, true));
+        restart.chain(t.live.iter().map(|s| (s, false)))
+    });
+    for (setting, restart) in settings {
+        let (address, value) = (setting.address.to_string(), setting.value.to_string());
+        match places.iter_mut().find(|p| p.address == address) {
+            Some(place) if place.values.contains(&value) => {}
+            Some(place) => place.values.push(value),
+            None => places.push(Place {
+                address,
+                values: vec![value],
+                restart,
+            }),
+        }
+    }
+    places
+}
+
+fn touches(plan: &Plan, width: u16) -> String {
+    let row = |place: &Place| {
+        let values: Vec<_> = place.values.iter().map(|v| wording::tame(v, 40)).collect();
+        vec![
+            format!("  {}", wording::tame(&place.address, wording::NAME)),
+            wording::tame(&values.join(" | "), 60),
+            if place.restart { "guest off" } else { "live" }.into(),
+        ]
+    };
+    let rows = places(plan).iter().map(row).collect();
+    table(&["  place", "values", "written"], rows, &[], width.max(60))
+}
+
+/// Everything the text says and the order of every block, ready to be serialised.
+pub fn plan_json(plan: &Plan, expected: Span) -> PlanDocument<'_> {
+    PlanDocument {
+        schema: "kvmtune-plan-1",
+        seed: plan.seed,
+        treatments: plan
+            .treatments
+            .iter()
+            .map(|t| PlannedTreatment {
+                id: t.id.as_str(),
+                levels: &t.levels,
+            })
+            .collect(),
+        blocks: &plan.blocks,
+        trials: plan.trials(),
+        restarts: plan.restarts(),
+        expected_seconds: expected.0.as_secs_f64(),
+        touches: places(plan),
+        notices: &plan.notices,
+    }
+}

@@ -1,0 +1,227 @@
+//! Reports of a made-up run, as a reader sees them, and of a hostile one.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::fixture::Fixture;
+use super::*;
+use crate::event::Outcome;
+use crate::units::Span;
+
+fn columns(text: &str) -> usize {
+    text.lines().map(|l| l.chars().count()).max().unwrap_or(0)
+}
+
+const EXPECTED: Span = Span::secs(430);
+
+fn value(document: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(document).unwrap()
+}
+
+#[test]
+fn the_text_fits_a_terminal() {
+    let fixture = Fixture::quickstart();
+    let plain = text(&fixture.report(), 80, false);
+    assert!(columns(&plain) <= 80, "{plain}");
+    assert!(!plain.contains('\u{1b}'));
+    insta::assert_snapshot!(plain);
+    let coloured = text(&fixture.report(), 80, true);
+    assert!(coloured.contains("\u{1b}[32mbetter\u{1b}[0m"), "{coloured}");
+    for width in [60, 72, 100, 132] {
+        let narrow = text(&fixture.report(), width, false);
+        assert!(columns(&narrow) <= width.into(), "{width}\n{narrow}");
+    }
+}
+
+#[test]
+fn an_unproven_run_says_what_it_would_take() {
+    let mut fixture = Fixture::quickstart();
+    fixture.records.retain(|r| r.trial.block <= 3);
+    fixture.end = Some(End::TimeBudget);
+    let fixture = fixture.evaluated();
+    insta::assert_snapshot!(text(&fixture.report(), 80, false));
+}
+
+#[test]
+fn a_run_without_a_number_is_still_told() {
+    let mut fixture = Fixture::quickstart();
+    fixture.records.clear();
+    fixture.end = None;
+    let fixture = fixture.evaluated();
+    let text = text(&fixture.report(), 80, false);
+    assert!(
+        text.contains("no number") && text.contains("unfinished: 0 of 10 blocks"),
+        "{text}"
+    );
+    html(&fixture.report()).unwrap();
+    value(&json(&fixture.report()));
+}
+
+#[test]
+fn the_same_in_markdown() {
+    insta::assert_snapshot!(markdown(&Fixture::quickstart().report()));
+}
+
+#[test]
+fn the_document_keeps_its_schema() {
+    let fixture = Fixture::quickstart();
+    let document = value(&json(&fixture.report()));
+    assert_eq!(document["schema"], "kvmtune-report-1");
+    assert_eq!(
+        document["treatments"][0]["comparison"]["verdict"]["kind"],
+        "better"
+    );
+    assert_eq!(
+        document["trials"].as_array().unwrap().len(),
+        fixture.records.len()
+    );
+    let failed = |t: &&serde_json::Value| t["result"]["outcome"] == "failed";
+    let failed = document["trials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(failed)
+        .unwrap();
+    assert_eq!(failed["result"]["stage"], "measure");
+    let keys: Vec<_> = document.as_object().unwrap().keys().cloned().collect();
+    insta::assert_snapshot!(keys.join(" "));
+}
+
+#[test]
+fn overhead_is_told_live_and_after_a_start() {
+    let fixture = Fixture::quickstart();
+    let mut report = fixture.report();
+    let overhead = overhead(&report);
+    let trials = [&overhead.live, &overhead.restart].map(|g| g.as_ref().unwrap().trials);
+    assert_eq!(trials.iter().sum::<usize>(), fixture.records.len() - 2);
+    insta::assert_snapshot!(overhead.to_string());
+    report.records = &[];
+    assert!(super::overhead(&report).to_string().contains("no trial"));
+}
+
+#[test]
+fn a_plan_tells_what_it_will_do() {
+    let fixture = Fixture::quickstart();
+    let plan = &fixture.header.plan;
+    let text = plan_text(plan, EXPECTED, 80);
+    assert!(columns(&text) <= 80, "{text}");
+    insta::assert_snapshot!(text);
+    let document = value(&plan_json(plan, EXPECTED));
+    assert_eq!(document["schema"], "kvmtune-plan-1");
+    assert_eq!(document["touches"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn runs_are_listed() {
+    let row = RunRow {
+        id: "0123456789ab".into(),
+        experiment: "quick\u{1b}[2Jstart".into(),
+        started: Fixture::quickstart().header.started,
+        done: 12,
+        planned: 44,
+        state: "unfinished".into(),
+    };
+    insta::assert_snapshot!(runs(&[row]));
+    assert!(runs(&[]).starts_with("no runs"));
+}
+
+#[test]
+fn the_page_is_well_formed_and_needs_nothing_else() {
+    let fixture = Fixture::quickstart();
+    let page = html(&fixture.report()).unwrap();
+    check_page(&page);
+    for part in [
+        "is best",
+        "What was not proven",
+        "kvmtune run experiments/quickstart.toml --seed 41",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.html");
+    std::fs::write(&file, &page).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), page);
+}
+
+/// HTML's void elements closed and the doctype off, a page must be XML.
+fn check_page(page: &str) {
+    for forbidden in ["<script", "src=", "<link", "@import", "url(", "<img"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    assert_eq!(
+        page.matches("http").count(),
+        page.matches("http://www.w3.org/2000/svg").count() + 1
+    );
+    let mut xml = page
+        .replace("<!DOCTYPE html>", "")
+        .replace("<details open>", "<details>");
+    for meta in ["charset", "name", "http-equiv"] {
+        let parts: Vec<_> = xml.split(&format!("<meta {meta}=")).map(str::to_string).collect();
+        xml = parts[0].clone();
+        for part in &parts[1..] {
+            xml.extend([&format!("<meta {meta}="), part.replacen('>', "/>", 1).as_str()]);
+        }
+    }
+    let document = roxmltree::Document::parse(&xml).unwrap();
+    let plots: Vec<_> = document
+        .descendants()
+        .filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "svg")))
+        .collect();
+    assert_eq!(plots.len(), 2);
+    assert!(plots.iter().all(|p| p.attribute("aria-label").is_some()));
+}
+
+#[test]
+fn plots_show_every_treatment() {
+    let fixture = Fixture::quickstart();
+    for svg in [effects_plot(&fixture.report()), samples_plot(&fixture.report())] {
+        let svg = svg.unwrap();
+        roxmltree::Document::parse(&svg).unwrap();
+        assert!(svg.contains("currentColor") && !svg.contains("#7F7F7E"));
+        assert!(!svg.contains("NaN") && !svg.contains("#000000"), "{svg}");
+        let levels = fixture.header.plan.treatments[1..].iter().flat_map(|t| &t.levels);
+        for (tunable, level) in levels.filter(|(_, level)| level == "mq-deadline") {
+            assert!(svg.contains(&format!("{tunable}={level}")), "{tunable}");
+        }
+    }
+}
+
+#[test]
+fn hostile_texts_stay_texts() {
+    let fixture = Fixture::hostile();
+    let report = fixture.report();
+    let page = html(&report).unwrap();
+    check_page(&page);
+    let terminal = text(&report, 80, false);
+    assert!(columns(&terminal) <= 80, "{terminal}");
+    let plan = plan_text(&fixture.header.plan, EXPECTED, 80);
+    assert!(columns(&plan) <= 80, "{plan}");
+    let markdown = markdown(&report);
+    for (name, out) in [
+        ("page", &page),
+        ("text", &terminal),
+        ("plan", &plan),
+        ("markdown", &markdown),
+    ] {
+        let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!out.contains(bad), "{name}");
+        assert!(out.len() < 400_000, "{name}: {}", out.len());
+    }
+    let spans = markdown.lines().filter(|l| !l.starts_with("| `"));
+    assert!(spans.into_iter().all(|l| !l.contains("<script")), "{markdown}");
+    // JSON keeps what was found, escaped.
+    let document = serde_json::to_string(&json(&report)).unwrap();
+    assert!(!document.contains('\u{1b}') && document.contains("\\u001b[2J"));
+}
+
+#[test]
+fn many_treatments_and_blocks_are_drawn() {
+    let mut fixture = Fixture::quickstart();
+    for record in &mut fixture.records {
+        if let Outcome::Measured { observations } = &mut record.outcome {
+            observations[0].value = 5.0;
+        }
+    }
+    let fixture = fixture.evaluated();
+    let svg = effects_plot(&fixture.report()).unwrap() + &samples_plot(&fixture.report()).unwrap();
+    assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    assert!(text(&fixture.report(), 80, false).contains("no resolution"));
+}

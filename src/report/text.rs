@@ -1,0 +1,176 @@
+//! The verdict table for a terminal. Knows how wide it may be and whether it may be coloured, not what stdout is.
+
+use super::table::{fill, pieces, table};
+use super::{Report, conclusion, wording};
+use crate::analysis::Comparison;
+use crate::design::Treatment;
+use std::fmt::Write as _;
+
+/// Columns all cells but the first need.
+const OTHER_COLUMNS: u16 = 52;
+/// The fewest columns a report is laid out for.
+const NARROWEST: u16 = 60;
+
+/// The whole report, at most `width` columns wide (not below 60).
+pub fn text(report: &Report<'_>, width: u16, colour: bool) -> String {
+    let width = width.max(NARROWEST);
+    let mut out = headline(report, width);
+    out.push('\n');
+    let verdicts = verdict_table(report, width);
+    out += &if colour { coloured(&verdicts) } else { verdicts };
+    out += &fill(wording::LEGEND, width, "");
+    out.push('\n');
+    out += &fill(&conclusion::answer(report), width, "");
+    out += &list("not proven", &conclusion::unproven(report), width);
+    out += &list("trials without a number", &without_number(report), width);
+    out += &list("notices", &conclusion::notices(report), width);
+    out
+}
+
+fn headline(report: &Report<'_>, width: u16) -> String {
+    let mut out = String::new();
+    for (name, value) in head(report) {
+        let lines = fill(&value, width, "           ");
+        let _ = write!(out, "{name:<11}{}", lines.trim_start());
+    }
+    out
+}
+
+/// What stands above every verdict table, as name and value.
+pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
+    let header = report.header;
+    let (measured, planned) = report.blocks();
+    let discarded = header.plan.blocks.iter().filter(|b| b.number == 0).count();
+    let mut head = vec![("experiment", wording::tame(&header.experiment, wording::NAME))];
+    if let Some(question) = &header.protocol.question {
+        head.push(("question", wording::tame(question, wording::SENTENCE)));
+    }
+    head.push(("guest", wording::guest(&header.protocol.guest)));
+    head.push(("host", wording::host(&header.facts)));
+    head.push((
+        "run",
+        format!(
+            "{}, {:.0}, seed {}",
+            header.run.short(),
+            header.started,
+            header.plan.seed
+        ),
+    ));
+    head.push((
+        "blocks",
+        format!("{measured} of {planned} measured + {discarded} discarded"),
+    ));
+    head
+}
+
+fn verdict_table(report: &Report<'_>, width: u16) -> String {
+    let first = usize::from(width - OTHER_COLUMNS);
+    let metric = wording::tame(&report.header.protocol.response.metric.metric, 22);
+    let header = ["treatment", &metric, "n", "p Holm", "verdict"];
+    let mut rows = vec![vec![
+        "baseline".into(),
+        baseline(report),
+        String::new(),
+        String::new(),
+        String::new(),
+    ]];
+    for (treatment, comparison) in report.candidates() {
+        rows.push(candidate(report, treatment, comparison, first));
+        rows.extend(guards(comparison, first));
+    }
+    table(&header, rows, &[2], width)
+}
+
+/// Its median with the unit.
+pub(super) fn baseline(report: &Report<'_>) -> String {
+    let protocol = &report.header.protocol;
+    let unit = protocol.unit(&protocol.response.metric);
+    report.evaluation.baseline_median.map_or_else(
+        || "no number".into(),
+        |median| format!("{} (median)", wording::quantity(median, unit)),
+    )
+}
+
+fn candidate(
+    report: &Report<'_>,
+    treatment: &Treatment,
+    comparison: &Comparison,
+    first: usize,
+) -> Vec<String> {
+    let differences = report
+        .baseline()
+        .map(|b| wording::differences(treatment, b))
+        .unwrap_or_default();
+    let lines: Vec<_> = differences.iter().flat_map(|d| pieces(d, first)).collect();
+    vec![
+        lines.join("\n"),
+        wording::change(&comparison.effect),
+        comparison.effect.blocks.to_string(),
+        wording::p_value(comparison.p_holm),
+        wording::verdict(comparison.verdict).into(),
+    ]
+}
+
+fn guards(comparison: &Comparison, first: usize) -> impl Iterator<Item = Vec<String>> {
+    comparison.guards.iter().map(move |guard| {
+        let limit = wording::tame(&wording::guard_limit(guard), wording::NAME);
+        let name = fill(
+            &format!("guard {limit}"),
+            u16::try_from(first).unwrap_or(u16::MAX),
+            "  ",
+        );
+        vec![
+            name.trim_end().into(),
+            wording::change(&guard.effect),
+            guard.effect.blocks.to_string(),
+            String::new(),
+            wording::guard_outcome(guard.outcome).into(),
+        ]
+    })
+}
+
+/// Block, treatment and reason of each trial that gave no number.
+pub(super) fn without_number(report: &Report<'_>) -> Vec<String> {
+    let line = |r: &crate::event::TrialRecord| {
+        let reason = wording::reason(&r.outcome)?;
+        let treatment = wording::tame(&report.label(&r.trial.treatment), wording::NAME);
+        let outcome = wording::outcome(&r.outcome);
+        Some(format!("block {} {treatment} {outcome}: {reason}", r.trial.block))
+    };
+    report.records.iter().filter_map(line).collect()
+}
+
+fn list(title: &str, items: &[String], width: u16) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("\n{title}\n");
+    for item in items {
+        let lines = fill(item, width, "    ");
+        let _ = write!(out, "  - {}", lines.trim_start());
+    }
+    out
+}
+
+/// Verdicts and outcomes, the last cell of their lines, in colour.
+fn coloured(table: &str) -> String {
+    let words = [
+        ("better", 32),
+        ("held", 32),
+        ("worse", 31),
+        ("failed", 31),
+        ("equivalent", 36),
+        ("inconclusive", 33),
+        ("unproven", 33),
+        ("no resolution", 33),
+    ];
+    let paint = |line: &str| {
+        let cell = words.iter().find_map(|&(word, code)| {
+            // Two blanks before it: a cell of its own, not the end of a treatment's name.
+            let head = line.strip_suffix(word).filter(|head| head.ends_with("  "))?;
+            Some(format!("{head}\u{1b}[{code}m{word}\u{1b}[0m\n"))
+        });
+        cell.unwrap_or_else(|| format!("{line}\n"))
+    };
+    table.lines().map(paint).collect()
+}
