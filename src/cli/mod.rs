@@ -69,17 +69,6 @@ impl Common {
         }
     }
 
-    /// How progress is shown: a bar only where somebody sees it.
-    fn screen(&self) -> Screen {
-        match std::io::stderr().is_terminal() {
-            _ if self.quiet => Screen::Quiet,
-            true => Screen::Bar {
-                colour: Self::colour(),
-            },
-            false => Screen::Lines,
-        }
-    }
-
     /// Whether stderr may be coloured: a terminal, and the user does not object (<https://no-color.org>).
     fn colour() -> bool {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())

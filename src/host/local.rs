@@ -166,7 +166,7 @@ impl LocalHost {
         &self.connection
     }
 
-    /// The guest's definition, without secrets where it runs.
+    /// The guest's definition with its secrets: never stored or shown as it is.
     pub(super) fn definition(&self) -> &str {
         &self.definition
     }
