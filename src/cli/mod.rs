@@ -5,6 +5,7 @@ mod exit;
 mod failure;
 mod files;
 mod lab;
+mod plan;
 mod recover;
 mod results;
 mod run;
@@ -91,7 +92,7 @@ enum Verb {
     /// Tell what this host and guest lack for an experiment, with what mends it
     Check(check::Args),
     /// Print what a run would do: treatments, order, restarts, what is touched, how long it takes
-    Plan(run::PlanArgs),
+    Plan(plan::Args),
     /// Run an experiment
     Run(run::Args),
     /// List the runs
@@ -115,7 +116,7 @@ pub fn main() -> ExitCode {
     let common = &cli.common;
     let done = match &cli.verb {
         Verb::Check(args) => check::check(common, args),
-        Verb::Plan(args) => run::plan(common, args),
+        Verb::Plan(args) => plan::plan(common, args),
         Verb::Run(args) => run::run(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),

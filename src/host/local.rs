@@ -262,8 +262,8 @@ impl LocalHost {
 }
 
 impl Host for LocalHost {
-    fn facts(&mut self, wanted: &[Address]) -> Result<Facts, HostError> {
-        survey::facts(self, wanted)
+    fn facts(&mut self) -> Result<Facts, HostError> {
+        survey::facts(self)
     }
 
     fn read(&mut self, address: &Address) -> Result<String, HostError> {
