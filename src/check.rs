@@ -87,10 +87,12 @@ fn lab_lacks(lacks: &mut Vec<Lack>) {
 fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let has_mount = |kind: &str| mounts.lines().any(|l| l.split(' ').nth(2) == Some(kind));
+    // The lab mounts its own.
+    let uses_domain = matches!(experiment.guest, Guest::Domain { .. });
     for factor in &experiment.factors {
         let name = &factor.tunable.name;
         match &factor.tunable.home {
-            Home::DomainXml(XmlSetting::Hugepages) if !has_mount("hugetlbfs") => {
+            Home::DomainXml(XmlSetting::Hugepages) if uses_domain && !has_mount("hugetlbfs") => {
                 lacks.push(Lack::new(
                     format!("a mounted hugetlbfs, for {name}"),
                     "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",

@@ -46,7 +46,7 @@ fn every_kind_of_address_is_proven_and_given_back() {
 }
 
 fn sweep_addresses(host: &mut LocalHost) {
-    let mut facts = host.facts(&[]).unwrap();
+    let mut facts = host.facts().unwrap();
     eprintln!("{:#?}", facts.record.keys());
     eprintln!(
         "{:?} {:?} {:?}",

@@ -26,8 +26,6 @@ fn the_test_driver_answers() {
     assert_eq!((copy.is_active().unwrap(), copy.id()), (false, None));
     copy.create().unwrap();
     assert!(copy.is_active().unwrap());
-    let cells = connection.node_info().unwrap().cells;
-    assert!(cells.iter().all(|cell| !cell.cpus.is_empty()));
 }
 
 #[test]

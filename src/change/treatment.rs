@@ -147,6 +147,11 @@ impl Verified<'_> {
         with_treatment(self.host, self.journal, change, body)
     }
 
+    /// Which of `settings` do not read as set now: those of an outer change, seen from within.
+    pub fn drifts(&mut self, settings: &[Setting]) -> Result<Vec<Drift>, HostError> {
+        drifts(self.host, settings, &SETTLING[..1])
+    }
+
     /// The host, to be read.
     pub fn host(&mut self) -> &mut dyn Host {
         self.host

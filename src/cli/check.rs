@@ -2,7 +2,7 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::{Common, files, print, print_json, run};
+use super::{Common, files, plan, print, print_json};
 use crate::check::host_lacks;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
     let mut lacks = host_lacks(experiment.as_ref());
     let mut facts = None;
     if let (Some(experiment), true) = (&experiment, lacks.is_empty()) {
-        match run::look(common, experiment, None) {
+        match plan::look(common, experiment, None) {
             Ok(planned) => facts = Some(planned.facts),
             Err(Failure::Lacks(found)) => lacks = found,
             Err(other) => return Err(other),

@@ -137,8 +137,8 @@ fn shell(common: &Common) -> Result<Code, Failure> {
     let clock = Instant::now();
     let talked = session.host.power(Power::On).map_err(failed).and_then(|()| {
         say(&format!(
-            "guest ready after {:.1?}; one command a line, end with Ctrl-D",
-            clock.elapsed()
+            "guest ready after {:.2}s; one command a line, end with Ctrl-D",
+            clock.elapsed().as_secs_f64()
         ));
         talk(&session)
     });

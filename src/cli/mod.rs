@@ -5,6 +5,7 @@ mod exit;
 mod failure;
 mod files;
 mod lab;
+mod plan;
 mod recover;
 mod results;
 mod run;
@@ -69,20 +70,20 @@ impl Common {
         }
     }
 
-    /// How progress is shown: a bar only where somebody sees it.
-    fn screen(&self) -> Screen {
-        match std::io::stderr().is_terminal() {
-            _ if self.quiet => Screen::Quiet,
-            true => Screen::Bar {
-                colour: Self::colour(),
-            },
-            false => Screen::Lines,
-        }
-    }
-
     /// Whether stderr may be coloured: a terminal, and the user does not object (<https://no-color.org>).
     fn colour() -> bool {
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    }
+
+    /// How progress is shown on stderr.
+    fn screen(&self) -> Screen {
+        match (self.quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Screen::Quiet,
+            (false, true) => Screen::Bar {
+                colour: Self::colour(),
+            },
+            (false, false) => Screen::Lines,
+        }
     }
 }
 
@@ -91,7 +92,7 @@ enum Verb {
     /// Tell what this host and guest lack for an experiment, with what mends it
     Check(check::Args),
     /// Print what a run would do: treatments, order, restarts, what is touched, how long it takes
-    Plan(run::PlanArgs),
+    Plan(plan::Args),
     /// Run an experiment
     Run(run::Args),
     /// List the runs
@@ -115,7 +116,7 @@ pub fn main() -> ExitCode {
     let common = &cli.common;
     let done = match &cli.verb {
         Verb::Check(args) => check::check(common, args),
-        Verb::Plan(args) => run::plan(common, args),
+        Verb::Plan(args) => plan::plan(common, args),
         Verb::Run(args) => run::run(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),

@@ -2,7 +2,7 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::run::Planned;
+use super::plan::Planned;
 use super::{Common, print, print_json, say};
 use crate::decision::{Evaluation, evaluate};
 use crate::event::{End, RunHeader, RunId, TrialRecord};

@@ -66,7 +66,7 @@ impl KernelHost {
 }
 
 impl Host for KernelHost {
-    fn facts(&mut self, _: &[Address]) -> Result<Facts, HostError> {
+    fn facts(&mut self) -> Result<Facts, HostError> {
         Err(Self::no_guest("gather facts"))
     }
 

@@ -23,15 +23,12 @@ mod cpu_map;
 mod domain;
 mod embed;
 mod error;
-mod node;
 mod process;
 mod typed;
 
-pub use cpu_map::{CpuMap, CpuMapError};
 pub use domain::{Domain, DomainInfo, DomainState, ShutdownBy};
 pub use embed::{MAX_ROOT_LENGTH, embed_root, embed_uri};
 pub use error::{LibvirtError, LibvirtErrorKind};
-pub use node::{NodeInfo, NumaCell};
 pub use typed::{ParameterGroup, TypedValue};
 
 /// A libvirt or hypervisor version.
@@ -158,29 +155,6 @@ impl Connection {
     pub fn define_xml(&self, xml: &str) -> Result<Domain, LibvirtError> {
         let defined = self.inner.define_domain_xml(xml);
         self.domain(defined.map_err(|e| self.error("define a domain", &e))?)
-    }
-
-    /// The host's capabilities as libvirt's XML.
-    pub fn capabilities(&self) -> Result<String, LibvirtError> {
-        self.inner
-            .capabilities()
-            .map_err(|e| self.error("read the host capabilities", &e))
-    }
-
-    /// CPUs, memory and NUMA cells of the host.
-    pub fn node_info(&self) -> Result<NodeInfo, LibvirtError> {
-        let info = self
-            .inner
-            .node_info()
-            .map_err(|e| self.error("read the host's CPUs and memory", &e))?;
-        let cells = node::parse_cells(&self.capabilities()?)
-            .map_err(|m| LibvirtError::own("read the host's NUMA cells".to_owned(), &m))?;
-        Ok(NodeInfo {
-            model: info.model,
-            cpus: info.cpus,
-            memory_bytes: info.memory * 1024,
-            cells,
-        })
     }
 
     fn domain(&self, inner: virt::domain::Domain) -> Result<Domain, LibvirtError> {

@@ -187,7 +187,7 @@ impl LocalHost {
         &self.connection
     }
 
-    /// The guest's definition, without secrets where it runs.
+    /// The guest's definition with its secrets: never stored or shown as it is.
     pub(super) fn definition(&self) -> &str {
         &self.definition
     }
@@ -286,8 +286,8 @@ impl LocalHost {
 }
 
 impl Host for LocalHost {
-    fn facts(&mut self, wanted: &[Address]) -> Result<Facts, HostError> {
-        survey::facts(self, wanted)
+    fn facts(&mut self) -> Result<Facts, HostError> {
+        survey::facts(self)
     }
 
     fn read(&mut self, address: &Address) -> Result<String, HostError> {

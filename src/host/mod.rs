@@ -147,8 +147,8 @@ impl Scope {
 
 /// One host with one guest. Synchronous; used from one thread.
 pub trait Host {
-    /// What is known of host and guest; `wanted` addresses are read into the facts where they can be.
-    fn facts(&mut self, wanted: &[Address]) -> Result<Facts, HostError>;
+    /// What is known of host and guest, without the readings.
+    fn facts(&mut self) -> Result<Facts, HostError>;
     /// The raw content at an address: from the running system where it runs, else from what is pending.
     fn read(&mut self, address: &Address) -> Result<String, HostError>;
     /// Writes a canonical value; domain XML is pending until the next power-on.

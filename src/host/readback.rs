@@ -251,9 +251,8 @@ pub(super) fn set_live(domain: &Domain, setting: DomainSetting, value: &str) -> 
                 let (vcpu, cpus) = pin.split_once('=').unwrap_or((pin, ""));
                 let vcpu: u32 = vcpu.parse().map_err(|e| HostError::new(doing(), e))?;
                 let cpus: CpuSet = cpus.parse().map_err(|e| HostError::new(doing(), e))?;
-                let map = cpus.iter().map(u32::from).collect();
                 domain
-                    .pin_vcpu(vcpu, &map)
+                    .pin_vcpu(vcpu, &cpus)
                     .map_err(|e| HostError::new(doing(), e))?;
             }
             Ok(())

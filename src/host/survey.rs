@@ -3,9 +3,9 @@
 //! Reads only. A fact that cannot be read is left out; only what a plan needs is an error.
 
 use super::local::{LocalHost, chain};
-use super::{Host, HostError, kernel};
+use super::{HostError, kernel};
 use crate::facts::{Facts, Node};
-use crate::tunable::{Address, CpuSet};
+use crate::tunable::CpuSet;
 use crate::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Longest text kept of one fact.
 const MAX_FACT: usize = 64 * 1024;
 
-pub(super) fn facts(host: &mut LocalHost, wanted: &[Address]) -> Result<Facts, HostError> {
+pub(super) fn facts(host: &LocalHost) -> Result<Facts, HostError> {
     let mut facts = Facts {
         host_cpus: cpus()?,
         nodes: nodes(),
@@ -31,11 +31,6 @@ pub(super) fn facts(host: &mut LocalHost, wanted: &[Address]) -> Result<Facts, H
     facts.guest_disk = host.is_on().then(|| host.disk().to_string());
     if host.is_on() {
         guest_facts(host, &mut facts)?;
-    }
-    for address in wanted {
-        if let Ok(raw) = host.read(address) {
-            facts.readings.insert(address.to_string(), raw);
-        }
     }
     Ok(facts)
 }
@@ -169,7 +164,7 @@ fn acceleration(probe: &crate::lab::probe::KvmProbe) -> String {
     }
 }
 
-fn guest_facts(host: &mut LocalHost, facts: &mut Facts) -> Result<(), HostError> {
+fn guest_facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError> {
     let disk = host.disk().to_string();
     let agent = host.agent()?;
     let read = |path: &str| {

@@ -43,7 +43,7 @@ pub(super) fn definition(parts: &Parts) -> String {
   <memory unit='b'>{memory}</memory>
   <vcpu>{vcpus}</vcpu>
   <os>
-    <type arch='x86_64' machine='q35'>hvm</type>
+    <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>{kernel}</kernel>
     <initrd>{initrd}</initrd>
     <cmdline>{COMMAND_LINE} kvmtune.ip={GUEST_ADDRESS}/{PREFIX}</cmdline>

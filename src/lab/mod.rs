@@ -6,6 +6,7 @@ mod disk;
 mod domain;
 pub mod image;
 pub mod net;
+mod pages;
 pub mod probe;
 
 pub use disk::DiskError;
@@ -126,8 +127,8 @@ impl Lab {
         let image = image::build(cache)?;
         let probe = probe::probe_kvm(&image, probe::DEFAULT_LIMIT);
         net::enter_private_network(BRIDGE, HOST_ADDRESS, PREFIX)?;
-        embed_root(&place.root, hugetlbfs_mount().as_deref())
-            .map_err(|source| file_error("make", &place.root, source))?;
+        let pages = pages::mount(&place.root)?;
+        embed_root(&place.root, &pages).map_err(|source| file_error("make", &place.root, source))?;
         share_capabilities(&place.root, cache)?;
         let loop_device = disk::attach(&place.data, size.disk)?;
         let definition = domain::definition(&domain::Parts {
@@ -187,15 +188,6 @@ fn share_capabilities(root: &Path, cache: &Path) -> Result<(), LabError> {
     std::os::unix::fs::symlink(&shared, &link).map_err(|source| file_error("make", &link, source))
 }
 
-/// Where huge pages are mounted, when that is where libvirt would not look by itself.
-fn hugetlbfs_mount() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mut fields = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>());
-    fields
-        .find(|f| f.get(2) == Some(&"hugetlbfs"))
-        .and_then(|f| f.get(1).map(PathBuf::from))
-}
-
 fn console_tail(root: &Path) -> String {
     let bytes = fs::read(root.join("console.log")).unwrap_or_default();
     let tail = &bytes[bytes.len().saturating_sub(400)..];
@@ -218,6 +210,7 @@ fn file_error(doing: &'static str, path: &Path, source: io::Error) -> LabError {
 pub fn take_down(place: &LabPlace) -> Result<(), LabError> {
     domain::end_guest(place).map_err(|source| file_error("end the guest of", &place.root, source))?;
     disk::detach(&place.data)?;
+    pages::unmount(&place.root)?;
     domain::remove_cgroups(&place.domain());
     for path in [&place.root, &place.data] {
         let gone = if path.is_dir() {

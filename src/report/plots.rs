@@ -4,7 +4,7 @@
 //! text around the plot, and what has a meaning has a mid-tone that stands out on both black and white.
 
 use super::{Report, ReportError, wording};
-use crate::analysis::Verdict;
+use crate::analysis::{Comparison, Verdict};
 use crate::decision::value;
 use crate::design::Treatment;
 use crate::experiment::Goal;
@@ -147,7 +147,6 @@ fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<()
     chart.draw_series([PathElement::new(line, INK.stroke_width(2))])?;
     for (index, (treatment, comparison)) in rows.iter().enumerate() {
         let y = rows.len() as f64 - index as f64 - 0.5;
-        let colour = verdict_colour(comparison.verdict);
         let (_, pixel) = chart.backend_coord(&(0.0, y));
         let lines = names(report, treatment);
         let mut at = pixel - 8 * (i32::try_from(lines.len()).unwrap_or(1) - 1);
@@ -155,16 +154,23 @@ fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<()
             write(&root, line, (NAMES - 10, at), HPos::Right)?;
             at += 16;
         }
-        if let Some(interval) = comparison.effect.change_interval_percent() {
-            let line = [(interval.low.max(low), y), (interval.high.min(high), y)];
-            chart.draw_series([PathElement::new(line, colour.stroke_width(3))])?;
-        }
-        if let Some(change) = comparison.effect.change_percent().filter(|c| c.is_finite()) {
-            chart.draw_series([Circle::new((change, y), 5, colour.filled())])?;
-        }
+        draw_effect(&mut chart, comparison, y)?;
     }
     drop(chart);
     root.present()?;
+    Ok(())
+}
+
+/// The interval as a bar and the estimate as a dot on it.
+fn draw_effect(chart: &mut Chart<'_, '_>, comparison: &Comparison, y: f64) -> Result<(), Cause> {
+    let colour = verdict_colour(comparison.verdict);
+    if let Some(interval) = comparison.effect.change_interval_percent() {
+        let line = [(interval.low, y), (interval.high, y)];
+        chart.draw_series([PathElement::new(line, colour.stroke_width(3))])?;
+    }
+    if let Some(change) = comparison.effect.change_percent().filter(|c| c.is_finite()) {
+        chart.draw_series([Circle::new((change, y), 5, colour.filled())])?;
+    }
     Ok(())
 }
 
@@ -176,7 +182,7 @@ struct Samples {
 
 fn series(report: &Report<'_>) -> Vec<Samples> {
     let metric = &report.header.protocol.response.metric;
-    let gain = |c: &crate::analysis::Comparison| c.effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
+    let gain = |c: &Comparison| c.effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
     let mut candidates: Vec<_> = report.candidates().collect();
     candidates.sort_by(|(_, a), (_, b)| gain(b).total_cmp(&gain(a)));
     let shown = report.baseline().into_iter();

@@ -302,4 +302,30 @@ mod tests {
         };
         assert!(line.starts_with("block 1/10 ") && line.contains("iops"), "{line}");
     }
+
+    #[test]
+    fn every_screen_takes_every_event() {
+        let fixture = Fixture::hostile();
+        let record = Box::new(fixture.records[4].clone());
+        let events = [
+            Event::GuestStarting { boot: 1 },
+            Event::TrialStarted {
+                trial: record.trial.clone(),
+            },
+            Event::TrialFinished { record },
+            Event::Notice { text: "x".into() },
+            Event::RunFinished {
+                end: crate::event::End::Interrupted,
+            },
+        ];
+        for screen in [Screen::Bar { colour: true }, Screen::Lines, Screen::Quiet] {
+            let mut progress = Progress::new(screen, Some(&fixture.header));
+            for event in &events {
+                progress.event(event);
+                progress.tick();
+            }
+            progress.finish();
+            assert_eq!(progress.teller.done, 1);
+        }
+    }
 }

@@ -5,7 +5,6 @@
 use super::Task;
 use crate::change::{Change, ChangeError, Drift as Found, Outcome as Changed, Stage as Step, Verified};
 use crate::event::{Drift, Outcome, RawOutput, Stage, Timing};
-use crate::host::{Host, HostError};
 use crate::tunable::{Activation, Setting};
 use crate::workload::{Observation, Workload};
 use jiff::Timestamp;
@@ -121,8 +120,8 @@ fn work(verified: &mut Verified<'_>, task: &Task<'_>, whole_plot: &[Setting]) ->
             }
         }
     }
-    match drifted(verified.host(), whole_plot) {
-        Ok(drift) => work.drift = drift,
+    match verified.drifts(whole_plot) {
+        Ok(drifts) => work.drift = told(drifts, true),
         Err(error) => work.result = Err((Stage::Verify, error.to_string())),
     }
     work
@@ -146,22 +145,6 @@ fn one(
     workload
         .observations(&output)
         .map_err(|e| (Stage::Parse, e.to_string()))
-}
-
-fn drifted(host: &mut dyn Host, settings: &[Setting]) -> Result<Vec<Drift>, HostError> {
-    let mut drift = Vec::new();
-    for setting in settings {
-        let raw = host.read(&setting.address)?;
-        if setting.canonical(&raw).as_ref() != Some(&setting.value) {
-            drift.push(Drift {
-                address: setting.address.to_string(),
-                wanted: setting.value.to_string(),
-                found: setting.address.selected(&raw).to_string(),
-                during: true,
-            });
-        }
-    }
-    Ok(drift)
 }
 
 fn told(found: Vec<Found>, during: bool) -> Vec<Drift> {

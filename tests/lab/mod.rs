@@ -24,7 +24,7 @@ pub(crate) fn image() -> Option<PathBuf> {
 /// A scratch directory made the root of an embedded driver.
 pub(crate) fn scratch_root() -> TempDir {
     let root = tempfile::Builder::new().prefix("kt-").tempdir_in("/tmp").unwrap();
-    embed_root(root.path(), None).unwrap();
+    embed_root(root.path(), &[]).unwrap();
     root
 }
 

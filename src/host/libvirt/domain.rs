@@ -12,7 +12,8 @@ use uuid::Uuid;
 use virt::domain::Domain as Inner;
 use virt_sys as sys;
 
-use super::{Connection, CpuMap, LibvirtError, ParameterGroup, TypedValue, check, process, typed};
+use super::{Connection, LibvirtError, ParameterGroup, TypedValue, check, cpu_map, process, typed};
+use crate::tunable::CpuSet;
 
 /// A handle to a domain; clones share it. Its name and UUID are those at lookup.
 #[derive(Debug, Clone)]
@@ -232,7 +233,7 @@ impl Domain {
     }
 
     /// The host CPUs each virtual CPU may run on, by number of the virtual CPU.
-    pub fn vcpu_pins(&self) -> Result<Vec<CpuMap>, LibvirtError> {
+    pub fn vcpu_pins(&self) -> Result<Vec<CpuSet>, LibvirtError> {
         let doing = || self.doing("read the CPU pins of");
         let length = self.map_length()?;
         let vcpus = self.info()?.vcpus as usize;
@@ -255,20 +256,20 @@ impl Domain {
         Ok(bits
             .chunks_exact(length)
             .take(filled)
-            .map(CpuMap::from_bits)
+            .map(cpu_map::from_bits)
             .collect())
     }
 
     /// Lets one virtual CPU of the running domain use only `cpus`.
-    pub fn pin_vcpu(&self, vcpu: u32, cpus: &CpuMap) -> Result<(), LibvirtError> {
+    pub fn pin_vcpu(&self, vcpu: u32, cpus: &CpuSet) -> Result<(), LibvirtError> {
         let pinned = self
             .inner()
-            .pin_vcpu_flags(vcpu, &cpus.to_bits(), sys::VIR_DOMAIN_AFFECT_LIVE);
+            .pin_vcpu_flags(vcpu, &cpu_map::to_bits(cpus), sys::VIR_DOMAIN_AFFECT_LIVE);
         pinned.map_err(self.failed(&format!("pin virtual CPU {vcpu} to {cpus} in")))
     }
 
     /// The host CPUs QEMU's other threads may run on.
-    pub fn emulator_pin(&self) -> Result<CpuMap, LibvirtError> {
+    pub fn emulator_pin(&self) -> Result<CpuSet, LibvirtError> {
         let mut bits = vec![0u8; self.map_length()?];
         let bytes = c_int(bits.len());
         // SAFETY: the buffer holds one map of `bytes` bytes.
@@ -281,14 +282,14 @@ impl Domain {
             )
         };
         check(status, || self.doing("read the emulator pin of"))?;
-        Ok(CpuMap::from_bits(&bits))
+        Ok(cpu_map::from_bits(&bits))
     }
 
     /// Lets QEMU's other threads use only `cpus`.
-    pub fn pin_emulator(&self, cpus: &CpuMap) -> Result<(), LibvirtError> {
+    pub fn pin_emulator(&self, cpus: &CpuSet) -> Result<(), LibvirtError> {
         let pinned = self
             .inner()
-            .pin_emulator(&cpus.to_bits(), sys::VIR_DOMAIN_AFFECT_LIVE);
+            .pin_emulator(&cpu_map::to_bits(cpus), sys::VIR_DOMAIN_AFFECT_LIVE);
         pinned.map_err(self.failed(&format!("pin the emulator to {cpus} in")))
     }
 

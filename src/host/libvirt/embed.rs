@@ -33,9 +33,9 @@ pub(super) fn root_of(uri: &str) -> Option<PathBuf> {
     uri.strip_prefix(URI).map(PathBuf::from)
 }
 
-/// Makes `dir` (mode 700) the root of an embedded driver; `hugetlbfs` is where huge pages are mounted,
-/// when that is not where libvirt would look.
-pub fn embed_root(dir: &Path, hugetlbfs: Option<&Path>) -> io::Result<()> {
+/// Makes `dir` (mode 700) the root of an embedded driver; `hugetlbfs` are the mounts that huge pages are
+/// taken from, one for each page size; without any libvirt looks for itself.
+pub fn embed_root(dir: &Path, hugetlbfs: &[PathBuf]) -> io::Result<()> {
     let root = plain(dir)?;
     if root.len() > MAX_ROOT_LENGTH {
         let text = format!(
@@ -45,8 +45,12 @@ pub fn embed_root(dir: &Path, hugetlbfs: Option<&Path>) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let mut conf = QEMU_CONF.to_owned();
-    if let Some(mount) = hugetlbfs {
-        conf = format!("{conf}hugetlbfs_mount = \"{}\"\n", plain(mount)?);
+    if !hugetlbfs.is_empty() {
+        let quoted = hugetlbfs
+            .iter()
+            .map(|mount| plain(mount).map(|path| format!("\"{path}\"")));
+        let quoted: Vec<_> = quoted.collect::<io::Result<_>>()?;
+        conf = format!("{conf}hugetlbfs_mount = [{}]\n", quoted.join(", "));
     }
     let etc = dir.join("etc");
     DirBuilder::new().recursive(true).mode(0o700).create(&etc)?;
@@ -88,11 +92,11 @@ mod tests {
     fn a_root_is_private_and_names_the_hugetlbfs() {
         let temp = tempfile::Builder::new().prefix("kt-").tempdir_in("/tmp").unwrap();
         let root = temp.path().join("root");
-        embed_root(&root, Some(Path::new("/dev/hugepages"))).unwrap();
+        embed_root(&root, &["/dev/hugepages".into(), "/mnt/1g".into()]).unwrap();
         let conf = root.join("etc/qemu.conf");
         let text = fs::read_to_string(&conf).unwrap();
         assert!(text.contains("stdio_handler = \"file\"\n"));
-        assert!(text.ends_with("hugetlbfs_mount = \"/dev/hugepages\"\n"));
+        assert!(text.ends_with("hugetlbfs_mount = [\"/dev/hugepages\", \"/mnt/1g\"]\n"));
         assert_eq!(fs::metadata(&conf).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(root_of(&embed_uri(&root).unwrap()), Some(root));
@@ -101,10 +105,10 @@ mod tests {
     #[test]
     fn paths_that_could_mean_something_else_are_refused() {
         for path in ["relative", "/a b", "/a\"b", "/a?b", "/a%41", "/a\nuser", ""] {
-            assert!(embed_root(Path::new(path), None).is_err(), "{path:?}");
+            assert!(embed_root(Path::new(path), &[]).is_err(), "{path:?}");
         }
         let long = format!("/tmp/{}", "x".repeat(MAX_ROOT_LENGTH));
-        assert!(embed_root(Path::new(&long), None).is_err());
+        assert!(embed_root(Path::new(&long), &[]).is_err());
         assert!(!Path::new(&long).exists());
     }
 }

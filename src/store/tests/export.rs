@@ -1,3 +1,5 @@
+//! Exports against golden files.
+
 use super::super::Logged;
 use super::*;
 use crate::experiment::MetricId;

@@ -1,3 +1,5 @@
+//! Which run a text names.
+
 use super::*;
 
 fn message(store: &Store, wanted: &str) -> String {

@@ -1,3 +1,5 @@
+//! Folders and files the store refuses, and its words for it.
+
 use super::super::FILE;
 use super::*;
 use rusqlite::Connection;

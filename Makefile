@@ -1,0 +1,43 @@
+# What each target needs is installed by `setup`, which does nothing when it is there.
+
+export CARGO_NET_RETRY ?= 5
+
+ROOT := $(filter 0,$(shell id -u))
+SUDO := $(if $(ROOT),,sudo)
+
+# The tests of the lab start guests, which takes root. Whoever is root, and every CI, must not skip them.
+REQUIRE_LAB := $(if $(ROOT)$(CI)$(KVMTUNE_REQUIRE_LAB),KVMTUNE_REQUIRE_LAB=1)
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo 'make setup   install the Debian packages that are missing'
+	@echo 'make demo    boot a guest, tune it, print the verdicts (root)'
+	@echo 'make test    format, lints, all tests; those that start guests only as root'
+	@echo 'make lint    format and lints'
+	@echo 'make bench   benchmarks of kvmtune itself'
+	@echo 'make clean   remove what was built; results/ stays'
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	cargo build --release --locked
+	$(SUDO) target/release/kvmtune run experiments/quickstart.toml
+
+# The summary of nextest comes last.
+test: lint
+	cargo test --doc --locked
+	@$(if $(REQUIRE_LAB),:,echo 'not root: tests that start guests are skipped, each with its reason')
+	$(REQUIRE_LAB) cargo nextest run --locked
+
+lint: setup
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+bench: setup
+	@if ls benches/*.rs >/dev/null 2>&1; then cargo bench --locked; else echo 'there are no benchmarks yet'; fi
+
+clean:
+	cargo clean
+	@echo 'results/ and the lab images are kept; `kvmtune lab clean` removes the images'

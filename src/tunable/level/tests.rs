@@ -1,0 +1,122 @@
+//! Levels made real on a host of two nodes.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::super::{DomainSetting, lookup};
+use super::*;
+use crate::facts::Node;
+
+fn facts() -> Facts {
+    let set = |text: &str| text.parse::<CpuSet>().unwrap();
+    let node = |id, cpus: &str| Node {
+        id,
+        cpus: set(cpus),
+        memory: Bytes::mib(1024),
+    };
+    let readings = [
+        ("guest:/sys/block/vdb/queue/scheduler", "[none] mq-deadline"),
+        (
+            "host:/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
+            "3\n",
+        ),
+        ("domain XML DiskCache", "writeback"),
+    ];
+    Facts {
+        host_cpus: set("0-3"),
+        nodes: vec![node(0, "0-1"), node(1, "2-3")],
+        vcpus: 2,
+        guest_memory: Bytes::mib(512),
+        guest_disk: Some("vdb".into()),
+        guest_modules: ["bfq".to_string(), "tcp_htcp".into(), "tcp_diag".into()].into(),
+        readings: readings.map(|(k, v)| (k.to_string(), v.to_string())).into(),
+        ..Facts::default()
+    }
+}
+
+fn settings(tunable: &str, text: &str) -> Vec<String> {
+    let level = level(&lookup(tunable).unwrap(), text, &facts()).unwrap();
+    level
+        .settings
+        .iter()
+        .map(|s| format!("{} = {}", s.address, s.value))
+        .collect()
+}
+
+#[test]
+fn a_scheduler_in_a_module_is_loaded_first() {
+    assert_eq!(
+        settings("guest.disk.scheduler", "cfq"),
+        [
+            "guest module bfq = loaded",
+            "guest:/sys/block/vdb/queue/scheduler = bfq"
+        ]
+    );
+    assert_eq!(
+        settings("guest.disk.scheduler", "noop"),
+        ["guest:/sys/block/vdb/queue/scheduler = none"]
+    );
+}
+
+#[test]
+fn a_scheduler_nobody_offers_is_refused_with_the_choices() {
+    let error = level(&lookup("guest.disk.scheduler").unwrap(), "kyber", &facts()).unwrap_err();
+    let LevelError::Unavailable { choices, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(choices, ["bfq", "mq-deadline", "none"]);
+}
+
+#[test]
+fn backing_by_huge_pages_grows_the_pool() {
+    assert_eq!(
+        settings("domain.memory.hugepages", "2MiB"),
+        [
+            "host:/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages = 259",
+            "domain XML Hugepages = 2MiB"
+        ]
+    );
+}
+
+#[test]
+fn pin_generators_use_the_topology() {
+    assert_eq!(
+        settings("domain.cpu.pin", "none"),
+        ["domain VcpuPins = 0=0-3 1=0-3"]
+    );
+    assert_eq!(
+        settings("domain.cpu.pin", "compact"),
+        ["domain VcpuPins = 0=0 1=1"]
+    );
+    assert_eq!(
+        settings("domain.cpu.pin", "spread"),
+        ["domain VcpuPins = 0=0 1=2"]
+    );
+    assert_eq!(settings("domain.cpu.pin", "1=3"), ["domain VcpuPins = 0=0-3 1=3"]);
+    assert!(level(&lookup("domain.cpu.pin").unwrap(), "0=64", &facts()).is_err());
+    assert!(level(&lookup("domain.cpu.pin").unwrap(), "7=0", &facts()).is_err());
+}
+
+#[test]
+fn native_io_over_the_page_cache_is_a_conflict() {
+    let io = level(&lookup("domain.disk.io").unwrap(), "native", &facts())
+        .unwrap()
+        .settings;
+    assert!(Setting::conflict(&io, &facts()).is_some());
+    let cache = level(&lookup("domain.disk.cache").unwrap(), "none", &facts())
+        .unwrap()
+        .settings;
+    assert!(Setting::conflict(&[io, cache].concat(), &facts()).is_none());
+}
+
+#[test]
+fn the_ambient_level_is_what_is_read() {
+    let tunable = lookup("guest.disk.scheduler").unwrap();
+    assert_eq!(ambient_level(&tunable, &facts()).unwrap().label, "none");
+}
+
+#[test]
+fn domain_settings_have_stable_text() {
+    assert_eq!(
+        Address::Domain(DomainSetting::CpuShares).to_string(),
+        "domain CpuShares"
+    );
+}
