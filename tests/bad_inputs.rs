@@ -102,18 +102,16 @@ const MACHINE: &[Case] = &[
 fn is_wrong((what, setup, args, code, says): &Case) -> Option<String> {
     let folder = tempfile::Builder::new().prefix("kt-").tempdir_in("/tmp").unwrap();
     fs::write(folder.path().join("ok.toml"), OK).unwrap();
-    let root = nix::unistd::geteuid().is_root();
     let script = format!(
-        "set -e; kvmtune=$1; {setup}\nls > before\nexec $as \"$kvmtune\" --state state --results results {args}"
+        "set -e; kvmtune=$1; as=; {setup}\nls > before\nexec $as \"$kvmtune\" --state state --results results {args}"
     );
-    let mut command = if root {
+    let mut command = if nix::unistd::geteuid().is_root() {
         let mut command = Command::new("unshare");
         command.args(["--mount", "/bin/sh"]);
         command
     } else {
         Command::new("/bin/sh")
     };
-    let script = format!("as=; {script}");
     command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_kvmtune")]);
     let done = command
         .current_dir(folder.path())
