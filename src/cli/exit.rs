@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub(super) enum Code {
     /// Done.
     Done = 0,
+    /// Wrong words on the command line; clap's own code for it.
+    Usage = 2,
     /// A file is invalid.
     InvalidFile = 3,
     /// This host or guest lacks something.

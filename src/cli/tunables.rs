@@ -2,7 +2,7 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::{Common, print, print_json};
+use super::{Common, print, print_json, say};
 use crate::tunable::{Activation, Tunable, catalogue};
 
 /// Arguments of `tunables`.
@@ -20,9 +20,8 @@ pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
     };
     let all: Vec<_> = catalogue().into_iter().filter(wanted).collect();
     if all.is_empty() {
-        return Err(Failure::environment(
-            "no tunable has such a name; `kvmtune tunables` lists all",
-        ));
+        say("error: no tunable has such a name; `kvmtune tunables` lists all");
+        return Ok(Code::Usage);
     }
     if common.json {
         let rows: Vec<_> = all.iter().map(row).collect();

@@ -197,10 +197,11 @@ impl LocalHost {
         &self.disk
     }
 
-    /// The UUID and this run's number of the guest, when it runs: settings of a run are gone with it.
+    /// Tells this run of the guest from any other: settings of a run are gone with it. libvirt's number of the run
+    /// begins anew with each boot of the host.
     pub fn instance(&self) -> Option<String> {
-        let guest = self.guest.as_ref()?;
-        Some(format!("{} {}", guest.domain.uuid(), guest.domain.id()?))
+        let number = self.guest.as_ref()?.domain.id()?;
+        Some(format!("{number} of boot {}", kernel::boot_id().ok()?))
     }
 
     fn start(&mut self) -> Result<(), HostError> {

@@ -145,8 +145,16 @@ fn remove_tree(folder: &Path) {
     for child in children(folder) {
         remove_tree(&child);
     }
-    // A cgroup that still holds a process is not ours to remove.
-    let _ = fs::remove_dir(folder);
+    // A killed process leaves its cgroup a moment after it is gone from /proc. One that stays busy holds somebody
+    // else's process, and is not ours to remove.
+    for _ in 0..20 {
+        match fs::remove_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            _ => break,
+        }
+    }
 }
 
 fn children(folder: &Path) -> Vec<PathBuf> {
