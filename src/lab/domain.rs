@@ -150,7 +150,7 @@ fn remove_tree(folder: &Path) {
     for _ in 0..20 {
         match fs::remove_dir(folder) {
             Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
-                std::thread::sleep(Duration::from_millis(10))
+                std::thread::sleep(Duration::from_millis(10));
             }
             _ => break,
         }
