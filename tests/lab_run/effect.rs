@@ -7,10 +7,10 @@ use kvmtune::event::End;
 
 /// Counts to a fixed number and gives the counts per second; the clock has steps of 10 ms.
 const SPIN: &str = r"
-clock() ( IFS='. '; read -r s c rest </proc/uptime; echo $((s * 100 + 1$c - 100)) )
-start=$(clock) i=0
-while [ $i -lt 15000 ]; do i=$((i + 1)); done
-n=$((1500000 / ($(clock) - start + 1)))
+clock() ( IFS='. '; read -r s c rest </proc/uptime; echo $((s * 100 + 1$c - 100)) );
+start=$(clock); i=0;
+while [ $i -lt 15000 ]; do i=$((i + 1)); done;
+n=$((1500000 / ($(clock) - start + 1)));
 ";
 
 #[test]

@@ -5,7 +5,7 @@ use kvmtune::decision::{Evaluation, evaluate};
 use kvmtune::event::{Outcome, RunHeader, TrialRecord};
 use kvmtune::store::{RunSummary, Store};
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,16 +16,18 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 /// Prints `$n` as fio would print its IOPS. Braces are placeholders in a workload file, hence the octal ones.
 const PRINT: &str = r#"
-printf '\173"jobs":[\173"error":0,"read":\173"bw_bytes":1,"iops":%d,"total_ios":1,"clat_ns":\173"mean":1\175\175,' "$n"
+printf '\173"jobs":[\173"error":0,"read":\173"bw_bytes":1,"iops":%d,"total_ios":1,"clat_ns":\173"mean":1\175\175,' "$n";
 printf '"write":\173"bw_bytes":0,"iops":0,"total_ios":0,"clat_ns":\173"mean":0\175\175\175]\175\n'
 "#;
 
-/// A workload that runs `script` in the guest's shell and gives what it leaves in `$n`.
+/// A workload that runs `script` in the guest's shell and gives what it leaves in `$n`. Arguments are one line each,
+/// so commands end in `;`.
 pub(crate) fn script(script: &str) -> String {
+    let script = format!("{script}{PRINT}").replace('\n', " ");
     format!(
         "summary = \"a script\"
 run = \"guest\"
-argv = [\"sh\", \"-c\", '''{script}{PRINT}''']
+argv = [\"sh\", \"-c\", '''{script}''']
 time = \"1s\"
 grace = \"3s\"
 parser = \"fio\"
@@ -91,7 +93,7 @@ impl Place {
     /// Runs the experiment to its end, which must be a good one.
     pub(crate) fn run(&self) {
         let done = self.kvmtune(&["run", "experiment.toml"]);
-        assert!(done.status.success(), "{done:?}\n{:#?}", self.records());
+        assert!(done.status.success(), "{done:?}");
     }
 
     fn store(&self) -> Store {
@@ -135,6 +137,33 @@ impl Place {
         records.map(|record| (label(&record), record)).collect()
     }
 
+    /// The id of the lab that is up, by its data disk's file.
+    pub(crate) fn lab(&self) -> Option<String> {
+        let files = fs::read_dir(self.path().join("state")).ok()?.flatten();
+        let mut names = files.filter_map(|f| f.file_name().into_string().ok());
+        names.find_map(|n| Some(n.strip_prefix("lab-")?.strip_suffix(".img")?.to_string()))
+    }
+
+    /// What is on the host of the lab called `id`: processes, cgroups, folders, mounts, loop devices.
+    pub(crate) fn remains(&self, id: &str) -> Vec<String> {
+        let mut places: Vec<PathBuf> = entries("/proc").map(|p| p.join("cmdline")).collect();
+        places.extend(entries("/sys/block").map(|p| p.join("loop/backing_file")));
+        places.push("/proc/self/mountinfo".into());
+        let names_lab = |path: &PathBuf| {
+            let text = fs::read(path).unwrap_or_default();
+            String::from_utf8_lossy(&text).contains(id)
+        };
+        places.retain(names_lab);
+        let mut folders: Vec<_> = entries("/sys/fs/cgroup")
+            .flat_map(|p| entries(p.join("machine")))
+            .chain(entries("/run/kvmtune"))
+            .chain(entries(self.path().join("state")))
+            .collect();
+        folders.retain(|path| path.to_string_lossy().contains(id));
+        places.extend(folders);
+        places.into_iter().map(|p| p.display().to_string()).collect()
+    }
+
     /// Everything was measured.
     pub(crate) fn assert_all_measured(&self) {
         for (label, record) in self.labelled() {
@@ -161,7 +190,7 @@ impl Drop for Place {
 /// A verb that runs; killed when dropped.
 pub(crate) struct Running {
     child: Child,
-    outputs: [std::path::PathBuf; 2],
+    outputs: [PathBuf; 2],
 }
 
 impl Running {
@@ -199,6 +228,12 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(started.elapsed() < LIMIT, "{what} was waited for in vain");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What is in a folder; nothing when there is none.
+pub(crate) fn entries(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|e| e.path())
 }
 
 /// The content of a kernel file.

@@ -5,7 +5,6 @@ use kvmtune::event::{End, TrialRecord};
 use nix::sys::signal::Signal;
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 const PRESSURE: &str = "/proc/sys/vm/vfs_cache_pressure";
@@ -20,7 +19,7 @@ design = { blocks = 2 }
 const TRIALS: usize = 9;
 
 fn place() -> Option<Place> {
-    let place = Place::new(EXPERIMENT, &script("sleep 1; n=1"))?;
+    let place = Place::new(EXPERIMENT, &script("sleep 1; n=1;"))?;
     assert_eq!(kernel_value(PRESSURE), "100", "the test restores to the default");
     Some(place)
 }
@@ -33,46 +32,8 @@ fn is_changed() -> bool {
 fn wait_for_a_change(place: &Place, run: &mut Running, known: usize) {
     wait_until("a changed setting", || {
         assert!(!run.has_ended(), "it ended too early");
-        is_changed() && place.records().len() > known
+        is_changed() && place.has_a_run() && place.records().len() > known
     });
-}
-
-/// What a lab leaves on the host while it runs: its data disk's loop device, its root and its guest.
-fn remains(place: &Place) -> Vec<String> {
-    let state = fs::canonicalize(place.path()).unwrap().join("state");
-    let mut found = Vec::new();
-    for disk in fs::read_dir("/sys/block").unwrap().flatten() {
-        let backing = fs::read_to_string(disk.path().join("loop/backing_file")).unwrap_or_default();
-        if backing.starts_with(state.to_str().unwrap()) {
-            found.push(format!("{} of {backing}", disk.path().display()));
-        }
-    }
-    for file in fs::read_dir(&state).unwrap().flatten() {
-        let name = file.file_name().into_string().unwrap();
-        let Some(id) = name.strip_prefix("lab-").and_then(|n| n.strip_suffix(".img")) else {
-            continue;
-        };
-        found.push(name.clone());
-        if Path::new("/run/kvmtune").join(id).exists() {
-            found.push(format!("root of {id}"));
-        }
-    }
-    found
-}
-
-/// The guest's process, by its data disk's lab on its command line.
-fn guest_lives(lab: &str) -> bool {
-    let commands = fs::read_dir("/proc").unwrap().flatten();
-    commands
-        .filter_map(|e| fs::read(e.path().join("cmdline")).ok())
-        .any(|c| String::from_utf8_lossy(&c).contains(&format!("guest=kvmtune-{lab}")))
-}
-
-fn lab(place: &Place) -> String {
-    let files = fs::read_dir(place.path().join("state")).unwrap().flatten();
-    let names = files.filter_map(|f| f.file_name().into_string().ok());
-    let mut ids = names.filter_map(|n| Some(n.strip_prefix("lab-")?.strip_suffix(".img")?.to_string()));
-    ids.next().unwrap()
 }
 
 fn assert_goes_on(earlier: &[TrialRecord], now: &[TrialRecord]) {
@@ -93,15 +54,16 @@ fn a_killed_run_is_recovered_and_resumed() {
             &["run", "--resume"]
         };
         let mut run = place.start(verb);
-        if number == 0 {
-            wait_until("the run's header", || place.has_a_run());
-        }
         wait_for_a_change(&place, &mut run, earlier.len());
         std::thread::sleep(Duration::from_millis(wait));
         run.signal(Signal::SIGKILL);
         drop(run);
-        let lab = lab(&place);
-        assert!(guest_lives(&lab), "a guest outlives its kvmtune");
+        let lab = place.lab().unwrap();
+        assert_ne!(
+            place.remains(&lab),
+            Vec::<String>::new(),
+            "a guest outlives its kvmtune"
+        );
         assert_eq!(place.summary().end, None);
 
         let refused = place.kvmtune(&["run", "experiment.toml"]);
@@ -112,8 +74,7 @@ fn a_killed_run_is_recovered_and_resumed() {
         let recovered = place.kvmtune(&["recover"]);
         assert!(recovered.status.success(), "{recovered:?}");
         assert!(!is_changed());
-        assert_eq!(remains(&place), Vec::<String>::new());
-        assert!(!guest_lives(&lab));
+        assert_eq!(place.remains(&lab), Vec::<String>::new());
         let now = place.records();
         assert_goes_on(&earlier, &now);
         earlier = now;
@@ -134,7 +95,7 @@ fn complete(place: &Place, earlier: &[TrialRecord]) {
     assert_eq!(orders, (0..TRIALS).collect::<Vec<_>>(), "in the planned order");
     assert_eq!(place.summary().end, Some(End::Complete));
     assert!(!is_changed());
-    assert_eq!(remains(place), Vec::<String>::new());
+    assert_eq!(place.lab(), None);
     let again = place.kvmtune(&["run", "--resume"]);
     assert_eq!(again.status.code(), Some(5), "{again:?}");
 }
@@ -143,13 +104,13 @@ fn complete(place: &Place, earlier: &[TrialRecord]) {
 fn an_interrupted_run_restores_and_is_resumed() {
     let Some(place) = place() else { return };
     let mut run = place.start(&["run", "experiment.toml"]);
-    wait_until("the run's header", || place.has_a_run());
     wait_for_a_change(&place, &mut run, 0);
+    let lab = place.lab().unwrap();
     run.signal(Signal::SIGINT);
     let done = run.finish();
     assert_eq!(done.status.code(), Some(130), "{done:?}");
     assert!(!is_changed());
-    assert_eq!(remains(&place), Vec::<String>::new());
+    assert_eq!(place.remains(&lab), Vec::<String>::new());
     let journal = fs::read_to_string(place.path().join("state/journal.jsonl")).unwrap();
     assert_eq!(journal, "");
     assert_eq!(place.summary().end, Some(End::Interrupted));

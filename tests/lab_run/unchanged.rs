@@ -1,10 +1,11 @@
 //! After a run the host is as it was before: settings, devices, processes, folders.
 
-use crate::place::{Place, script, wait_until};
+use crate::place::{Place, entries, script, wait_until};
 use kvmtune::event::End;
+use nix::mount::MsFlags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Numbers and tables that the kernel counts by itself.
@@ -28,34 +29,27 @@ fn snapshot() -> Snapshot {
     for folder in ["vm", "net", "kernel", "fs"] {
         read_below(&Path::new("/proc/sys").join(folder), &mut all);
     }
-    read_below(Path::new("/sys/kernel/mm/transparent_hugepage"), &mut all);
-    for pool in folders(Path::new("/sys/kernel/mm/hugepages")) {
+    for file in entries("/sys/kernel/mm/transparent_hugepage") {
+        read(&file, &mut all);
+    }
+    for pool in entries("/sys/kernel/mm/hugepages") {
         for file in ["nr_hugepages", "nr_overcommit_hugepages", "free_hugepages"] {
             read(&pool.join(file), &mut all);
         }
     }
-    for disk in folders(Path::new("/sys/block")) {
+    for disk in entries("/sys/block") {
         for file in ["queue/scheduler", "queue/read_ahead_kb"] {
             read(&disk.join(file), &mut all);
         }
     }
-    for command in ["losetup --list --raw", "ip netns", "ip -o link", "ip -o address"] {
+    for command in ["ip netns", "ip -o link", "ip -o address"] {
         all.insert(command.into(), output_of(command));
-    }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    all.insert("mounts".into(), mounts);
-    all.insert("processes".into(), guests().join("\n"));
-    all.insert("/run/kvmtune".into(), names(Path::new("/run/kvmtune")));
-    for controller in folders(Path::new("/sys/fs/cgroup")) {
-        let machine = controller.join("machine");
-        all.insert(machine.display().to_string(), names(&machine));
     }
     all
 }
 
 fn read_below(folder: &Path, all: &mut Snapshot) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
+    for path in entries(folder) {
         if path.is_dir() {
             read_below(&path, all);
         } else {
@@ -74,35 +68,10 @@ fn read(path: &Path, all: &mut Snapshot) {
     }
 }
 
-fn folders(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|e| e.path()).filter(|p| p.is_dir()).collect()
-}
-
-fn names(folder: &Path) -> String {
-    let names: BTreeSet<_> = folders(folder).iter().map(|p| p.display().to_string()).collect();
-    names.into_iter().collect::<Vec<_>>().join("\n")
-}
-
 fn output_of(command: &str) -> String {
     let words: Vec<_> = command.split(' ').collect();
     let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Processes of kvmtune and its guests, without this one and its parent.
-fn guests() -> Vec<String> {
-    let command = |path: PathBuf| {
-        let words = fs::read(path.join("cmdline")).ok()?;
-        let program = words.split(|b| *b == 0).next()?.to_vec();
-        let program = String::from_utf8_lossy(&program).into_owned();
-        let ours = program.contains("qemu-system") || program.ends_with("/kvmtune");
-        ours.then(|| format!("{} {program}", path.display()))
-    };
-    folders(Path::new("/proc"))
-        .into_iter()
-        .filter_map(command)
-        .collect()
 }
 
 /// What differs, as text for a message.
@@ -112,6 +81,28 @@ fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     differs
         .map(|k| format!("{k}\n  before: {:?}\n  after: {:?}", before.get(k), after.get(k)))
         .collect()
+}
+
+/// A place where huge pages are mounted while it lives: without one no guest can be backed by them.
+struct HugePages {
+    mount: tempfile::TempDir,
+}
+
+impl HugePages {
+    fn mount() -> Self {
+        let mount = tempfile::tempdir().unwrap();
+        let (flags, none) = (MsFlags::empty(), None::<&str>);
+        nix::mount::mount(none, mount.path(), Some("hugetlbfs"), flags, none).unwrap();
+        Self { mount }
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        if let Err(error) = nix::mount::umount(self.mount.path()) {
+            eprintln!("left mounted: {}: {error}", self.mount.path().display());
+        }
+    }
 }
 
 #[test]
@@ -129,28 +120,24 @@ fn the_host_is_as_before() {
         design = { kind = "one-at-a-time", blocks = 2 }
         budget = { time = "1s" }
     "#;
-    let Some(place) = Place::new(experiment, &script("n=1")) else {
+    let Some(place) = Place::new(experiment, &script("n=1;")) else {
         return;
     };
+    let _mounted = HugePages::mount();
     let before = snapshot();
-    place.run();
+    let mut run = place.start(&["run", "experiment.toml"]);
+    wait_until("the lab", || run.has_ended() || place.lab().is_some());
+    let lab = place.lab();
+    let done = run.finish();
+    assert!(done.status.success(), "{done:?}");
     place.assert_all_measured();
     // No block but the discarded one and the first begins after the budget is used up.
     assert_eq!(place.summary().end, Some(End::TimeBudget));
     let treatments = place.header().plan.treatments.len();
     assert!(treatments >= 7, "{:#?}", place.header().plan.notices);
     assert_eq!(place.records().len(), 2 * treatments);
-    // The kernel takes down a network namespace some time after its last process.
-    let mut left = Vec::new();
-    let mut looks = 0;
-    wait_until("a look", || {
-        left = differences(&before, &snapshot());
-        looks += 1;
-        if !left.is_empty() {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        left.is_empty() || looks == 50
-    });
+    assert_eq!(place.remains(&lab.unwrap()), Vec::<String>::new());
+    let left = differences(&before, &snapshot());
     assert!(left.is_empty(), "{}", left.join("\n"));
     let journal = fs::read_to_string(place.path().join("state/journal.jsonl")).unwrap();
     assert_eq!(journal, "");

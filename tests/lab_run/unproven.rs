@@ -19,7 +19,7 @@ fn settings_that_do_not_hold_are_told() {
         workload = { use = "load" }
         design = { kind = "one-at-a-time", blocks = 2 }
     "#;
-    let Some(place) = Place::new(experiment, &script("sleep 1; n=1")) else {
+    let Some(place) = Place::new(experiment, &script("sleep 1; n=1;")) else {
         return;
     };
     let before = kernel_value(PAGE_CLUSTER);
