@@ -144,7 +144,9 @@ impl Verified<'_> {
         change: &Change<'_>,
         body: impl FnOnce(&mut Verified<'_>) -> T,
     ) -> Result<Done<T>, ChangeError> {
-        with_treatment(self.host, self.journal, change, body)
+        let done = with_treatment(self.host, self.journal, change, body)?;
+        self.guest_lost |= done.guest_lost;
+        Ok(done)
     }
 
     /// Which of `settings` do not read as set now: those of an outer change, seen from within.

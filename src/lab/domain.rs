@@ -102,12 +102,23 @@ pub(super) fn end_guest(place: &LabPlace) -> io::Result<()> {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => return Err(errno.into()),
         }
-        if Instant::now() > limit {
-            return Err(io::Error::other(format!("process {pid} does not end")));
+        // Its command line is gone before it closes the data disk, which cannot be detached until then.
+        while holds_files(pid) {
+            if Instant::now() > limit {
+                return Err(io::Error::other(format!("process {pid} does not end")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// False for a process that is gone, and for a zombie whose other threads are gone too: only its exit code is left.
+fn holds_files(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state.is_some_and(|s| !s.starts_with(['Z', 'X'])) || threads > 1
 }
 
 fn guest_pid(place: &LabPlace) -> Option<Pid> {

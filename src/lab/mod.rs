@@ -84,7 +84,12 @@ pub struct LabPlace {
 
 impl LabPlace {
     /// A new place; nothing is made yet. `state` is the folder for the data disk's file.
+    ///
+    /// Its path is resolved, because the kernel tells a loop device's file so, and because `recover` may be started
+    /// in another folder.
     pub fn new(state: &Path) -> Self {
+        let resolved = fs::canonicalize(state).or_else(|_| std::path::absolute(state));
+        let state = resolved.unwrap_or_else(|_| state.to_path_buf());
         let id = uuid::Uuid::now_v7().simple().to_string()[24..].to_string();
         Self {
             root: Path::new(RUN).join(&id),

@@ -1,0 +1,13 @@
+//! The whole tool in the lab: what it finds, that the host is as before, and that nothing kills it for good.
+//!
+//! Each test runs the binary on guests of its own. The host must be otherwise quiet: its settings are compared.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod effect;
+mod hostile;
+mod place;
+mod stopped;
+mod unchanged;
+mod unproven;
