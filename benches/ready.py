@@ -43,8 +43,7 @@ def bare(folder, scratch):
     if os.path.exists(path):
         os.unlink(path)
     command = [
-        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
-        "-m", "512", "-smp", "2", "-nodefaults", "-display", "none", "-no-user-config",
+        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-m", "512", "-smp", "2", "-nodefaults", "-display", "none", "-no-user-config",
         "-kernel", f"{folder}/vmlinuz", "-initrd", f"{folder}/initrd", "-append", "console=ttyS0 quiet panic=-1",
         "-serial", f"file:{scratch}/console",
         "-drive", f"file={folder}/tools.img,if=none,id=t,format=raw,readonly=on",

@@ -257,7 +257,7 @@ impl LocalHost {
                      guest"
                 )));
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 

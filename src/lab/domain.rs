@@ -31,10 +31,12 @@ pub(super) fn definition(parts: &Parts) -> String {
         loop_device,
         kvm,
     } = parts;
+    // Of a CPU model of ours libvirt asks QEMU for some 400 properties, one by one, at every start; without one the
+    // emulated guest has QEMU's default, which is all its programs need.
     let (kind, cpu) = if *kvm {
-        ("kvm", "host-passthrough")
+        ("kvm", "\n  <cpu mode='host-passthrough'/>")
     } else {
-        ("qemu", "maximum")
+        ("qemu", "")
     };
     format!(
         "<domain type='{kind}'>
@@ -43,13 +45,12 @@ pub(super) fn definition(parts: &Parts) -> String {
   <memory unit='b'>{memory}</memory>
   <vcpu>{vcpus}</vcpu>
   <os>
-    <type arch='x86_64' machine='pc'>hvm</type>
+    <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel>
     <initrd>{initrd}</initrd>
     <cmdline>{COMMAND_LINE} kvmtune.ip={GUEST_ADDRESS}/{PREFIX}</cmdline>
   </os>
-  <features><acpi/></features>
-  <cpu mode='{cpu}'/>
+  <features><acpi/></features>{cpu}
   <clock offset='utc'/>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
@@ -62,20 +63,24 @@ pub(super) fn definition(parts: &Parts) -> String {
       <target dev='vda' bus='virtio'/>
       <readonly/>
       <serial>{TOOLS_SERIAL}</serial>
+      <address type='pci' bus='0' slot='4'/>
     </disk>
     <disk type='block' device='disk'>
       <driver name='qemu' type='raw' cache='none' io='threads'/>
       <source dev='/dev/{loop_device}'/>
       <target dev='{DATA_TARGET}' bus='virtio'/>
       <serial>{DATA_SERIAL}</serial>
+      <address type='pci' bus='0' slot='5'/>
     </disk>
     <interface type='bridge'>
       <source bridge='{BRIDGE}'/>
       <model type='virtio'/>
       <rom enabled='no'/>
+      <address type='pci' bus='0' slot='2'/>
     </interface>
     <serial type='file'><source path='{root}/console.log'/></serial>
     <channel type='unix'><target type='virtio' name='{AGENT_PORT}'/></channel>
+    <controller type='virtio-serial'><address type='pci' bus='0' slot='3'/></controller>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
   </devices>
