@@ -2,12 +2,12 @@
 //!
 //! Joins `host`, `lab` and `change`; does not know plans or workloads.
 
-use crate::change::{ChangeError, Journal, RecoverReport, Restorer, SessionUndo, Undo, recover};
+use crate::change::{ChangeError, HostLock, Journal, RecoverReport, Restorer, SessionUndo, Undo, recover};
 use crate::experiment::Guest;
 use crate::host::{Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, boot_id};
 use crate::lab::{LabError, LabPlace, LabSize, take_down};
 use crate::workload::Places;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where kvmtune keeps what outlives a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub struct Dirs {
     /// Guest images, by content.
     pub cache: PathBuf,
 }
+
+/// Held while a session is open, whatever its folders are.
+const HOST_LOCK: &str = "/run/kvmtune.lock";
 
 /// Why a host could not be opened or given back.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,7 @@ pub struct Session {
     undo: SessionUndo,
     seq: u64,
     scratch: Option<String>,
+    _lock: HostLock,
 }
 
 impl Session {
@@ -48,34 +52,17 @@ impl Session {
     pub fn open(guest: &Guest, dirs: &Dirs, cancel: Cancel) -> Result<Self, SessionError> {
         let mut journal = Journal::open(&dirs.state)?;
         journal.require_clean()?;
-        match guest {
+        // A journal's own lock is one for each state folder; the host's settings are one for all.
+        let lock = HostLock::take(Path::new(HOST_LOCK))?;
+        let (host, undo, seq, scratch) = match guest {
             Guest::Lab { vcpus, memory, disk } => {
-                let place = LabPlace::new(&dirs.state);
-                let undo = SessionUndo::Lab(place.clone());
-                let seq = note(&mut journal, &undo)?;
                 let size = LabSize {
                     vcpus: *vcpus,
                     memory: *memory,
                     disk: *disk,
                 };
-                match LocalHost::lab(&place, size, &dirs.cache, cancel) {
-                    Ok(host) => {
-                        let scratch = Some("/dev/kvmtune-data".to_string());
-                        Ok(Self {
-                            host,
-                            journal,
-                            undo,
-                            seq,
-                            scratch,
-                        })
-                    }
-                    Err(error) => {
-                        take_down(&place)?;
-                        journal.close(vec![seq])?;
-                        journal.compact()?;
-                        Err(error.into())
-                    }
-                }
+                let (host, undo, seq) = open_lab(&mut journal, size, dirs, cancel)?;
+                (host, undo, seq, Some("/dev/kvmtune-data".to_string()))
             }
             Guest::Domain {
                 name,
@@ -91,15 +78,17 @@ impl Session {
                     instance: host.instance(),
                 };
                 let seq = note(&mut journal, &undo)?;
-                Ok(Self {
-                    host,
-                    journal,
-                    undo,
-                    seq,
-                    scratch: scratch.clone(),
-                })
+                (host, undo, seq, scratch.clone())
             }
-        }
+        };
+        Ok(Self {
+            host,
+            journal,
+            undo,
+            seq,
+            scratch,
+            _lock: lock,
+        })
     }
 
     /// Where workloads find their disk and their peers. Empty texts where this guest has none.
@@ -126,6 +115,26 @@ impl Session {
         }
         self.journal.close(vec![self.seq])?;
         Ok(self.journal.compact()?)
+    }
+}
+
+fn open_lab(
+    journal: &mut Journal,
+    size: LabSize,
+    dirs: &Dirs,
+    cancel: Cancel,
+) -> Result<(LocalHost, SessionUndo, u64), SessionError> {
+    let place = LabPlace::new(&dirs.state);
+    let undo = SessionUndo::Lab(place.clone());
+    let seq = note(journal, &undo)?;
+    match LocalHost::lab(&place, size, &dirs.cache, cancel) {
+        Ok(host) => Ok((host, undo, seq)),
+        Err(error) => {
+            take_down(&place)?;
+            journal.close(vec![seq])?;
+            journal.compact()?;
+            Err(error.into())
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Journal {
     /// the change it announced was not made.
     pub fn open(dir: &Path) -> Result<Self, ChangeError> {
         create_dir(dir)?;
-        let lock = HostLock::take(dir)?;
+        let lock = HostLock::take(&dir.join("lock"))?;
         let path = dir.join("journal.jsonl");
         let failed = |doing| {
             let path = path.clone();

@@ -10,14 +10,14 @@ use std::path::Path;
 
 /// Held while a host is changed; given back when dropped.
 #[derive(Debug)]
-pub(super) struct HostLock {
+pub struct HostLock {
     _file: File,
 }
 
 impl HostLock {
-    /// Takes the lock in `dir`, which exists, without waiting.
-    pub(super) fn take(dir: &Path) -> Result<Self, ChangeError> {
-        let path = dir.join("lock");
+    /// Takes the lock of `path`, in a folder that exists, without waiting.
+    pub fn take(path: &Path) -> Result<Self, ChangeError> {
+        let path = path.to_path_buf();
         let failed = |doing| {
             let path = path.clone();
             move |source| ChangeError::Io { doing, path, source }

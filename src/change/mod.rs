@@ -11,6 +11,7 @@ mod tests;
 mod treatment;
 
 pub use journal::{Entry, Journal, SessionUndo, Undo, WriteUndo};
+pub use lock::HostLock;
 pub use recover::{Fate, RecoverReport, Recovered, Restorer, recover};
 pub use treatment::{Change, Done, Drift, Outcome, Stage, Timings, Verified, with_treatment};
 

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -41,19 +42,21 @@ impl Running {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| HostError::new("start a command", "it has no program"))?;
-        let mut child = Command::new(program)
+        let found = find(program).ok_or_else(|| {
+            let mend = format!("not installed; try `apt-get install {program}`");
+            HostError::new(format!("start `{program}` on the host"), mend)
+        })?;
+        // The kernel ends the command with the thread that started it, also when kvmtune is killed.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(found)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|e| {
-                HostError::new(
-                    format!("start `{program}` on the host"),
-                    install_hint(program, &e),
-                )
-            })?;
+            .map_err(|e| HostError::new("start `setpriv` (package util-linux) on the host", e))?;
         let stdout = child.stdout.take().map(|pipe| drain(pipe, max));
         let stderr = child.stderr.take().map(|pipe| drain(pipe, max));
         Ok(Self {
@@ -118,12 +121,11 @@ fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-fn install_hint(program: &str, error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        format!("not installed; try `apt-get install {program}`")
-    } else {
-        error.to_string()
-    }
+/// The program's path by `PATH`; a name with a slash is one already.
+fn find(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut paths = std::env::split_paths(&folders).map(|folder| folder.join(program));
+    paths.find(|path| path.is_file())
 }
 
 fn drain(mut pipe: impl Read + Send + 'static, max: Bytes) -> JoinHandle<Vec<u8>> {
