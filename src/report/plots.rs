@@ -126,7 +126,7 @@ fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<()
     };
     let metric = wording::tame(&report.header.protocol.response.metric.metric, SHORT);
     let mut chart = ChartBuilder::on(&root)
-        .margin_right(24)
+        .margin_right(36)
         .margin_left(NAMES)
         .margin_top(4)
         .x_label_area_size(AXIS - 8)
