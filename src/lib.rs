@@ -1,22 +1,43 @@
-//! kvmtune: a benchmark-driven auto-tuner for KVM guests.
+//! kvmtune: a benchmark-driven auto-tuner for KVM guests. The modules in the order data passes through them:
+//!
+//! ```text
+//! experiment.toml ─► experiment ─► design ─► runner ─► event ─► store
+//!                        ▲           ▲         │                  │ fold
+//!          tunable, workload, facts ─┘         ▼                  ▼
+//!                              change ─► host, lab      decision ─► analysis ─► report
+//! ```
+//!
+//! ARCHITECTURE.md tells what each knows and does not know.
 
-pub mod analysis;
-pub mod change;
-pub mod check;
-pub mod cli;
-pub mod decision;
-mod decode;
-pub mod design;
+// Words of every module.
 pub mod diagnostic;
-pub mod event;
+pub mod units;
+
+// What is asked for; pure.
+mod decode;
 pub mod experiment;
 pub mod facts;
+pub mod tunable;
+
+// In what order; pure.
+pub mod design;
+
+// The machine.
+pub mod change;
+pub mod check;
 pub mod host;
 pub mod lab;
-pub mod report;
-pub mod runner;
 pub mod session;
-pub mod store;
-pub mod tunable;
-pub mod units;
 pub mod workload;
+
+// Doing it and keeping it.
+pub mod event;
+pub mod runner;
+pub mod store;
+
+// What it shows.
+pub mod analysis;
+pub mod decision;
+pub mod report;
+
+pub mod cli;
