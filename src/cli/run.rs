@@ -146,8 +146,7 @@ fn work(job: &mut Job<'_>, events: &UnboundedSender<Event>) -> Result<(RunId, En
             session.close().map_err(Failure::not_given_back)?;
             Ok((run, end))
         }
-        Err(RunFailure::Change(error @ ChangeError::NotRestored { .. })) => rescue(job, session, &error),
-        Err(RunFailure::Change(error)) => Err(error.into()),
+        Err(RunFailure::Change(error)) => rescue(session, &error),
         Err(RunFailure::Other(failure)) => {
             session.close().map_err(Failure::not_given_back)?;
             Err(failure)
@@ -277,8 +276,9 @@ fn resumed(header: &RunHeader, planned: Planned) -> Result<RunHeader, Failure> {
     )))
 }
 
-/// The last resort when a setting does not come back: stop the guest, then do what `recover` does.
-fn rescue(job: &Job<'_>, mut session: Session, error: &ChangeError) -> Result<(RunId, End), Failure> {
+/// The last resort when a setting does not come back, or the journal cannot be written: stop the guest, then do what
+/// `recover` does.
+fn rescue(mut session: Session, error: &ChangeError) -> Result<(RunId, End), Failure> {
     say(&format!("error: {error}"));
     // Whether or not it stops, recovery looks for itself.
     let _ = session.host.power(Power::Off);
@@ -286,14 +286,14 @@ fn rescue(job: &Job<'_>, mut session: Session, error: &ChangeError) -> Result<(R
         host, mut journal, ..
     } = session;
     drop(host);
-    let report = recover_journal(&mut journal)?;
+    let report = recover_journal(&mut journal)
+        .map_err(|e| Failure::NotRestored(format!("{e}; run `kvmtune recover`")))?;
     for entry in &report.entries {
         say(&format!("  {entry}"));
     }
-    let _ = job;
     if report.is_complete() {
         Err(Failure::environment(
-            "the run was stopped because a setting did not come back at first; it is back now",
+            "the run was stopped by the error above; the host is as it was",
         ))
     } else {
         Err(Failure::NotRestored(error.to_string()))
