@@ -176,6 +176,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A key of the user's own choice with its place.
+#[derive(Clone)]
+pub(crate) struct Key<'a> {
+    /// The key.
+    pub(crate) text: &'a str,
+    /// Byte range of the key.
+    pub(crate) span: Range<usize>,
+}
+
 /// One value with its place and the key it belongs to.
 #[derive(Clone)]
 pub(crate) struct Field<'a> {
@@ -189,6 +198,11 @@ impl<'a> Field<'a> {
     /// Byte range of the value.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
+    }
+
+    /// Where mistakes go.
+    pub(crate) fn mistakes(&self) -> &'a Mistakes {
+        self.mistakes
     }
 
     /// Reports a mistake at this value.
@@ -355,6 +369,41 @@ impl<'a> Field<'a> {
             DeValue::Table(table) => Some(Reader::new(what, self.span(), table, self.mistakes)),
             _ => self.wrong_type("a table", &format!("write it as {what} with keys below")),
         }
+    }
+
+    /// True for a table.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
+    /// A truth value, when it is one; no mistake is reported when it is not.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        match self.value {
+            DeValue::Boolean(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The keys and values of a table whose keys are the user's own: at least one and at most `max`.
+    pub(crate) fn entries(&self, max: usize) -> Option<Vec<(Key<'a>, Field<'a>)>> {
+        let DeValue::Table(table) = self.value else {
+            return self.wrong_type("a table", &format!("write {} = {{ \"name\" = \"value\" }}", self.key));
+        };
+        if table.is_empty() || table.len() > max {
+            self.wrong(
+                format!("`{}` has {} entries", self.key, table.len()),
+                format!("use 1 to {max}"),
+            );
+            return None;
+        }
+        let entry = |(key, value): (&'a Spanned<DeString<'a>>, _)| {
+            let name = Key {
+                text: key.get_ref(),
+                span: key.span(),
+            };
+            (name, self.element(value))
+        };
+        Some(table.iter().map(entry).collect())
     }
 
     /// Tables: `[[key]]` once or more, or a single `[key]`.

@@ -3,7 +3,8 @@
 //! Serialisable, no formatting, no effects.
 
 use crate::design::{Plan, TreatmentId};
-use crate::experiment::Protocol;
+use crate::analysis::{Noise, Stop};
+use crate::experiment::{MetricId, Protocol};
 use crate::facts::Facts;
 use crate::workload::Observation;
 use jiff::Timestamp;
@@ -38,6 +39,46 @@ impl FromStr for RunId {
     }
 }
 
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Purpose {
+    /// To compare the treatments of an experiment.
+    #[default]
+    Sweep,
+    /// To measure the noise of this host: the baseline against itself.
+    Noise,
+    /// To measure the winner of another run again, with the baseline, on fresh guests.
+    Confirm {
+        /// The run that found the winner.
+        of: RunId,
+    },
+    /// One factor of an experiment that goes from factor to factor.
+    Stage {
+        /// Number of the stage, from 1.
+        number: u32,
+        /// How many there are; they share one error rate.
+        of: u32,
+        /// The run of the first stage; `None` in that run itself.
+        first: Option<RunId>,
+    },
+}
+
+/// What an A/A run said of this host, as it stood when another run began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The A/A run.
+    pub run: RunId,
+    /// When it was started.
+    pub started: Timestamp,
+    /// The response it is about.
+    pub metric: MetricId,
+    /// What was found.
+    pub noise: Noise,
+    /// How long one trial took.
+    pub trial: Duration,
+}
+
 /// What a run is of: written once, before its first trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunHeader {
@@ -53,6 +94,10 @@ pub struct RunHeader {
     pub file: String,
     /// The whole experiment file, so that the run can be read and resumed without it.
     pub text: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The newest certificate of the same question on the same host.
+    pub certificate: Option<Certificate>,
     /// What is run and how it is judged.
     pub protocol: Protocol,
     /// The plan that is followed.
@@ -119,6 +164,13 @@ pub enum Outcome {
         /// What failed, on what.
         message: String,
     },
+    /// The numbers are those of a workload that never settled: kept, and not judged.
+    Unsteady {
+        /// At least one.
+        observations: Vec<Observation>,
+        /// Which workload, and what it did.
+        message: String,
+    },
     /// The settings did not hold, so whatever was measured is not of this treatment.
     Invalid {
         /// At least one.
@@ -172,6 +224,11 @@ pub struct TrialRecord {
 pub enum End {
     /// All blocks of the plan.
     Complete,
+    /// What was asked is answered: the blocks that are left would not change it.
+    Answered {
+        /// What the answer is.
+        stop: Stop,
+    },
     /// The time budget was used up; whole blocks were measured.
     TimeBudget,
     /// Interrupted by the user; the host was restored.
@@ -197,6 +254,17 @@ pub enum Event {
         run: RunId,
         /// Number of trials that are done.
         done: u32,
+        /// Number of judged blocks it is to have now.
+        blocks: u32,
+    },
+    /// A treatment is measured no more.
+    TreatmentDropped {
+        /// Which one.
+        treatment: TreatmentId,
+        /// After this block.
+        block: u32,
+        /// The treatment it is worse than.
+        leader: TreatmentId,
     },
     /// The guest is being started.
     GuestStarting {

@@ -1,59 +1,16 @@
-//! A family of candidates, each compared with the same baseline. Knows treatments only by name, and neither picks a
-//! winner nor looks twice at growing data: [`compare`] is for a number of blocks fixed beforehand.
+//! A family of candidates, each compared with the same baseline. Knows treatments only by name, and picks no winner.
 
 use serde::Serialize;
 
-use super::guard::{Guard, GuardReport, Margin, is_equivalent, judge_guard, lacks_resolution};
-use super::ratio::{Pair, log_ratios};
-use super::{
-    AnalysisError, Interval, Level, Sample, SignedRankTest, blocks_needed, fewest_blocks, hodges_lehmann,
-    holm, signed_rank_interval, signed_rank_test,
-};
+use super::course::{Course, Dropped, Tested, Tracks, follow};
+use super::family::{Candidate, Criteria, Series};
+use super::guard::{GuardReport, guard_report, is_at_cap, lacks_resolution};
+use super::price::{Moment, Prices};
+use super::{AnalysisError, Interval, Sample, blocks_needed, fewest_blocks, hodges_lehmann};
 use crate::experiment::Goal;
 
 /// No larger number of further blocks is ever named: beyond it the estimate says only "far too many".
 pub const MORE_BLOCKS_CAP: u32 = 1000;
-
-/// One metric of a candidate: one pair a block.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// The metric's name.
-    pub metric: String,
-    /// Which direction is better.
-    pub goal: Goal,
-    /// The values, each block at most once; at most a few hundred, as the analysis is quadratic in them.
-    pub pairs: Vec<Pair>,
-}
-
-/// A treatment to be compared with the baseline.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// The treatment's name.
-    pub treatment: String,
-    /// The metric the verdict is about.
-    pub response: Series,
-    /// Metrics that must not suffer.
-    pub guards: Vec<Guard>,
-}
-
-/// How sure a claim must be, and what difference does not matter.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Criteria {
-    /// Confidence of the family's claims, two-sided; guards and equivalence use it one-sided.
-    pub confidence: Level,
-    /// Differences below this are of no interest.
-    pub equivalence: Margin,
-}
-
-impl Default for Criteria {
-    /// 95 % and 1 %.
-    fn default() -> Self {
-        Self {
-            confidence: Level::P95,
-            equivalence: Margin::ONE_PERCENT,
-        }
-    }
-}
 
 /// What may be said of a candidate's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,6 +22,10 @@ pub enum Verdict {
     Worse,
     /// No difference shown, and any there is lies inside the equivalence margin. Not corrected for the family.
     Equivalent,
+    /// Shown not to be better by as much as the equivalence margin. Not corrected for the family.
+    NoGain,
+    /// Dropped from the run: worse than its leader, one-sided at 95 % and not corrected.
+    Dropped,
     /// Nothing is shown.
     Inconclusive {
         /// About how many further blocks would show the observed effect, or the smallest of interest if that is
@@ -74,6 +35,8 @@ pub enum Verdict {
     },
     /// Half or more of the differences are zero.
     NoResolution,
+    /// The same, and the values that are equal are the best there are: something else limits the metric.
+    AtCap,
 }
 
 /// How a metric of a candidate differs from the baseline's. Gains: positive is better.
@@ -128,107 +91,170 @@ impl Effect {
     }
 }
 
+/// What the data say about one response of a candidate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Judgement {
+    /// The difference; its interval holds simultaneously with those of the whole family, over all looks.
+    pub effect: Effect,
+    /// Two-sided p-value at the last moment it was tested: of the exact signed-rank test, or the inverse of the
+    /// greatest e-value; 1 before the first.
+    pub p_raw: f64,
+    /// The same after Holm's correction over the family.
+    pub p_holm: f64,
+    /// The largest `p_holm` that is a claim, which is less at an early look; 0 before the first.
+    pub claim_below: f64,
+    /// How many hypotheses the correction is for: candidates times responses.
+    pub family: usize,
+    /// What may be said.
+    pub verdict: Verdict,
+    /// Whether the 90 % interval lies inside the equivalence margin, so that even a proven difference is negligible.
+    pub negligible: bool,
+}
+
 /// What the data say about one candidate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Comparison {
     /// The treatment's name.
     pub treatment: String,
-    /// The response; its interval holds simultaneously with those of the whole family.
-    pub effect: Effect,
-    /// Exact two-sided signed-rank p-value; 1 below two blocks.
-    pub p_raw: f64,
-    /// The same after Holm's correction over the family.
-    pub p_holm: f64,
-    /// How many candidates the correction is for.
-    pub family: usize,
-    /// What may be said.
-    pub verdict: Verdict,
-    /// Whether the 90 % interval lies inside the equivalence margin, so that even a proven difference is negligible.
-    pub negligible: bool,
+    /// Never empty; the first is the one a winner is ranked by.
+    pub responses: Vec<Judgement>,
     /// What happened to the other metrics.
     pub guards: Vec<GuardReport>,
+    /// Whether it was dropped on the way.
+    pub dropped: Option<Dropped>,
 }
 
-/// Compares every candidate with the baseline. Pass the whole family at once, with candidates that failed too: each
-/// that is left out makes the correction too weak.
-pub fn compare(family: &[Candidate], criteria: &Criteria) -> Result<Vec<Comparison>, AnalysisError> {
-    let samples = family
-        .iter()
-        .map(
-            |Candidate {
-                 response: Series { metric, goal, pairs },
-                 ..
-             }| log_ratios(metric, *goal, pairs),
-        )
-        .collect::<Result<Vec<_>, _>>()?;
-    let tests: Vec<Option<SignedRankTest>> = samples
-        .iter()
-        .map(|sample| sample.as_ref().map(signed_rank_test))
-        .collect();
-    let p_raw: Vec<f64> = tests
-        .iter()
-        .map(|test| test.map_or(1.0, |test| test.two_sided))
-        .collect();
-    let p_holm = holm(&p_raw);
-    let level = criteria.confidence.simultaneous(family.len());
+impl Comparison {
+    /// The response a winner is ranked by.
+    pub fn primary(&self) -> &Judgement {
+        &self.responses[0]
+    }
+
+    /// Better in a response and worse in none.
+    pub fn is_better(&self) -> bool {
+        let has = |verdict| self.responses.iter().any(|r| r.verdict == verdict);
+        has(Verdict::Better) && !has(Verdict::Worse)
+    }
+}
+
+/// A family judged after some blocks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// One for each candidate, in the family's order.
+    pub comparisons: Vec<Comparison>,
+    /// What happened on the way.
+    pub course: Course,
+}
+
+/// Compares every candidate with the baseline after `done` blocks. Pass the whole family at once, with candidates
+/// that failed or were dropped: each that is left out makes the correction too weak.
+pub fn compare(family: &[Candidate], criteria: &Criteria, done: u32) -> Result<Judged, AnalysisError> {
+    let course = follow(family, criteria, done)?;
+    let mut judge = Judge {
+        criteria,
+        prices: Prices::new(criteria.rule),
+        done,
+        hypotheses: family.iter().map(|c| c.responses.len()).sum(),
+    };
     let mut comparisons = Vec::with_capacity(family.len());
     for (index, candidate) in family.iter().enumerate() {
-        let sample = samples[index].as_ref();
-        let interval = sample.and_then(|sample| signed_rank_interval(sample, level));
-        let proven = tests[index].filter(|_| p_holm[index] <= criteria.confidence.alpha());
-        let negligible =
-            sample.is_some_and(|sample| is_equivalent(sample, criteria.equivalence, criteria.confidence));
-        let guards = candidate
-            .guards
-            .iter()
-            .map(|guard| judge_guard(guard, criteria.confidence));
-        comparisons.push(Comparison {
-            treatment: candidate.treatment.clone(),
-            effect: Effect::new(&candidate.response, sample, interval),
-            p_raw: p_raw[index],
-            p_holm: p_holm[index],
-            family: family.len(),
-            verdict: match sample {
-                Some(sample) if lacks_resolution(sample) => Verdict::NoResolution,
-                Some(sample) => judge(sample, proven, negligible, level, criteria.equivalence),
-                None => Verdict::Inconclusive {
-                    more_blocks: fewest_blocks(level),
-                },
-            },
-            negligible,
-            guards: guards.collect::<Result<_, _>>()?,
+        let (tested, dropped) = (&course.tested[index], course.dropped[index]);
+        comparisons.push(judge.comparison(candidate, tested, dropped)?);
+    }
+    Ok(Judged { comparisons, course })
+}
+
+struct Judge<'c> {
+    criteria: &'c Criteria,
+    prices: Prices,
+    done: u32,
+    hypotheses: usize,
+}
+
+impl Judge<'_> {
+    fn comparison(
+        &mut self,
+        candidate: &Candidate,
+        tested: &[Tested],
+        dropped: Option<Dropped>,
+    ) -> Result<Comparison, AnalysisError> {
+        let tracks = Tracks::of(candidate)?;
+        // A dropped candidate was judged for the last time when it was dropped.
+        let moment = self.prices.latest(dropped.map_or(self.done, |d| d.after));
+        let responses = candidate.responses.iter().zip(&tracks.responses).zip(tested);
+        let responses = responses.map(|((series, track), tested)| {
+            self.judgement(series, track.sample(self.done).as_ref(), moment, tested, dropped)
         });
+        let responses = responses.collect();
+        let one_sided = 2.0 * self.criteria.confidence.alpha();
+        let guards = candidate.guards.iter().zip(&tracks.guards).map(|(guard, track)| {
+            let sample = track.sample(self.done);
+            let interval = sample
+                .as_ref()
+                .and_then(|s| self.prices.interval(s, moment, one_sided));
+            guard_report(guard, sample.as_ref(), interval)
+        });
+        Ok(Comparison {
+            treatment: candidate.treatment.clone(),
+            responses,
+            guards: guards.collect(),
+            dropped,
+        })
     }
-    Ok(comparisons)
-}
 
-fn judge(
-    sample: &Sample,
-    proven: Option<SignedRankTest>,
-    negligible: bool,
-    level: Level,
-    of_interest: Margin,
-) -> Verdict {
-    match proven {
-        Some(test) if test.greater < test.less => Verdict::Better,
-        Some(_) => Verdict::Worse,
-        None if negligible => Verdict::Equivalent,
-        None => Verdict::Inconclusive {
-            more_blocks: more_blocks(sample, level, of_interest),
-        },
+    fn judgement(
+        &mut self,
+        series: &Series,
+        sample: Option<&Sample>,
+        moment: Moment,
+        tested: &Tested,
+        dropped: Option<Dropped>,
+    ) -> Judgement {
+        let alpha = self.criteria.confidence.alpha();
+        let simultaneous = alpha / self.hypotheses.max(1) as f64;
+        let interval = sample.and_then(|s| self.prices.interval(s, moment, simultaneous));
+        let one_sided = sample.and_then(|s| self.prices.interval(s, moment, 2.0 * alpha));
+        let limit = self.criteria.equivalence.log_ratio();
+        let negligible = one_sided.is_some_and(|i| i.low > -limit && i.high < limit);
+        let verdict = match (sample, tested.claim) {
+            (Some(sample), _) if lacks_resolution(sample) && is_at_cap(series) => Verdict::AtCap,
+            (Some(sample), _) if lacks_resolution(sample) => Verdict::NoResolution,
+            (_, Some(true)) => Verdict::Better,
+            (_, Some(false)) => Verdict::Worse,
+            _ if negligible => Verdict::Equivalent,
+            _ if dropped.is_some() => Verdict::Dropped,
+            _ if one_sided.is_some_and(|i| i.high < limit) => Verdict::NoGain,
+            _ => Verdict::Inconclusive {
+                more_blocks: self.more_blocks(sample),
+            },
+        };
+        Judgement {
+            effect: Effect::new(series, sample, interval),
+            p_raw: tested.p_raw,
+            p_holm: tested.p_holm,
+            claim_below: tested.claim_below,
+            family: self.hypotheses,
+            verdict,
+            negligible,
+        }
     }
-}
 
-/// An order of magnitude, not a promise: spread and effect are both estimates from few blocks.
-fn more_blocks(sample: &Sample, level: Level, of_interest: Margin) -> u32 {
-    let within_cv = sample.standard_deviation() / std::f64::consts::SQRT_2;
-    let effect = hodges_lehmann(sample)
-        .log_ratio()
-        .abs()
-        .max(of_interest.log_ratio());
-    let have = u32::try_from(sample.len()).unwrap_or(u32::MAX);
-    blocks_needed(within_cv, effect, level)
-        .saturating_sub(have)
-        .clamp(1, MORE_BLOCKS_CAP)
+    /// An order of magnitude, not a promise: spread and effect are both estimates from few blocks.
+    fn more_blocks(&self, sample: Option<&Sample>) -> u32 {
+        let level = self.criteria.confidence.simultaneous(self.hypotheses);
+        let Some(sample) = sample else {
+            return fewest_blocks(level);
+        };
+        let within_cv = sample.standard_deviation() / std::f64::consts::SQRT_2;
+        let effect = hodges_lehmann(sample)
+            .log_ratio()
+            .abs()
+            .max(self.criteria.equivalence.log_ratio());
+        let have = u32::try_from(sample.len()).unwrap_or(u32::MAX);
+        blocks_needed(within_cv, effect, level)
+            .saturating_sub(have)
+            .clamp(1, MORE_BLOCKS_CAP)
+    }
 }

@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
-use super::comparison::{Effect, Series};
-use super::ratio::log_ratios;
+use super::comparison::Effect;
+use super::family::Series;
+use super::ratio::log_ratios_by_block;
 use super::{AnalysisError, Interval, Level, Sample, signed_rank_interval};
 use crate::experiment::Goal;
 
@@ -84,22 +85,31 @@ pub struct GuardReport {
 /// Non-inferiority: held if the one-sided lower bound lies above the margin. All guards of a candidate must hold, so
 /// they need no correction among themselves (Berger 1982, intersection-union tests).
 pub fn judge_guard(guard: &Guard, level: Level) -> Result<GuardReport, AnalysisError> {
-    let Series { metric, goal, pairs } = &guard.series;
-    let sample = log_ratios(metric, *goal, pairs)?;
+    let differences = log_ratios_by_block(&guard.series)?;
+    let sample = Sample::new(differences.iter().map(|(_, d)| *d).collect()).ok();
     let interval = sample
         .as_ref()
         .and_then(|sample| signed_rank_interval(sample, level.both_one_sided()));
-    let worst = guard.margin.worst(*goal);
-    let outcome = match interval {
+    Ok(guard_report(guard, sample.as_ref(), interval))
+}
+
+/// The report of a guard whose interval has one-sided bounds at its ends.
+pub(super) fn guard_report(guard: &Guard, sample: Option<&Sample>, interval: Option<Interval>) -> GuardReport {
+    GuardReport {
+        effect: Effect::new(&guard.series, sample, interval),
+        margin: guard.margin,
+        outcome: guard_outcome(guard, interval),
+    }
+}
+
+/// What the one-sided bounds at the ends of an interval say.
+pub(super) fn guard_outcome(guard: &Guard, interval: Option<Interval>) -> GuardOutcome {
+    let worst = guard.margin.worst(guard.series.goal);
+    match interval {
         Some(Interval { low, .. }) if low > worst => GuardOutcome::Held,
         Some(Interval { high, .. }) if high < worst => GuardOutcome::Failed,
         _ => GuardOutcome::Unproven,
-    };
-    Ok(GuardReport {
-        effect: Effect::new(&guard.series, sample.as_ref(), interval),
-        margin: guard.margin,
-        outcome,
-    })
+    }
 }
 
 /// Two one-sided tests: equivalent if the 1 − 2α interval (90 % at level 95 %) lies inside ± the margin. Never
@@ -116,4 +126,22 @@ pub fn is_equivalent(sample: &Sample, margin: Margin, level: Level) -> bool {
 /// Whether half or more of the differences are zero: the metric sits at a cap or moves in steps too coarse to compare.
 pub fn lacks_resolution(sample: &Sample) -> bool {
     2 * sample.zeros() >= sample.len()
+}
+
+/// Values nearer to the best one than this share of it sit at the same cap.
+const CAP_SHARE: f64 = 0.001;
+
+/// Whether in half or more of the blocks both values are the best there are.
+pub(super) fn is_at_cap(series: &Series) -> bool {
+    let values = series.pairs.iter().flat_map(|pair| [pair.candidate, pair.baseline]);
+    let best = match series.goal {
+        Goal::Maximize => values.fold(f64::NEG_INFINITY, f64::max),
+        Goal::Minimize => values.fold(f64::INFINITY, f64::min),
+    };
+    let is_best = |value: f64| (value - best).abs() <= CAP_SHARE * best.abs();
+    let capped = series
+        .pairs
+        .iter()
+        .filter(|pair| is_best(pair.candidate) && is_best(pair.baseline));
+    2 * capped.count() >= series.pairs.len()
 }

@@ -4,30 +4,40 @@
 //! cannot see whether the blocks it is given were randomised, on which all its error rates rest.
 //!
 //! ```text
-//! pairs ─► D_b = ±ln(candidate/baseline) ─► Sample ─► Hodges–Lehmann, signed rank, interval ─► Holm ─► Verdict
+//! pairs ─► D_b = ±ln(candidate/baseline) ─► Sample ─► signed rank ─► Holm at each look ─► Course ─► Verdict
 //! ```
 
+mod anytime;
 mod comparison;
+mod course;
 mod error;
+mod family;
 mod guard;
 mod interval;
 mod multiplicity;
 mod planning;
+mod price;
 mod proportion;
 mod quantile;
 mod ratio;
 mod sample;
+mod sequential;
 mod signed_rank;
 #[cfg(test)]
 mod tests;
 mod whole_plot;
 
-pub use comparison::{Candidate, Comparison, Criteria, Effect, MORE_BLOCKS_CAP, Series, Verdict, compare};
+pub use anytime::{EValue, anytime_interval, e_value};
+pub use comparison::{Comparison, Effect, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare};
+pub use course::{Course, Dropped, Stop, follow};
+pub use family::{Candidate, Criteria, Rule, Series};
+pub use price::registered_looks;
+pub use sequential::{boundary, looks};
 pub use error::{AnalysisError, Arm, RatioError};
 pub use guard::{Guard, GuardOutcome, GuardReport, Margin, is_equivalent, judge_guard, lacks_resolution};
 pub use interval::{Estimate, Interval, Level, hodges_lehmann, signed_rank_interval};
 pub use multiplicity::holm;
-pub use planning::{blocks_needed, fewest_blocks, smallest_attainable_p, smallest_provable_effect};
+pub use planning::{blocks_needed, fewest_blocks, provable_floor, smallest_attainable_p, smallest_provable_effect};
 pub use proportion::clopper_pearson;
 pub use quantile::{student_t_interval, student_t_quantile};
 pub use ratio::{Pair, log_ratio};

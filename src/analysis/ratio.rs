@@ -1,6 +1,7 @@
 //! Paired values and their log-ratio, signed so that better is positive. Does not know what is compared.
 
-use super::{AnalysisError, Arm, RatioError, Sample};
+use super::family::Series;
+use super::{AnalysisError, Arm, RatioError};
 use crate::experiment::Goal;
 
 /// What one block says about a candidate and the baseline: one number each.
@@ -33,29 +34,25 @@ fn logarithm(value: f64, arm: Arm) -> Result<f64, RatioError> {
     }
 }
 
-/// The log-ratios of all pairs; `None` where there are fewer than two blocks.
-pub(super) fn log_ratios(metric: &str, goal: Goal, pairs: &[Pair]) -> Result<Option<Sample>, AnalysisError> {
-    let mut blocks: Vec<u32> = pairs.iter().map(|pair| pair.block).collect();
-    blocks.sort_unstable();
-    if let Some(twice) = blocks.windows(2).find(|two| two[0] == two[1]) {
-        return Err(AnalysisError::RepeatedBlock {
-            metric: metric.to_owned(),
-            block: twice[0],
-        });
-    }
-    let values = pairs
-        .iter()
-        .map(|pair| {
-            log_ratio(pair.candidate, pair.baseline, goal).map_err(|source| AnalysisError::Ratio {
-                metric: metric.to_owned(),
+/// The log-ratio of each block, in the order of the blocks. Fails on a block that is there twice.
+pub(super) fn log_ratios_by_block(series: &Series) -> Result<Vec<(u32, f64)>, AnalysisError> {
+    let Series { metric, goal, pairs } = series;
+    let ratio = |pair: &Pair| {
+        log_ratio(pair.candidate, pair.baseline, *goal)
+            .map(|ratio| (pair.block, ratio))
+            .map_err(|source| AnalysisError::Ratio {
+                metric: metric.clone(),
                 block: pair.block,
                 source,
             })
-        })
-        .collect::<Result<Vec<f64>, _>>()?;
-    if values.len() < 2 {
-        Ok(None)
-    } else {
-        Sample::new(values).map(Some)
+    };
+    let mut ratios = pairs.iter().map(ratio).collect::<Result<Vec<_>, _>>()?;
+    ratios.sort_by_key(|(block, _)| *block);
+    match ratios.windows(2).find(|two| two[0].0 == two[1].0) {
+        Some(twice) => Err(AnalysisError::RepeatedBlock {
+            metric: metric.clone(),
+            block: twice[0].0,
+        }),
+        None => Ok(ratios),
     }
 }

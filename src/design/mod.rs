@@ -5,17 +5,18 @@
 mod order;
 mod treatment;
 
-pub use order::{Block, WholePlot, block};
-pub use treatment::{Treatment, TreatmentId};
+pub use order::{Block, Guests, WholePlot, block};
+pub use treatment::{Role, Treatment, TreatmentId};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::experiment::{DesignKind, Experiment, Factor, Levels, Text};
+use crate::experiment::{DesignKind, Experiment, Factor, Levels, Stopping, Text};
 use crate::facts::Facts;
 use crate::tunable::{Activation, Level, LevelError, ambient_level, available_levels, level};
 use crate::units::Span;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
+use treatment::Pick;
 
 /// A design with more treatments than this is a mistake, or work for a search.
 const MAX_TREATMENTS: usize = 256;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub factors: Vec<PlannedFactor>,
     /// The treatments; the first is the baseline.
     pub treatments: Vec<Treatment>,
+    /// Which of them share a start of the guest.
+    pub guests: Guests,
     /// The blocks; the first one is a warm-up that is measured and discarded.
     pub blocks: Vec<Block>,
     /// What the user should know before it runs.
@@ -60,10 +63,45 @@ pub struct Pace {
     pub overhead: Duration,
 }
 
+/// Which part of an experiment is planned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Part<'p> {
+    /// All treatments of its design.
+    Whole,
+    /// One factor, by its place, the others at what was kept of earlier ones: `(tunable, level)`.
+    Stage {
+        /// The factor that is varied.
+        factor: usize,
+        /// Levels that take the baseline's place.
+        kept: &'p [(String, String)],
+    },
+    /// The baseline and itself.
+    Noise {
+        /// How often.
+        blocks: u32,
+    },
+    /// The baseline and the treatment with these levels, each trial with a fresh guest.
+    Confirm {
+        /// `(tunable, level)`, one for each factor.
+        levels: &'p [(String, String)],
+        /// How often.
+        blocks: u32,
+    },
+}
+
+/// A block that takes longer has the baseline a second time in its middle.
+const LONG_BLOCK: Duration = Duration::from_mins(45);
+
 impl Plan {
-    /// The plan of `experiment` on the host and guest of `facts`. All levels that are impossible here are
+    /// The plan of a part of `experiment` on the host and guest of `facts`. All levels that are impossible here are
     /// reported at once.
-    pub fn new(experiment: &Experiment, facts: &Facts, seed: u64) -> Result<Self, Diagnostics> {
+    pub fn new(
+        experiment: &Experiment,
+        facts: &Facts,
+        part: Part<'_>,
+        pace: Pace,
+        seed: u64,
+    ) -> Result<Self, Diagnostics> {
         let mut faults = Vec::new();
         let mut notices = Vec::new();
         let mut factors: Vec<_> = experiment
@@ -71,39 +109,108 @@ impl Plan {
             .iter()
             .filter_map(|f| plan_factor(f, facts, &mut faults))
             .collect();
+        let mut treatments = Vec::new();
         if faults.is_empty() {
             bind_coupled_factors(&mut factors);
+            let picks = picks(experiment, facts, &mut factors, part, &mut faults);
+            treatments = treatment::combine(&factors, &picks, facts, &mut notices);
         }
-        let treatments = if faults.is_empty() {
-            treatment::combine(&factors, experiment.design.kind, facts, &mut notices)
-        } else {
-            Vec::new()
-        };
+        if let Part::Noise { .. } = part {
+            treatments.truncate(1);
+            treatments.extend(treatments.first().map(|t| t.repeated(Role::Again)));
+        }
         faults.extend(too_few_or_many(&treatments, faults.is_empty()));
         if let Some(diagnostics) = Diagnostics::gather(&experiment.source, faults) {
             return Err(diagnostics);
         }
-        if experiment.design.blocks < FEWEST_PROVING_BLOCKS {
-            notices.push(format!(
-                "{} blocks can never prove a difference at the 5 % level; {FEWEST_PROVING_BLOCKS} is the least",
-                experiment.design.blocks
-            ));
-        }
-        let blocks = (0..=experiment.design.blocks)
-            .map(|number| block(number, &treatments, seed))
-            .collect();
-        Ok(Self {
+        let mut plan = Self {
             seed,
             factors,
             treatments,
-            blocks,
+            guests: match part {
+                Part::Confirm { .. } => Guests::Fresh,
+                _ => Guests::Shared,
+            },
+            blocks: Vec::new(),
             notices,
-        })
+        };
+        let wanted = match part {
+            Part::Noise { blocks } | Part::Confirm { blocks, .. } => blocks,
+            Part::Whole | Part::Stage { .. } => experiment.design.blocks,
+        };
+        plan.repeat_baseline_in_long_blocks(experiment, pace);
+        plan.extend(plan.blocks_in_budget(experiment, pace, wanted));
+        if plan.judged() < FEWEST_PROVING_BLOCKS {
+            plan.notices.push(format!(
+                "{} blocks can never prove a difference at the 5 % level; {FEWEST_PROVING_BLOCKS} is the least",
+                plan.judged()
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// Number of blocks that are judged.
+    pub fn judged(&self) -> u32 {
+        u32::try_from(self.blocks.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Makes the plan longer; the blocks it has stay as they are.
+    pub fn extend(&mut self, judged: u32) {
+        let next = u32::try_from(self.blocks.len()).unwrap_or(u32::MAX);
+        let more = (next..=judged).map(|number| block(number, &self.treatments, self.guests, self.seed));
+        self.blocks.extend(more);
+    }
+
+    /// The candidates by their place in the plan: what is compared with the baseline.
+    pub fn candidates(&self) -> impl Iterator<Item = (usize, &Treatment)> {
+        let all = self.treatments.iter().enumerate().skip(1);
+        all.filter(|(_, t)| t.role != Role::Middle)
+    }
+
+    /// Drift within a long block would hit the treatments far from the baseline.
+    fn repeat_baseline_in_long_blocks(&mut self, experiment: &Experiment, pace: Pace) {
+        self.extend(1);
+        let length = self.expected(experiment, pace).0 / u32::try_from(self.blocks.len()).unwrap_or(1);
+        self.blocks.clear();
+        if length > LONG_BLOCK && self.treatments.len() > 2 {
+            self.treatments.push(self.treatments[0].repeated(Role::Middle));
+            self.notices.push(
+                "a block takes more than 45 minutes: the baseline is measured a second time in its middle".into(),
+            );
+        }
+    }
+
+    /// As many of the wanted blocks as the time budget should hold; fixed numbers and those of confirmations stay.
+    fn blocks_in_budget(&mut self, experiment: &Experiment, pace: Pace, wanted: u32) -> u32 {
+        let (Some(budget), Stopping::Looks { min, .. }) = (experiment.time_budget, experiment.design.stopping)
+        else {
+            return wanted;
+        };
+        let mut probe = Self {
+            blocks: Vec::new(),
+            ..self.clone()
+        };
+        let mut fits = 0;
+        while fits < wanted {
+            probe.extend(fits + 1);
+            if probe.expected(experiment, pace).0 > budget.0 {
+                break;
+            }
+            fits += 1;
+        }
+        if fits < wanted && fits >= min.min(wanted) {
+            self.notices.push(format!(
+                "the budget of {budget} holds about {fits} of {wanted} blocks; looks are taken within {fits}"
+            ));
+            return fits;
+        }
+        wanted
     }
 
     /// Number of guest starts.
     pub fn restarts(&self) -> usize {
-        let restarting = |p: &&WholePlot| !self.restart_settings(p).is_empty();
+        let restarting =
+            |p: &&WholePlot| self.guests == Guests::Fresh || !self.restart_settings(p).is_empty();
         let plots = self
             .blocks
             .iter()
@@ -223,6 +330,85 @@ fn explain(error: &LevelError, span: Range<usize>) -> Diagnostic {
     }
 }
 
+/// Which combinations of levels a part of the experiment has, the baseline first.
+fn picks(
+    experiment: &Experiment,
+    facts: &Facts,
+    factors: &mut [PlannedFactor],
+    part: Part<'_>,
+    faults: &mut Vec<Diagnostic>,
+) -> Vec<Pick> {
+    match (part, experiment.design.kind) {
+        (Part::Stage { factor, kept }, _) => {
+            for (tunable, label) in kept {
+                for planned in factors.iter_mut().filter(|f| f.tunable == *tunable) {
+                    let level = planned.levels.iter().position(|l| l.label == *label);
+                    planned.baseline = level.unwrap_or(planned.baseline);
+                }
+            }
+            treatment::one_at_a_time(factors, factor..factor + 1)
+        }
+        (Part::Confirm { levels, .. }, _) => {
+            let mut picks = listed_picks(experiment, facts, factors, faults);
+            picks.truncate(1);
+            let mut chosen = picks[0].levels.clone();
+            for (place, factor) in factors.iter().enumerate() {
+                let wanted = levels.iter().find(|(tunable, _)| *tunable == factor.tunable);
+                let level = wanted.and_then(|(_, label)| factor.levels.iter().position(|l| l.label == *label));
+                chosen[place] = level.unwrap_or(chosen[place]);
+            }
+            picks.push(Pick {
+                name: None,
+                levels: chosen,
+            });
+            picks
+        }
+        (_, DesignKind::OneAtATime | DesignKind::OneFactor) => {
+            treatment::one_at_a_time(factors, 0..factors.len())
+        }
+        _ => listed_picks(experiment, facts, factors, faults),
+    }
+}
+
+/// The listed treatments, or every combination where none is listed.
+fn listed_picks(
+    experiment: &Experiment,
+    facts: &Facts,
+    factors: &[PlannedFactor],
+    faults: &mut Vec<Diagnostic>,
+) -> Vec<Pick> {
+    if experiment.treatments.is_empty() {
+        return treatment::every_combination(factors);
+    }
+    let ambient: Vec<usize> = factors.iter().map(|f| f.baseline).collect();
+    let mut picks: Vec<Pick> = Vec::new();
+    for listed in &experiment.treatments {
+        let mut levels = picks.first().map_or_else(|| ambient.clone(), |first| first.levels.clone());
+        for (factor, text) in &listed.levels {
+            let wanted = level(&experiment.factors[*factor].tunable, &text.text, facts);
+            let place = wanted.ok().and_then(|wanted| {
+                let mut known = factors[*factor].levels.iter();
+                known.position(|l| l.settings == wanted.settings)
+            });
+            levels[*factor] = place.unwrap_or(levels[*factor]);
+        }
+        if let Some(same) = picks.iter().position(|p| p.levels == levels) {
+            faults.push(
+                Diagnostic::at(
+                    listed.span.clone(),
+                    format!("this treatment is the same as number {}", same + 1),
+                )
+                .hint("a level that is not named is the first treatment's"),
+            );
+        }
+        picks.push(Pick {
+            name: listed.name.clone(),
+            levels,
+        });
+    }
+    picks
+}
+
 /// A live factor whose place a restart factor is coupled to (a page pool and the guest backed by it) must be
 /// set before the guest starts: it becomes a whole-plot factor too.
 fn bind_coupled_factors(factors: &mut [PlannedFactor]) {
@@ -242,7 +428,9 @@ fn bind_coupled_factors(factors: &mut [PlannedFactor]) {
 /// How many treatments a design of these level counts has.
 pub(crate) fn combinations(kind: DesignKind, counts: &[usize]) -> usize {
     match kind {
-        DesignKind::FullFactorial => counts.iter().fold(1, |n, c| n.saturating_mul(*c)),
-        DesignKind::OneAtATime => 1 + counts.iter().map(|c| c.saturating_sub(1)).sum::<usize>(),
+        DesignKind::FullFactorial | DesignKind::Explicit | DesignKind::AB => {
+            counts.iter().fold(1, |n, c| n.saturating_mul(*c))
+        }
+        DesignKind::OneAtATime | DesignKind::OneFactor => 1 + counts.iter().map(|c| c.saturating_sub(1)).sum::<usize>(),
     }
 }

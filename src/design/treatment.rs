@@ -28,11 +28,28 @@ impl fmt::Display for TreatmentId {
     }
 }
 
+/// What a treatment is in the plan for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// To be compared; the first one of a plan is the baseline.
+    #[default]
+    Listed,
+    /// The baseline under another name, compared with itself in an A/A run.
+    Again,
+    /// The baseline measured a second time in the middle of a long block; both count as one.
+    Middle,
+}
+
 /// One level per factor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Treatment {
     /// Hash of its tunables and values.
     pub id: TreatmentId,
+    /// What the experiment calls it.
+    pub name: Option<String>,
+    /// What it is for.
+    pub role: Role,
     /// `(tunable, label of its level)`, in the order of the factors.
     pub levels: Vec<(String, String)>,
     /// Set while the guest is off, in this order.
@@ -54,6 +71,14 @@ impl Treatment {
 
     /// The levels in which it differs from `baseline`, as text.
     pub fn label_against(&self, baseline: &Self) -> String {
+        match self.role {
+            Role::Again => return "baseline again".into(),
+            Role::Middle => return "baseline, mid-block".into(),
+            Role::Listed => {}
+        }
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
         let differs = self.levels.iter().filter(|l| !baseline.levels.contains(l));
         let parts: Vec<_> = differs
             .map(|(tunable, level)| format!("{tunable}={level}"))
@@ -80,21 +105,38 @@ impl Treatment {
             let value = level.settings.last().map_or("", |s| s.value.as_str());
             hash.update(format!("{}={value}\n", factor.tunable));
         }
-        let id = hash
-            .finalize()
-            .iter()
-            .take(4)
-            .fold(String::new(), |id, byte| id + &format!("{byte:02x}"));
+        let id = short(&hash.finalize());
         let levels = chosen()
             .map(|(f, level)| (f.tunable.clone(), level.label.clone()))
             .collect();
         Self {
             id: TreatmentId(id),
+            name: None,
+            role: Role::Listed,
             levels,
             restart,
             live,
         }
     }
+
+    /// The same settings under another id, for another role.
+    pub(super) fn repeated(&self, role: Role) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(format!("{} {role:?}", self.id));
+        let id = short(&hash.finalize());
+        Self {
+            id: TreatmentId(id),
+            role,
+            ..self.clone()
+        }
+    }
+}
+
+/// Eight hex digits.
+fn short(hash: &[u8]) -> String {
+    hash.iter()
+        .take(4)
+        .fold(String::new(), |id, byte| id + &format!("{byte:02x}"))
 }
 
 /// The settings of several levels; where one place is named twice, the user's own setting wins over a coupled one.
@@ -122,49 +164,72 @@ fn without_repeats<'l>(levels: impl Iterator<Item = &'l Level>) -> Vec<Setting> 
 /// All treatments of the design, the baseline first; impossible combinations are left out and named in `notices`.
 pub(super) fn combine(
     factors: &[PlannedFactor],
-    kind: DesignKind,
+    picks: &[Pick],
     facts: &Facts,
     notices: &mut Vec<String>,
 ) -> Vec<Treatment> {
-    let counts: Vec<_> = factors.iter().map(|f| f.levels.len()).collect();
-    let baseline: Vec<_> = factors.iter().map(|f| f.baseline).collect();
-    let mut picks = vec![baseline.clone()];
-    match kind {
-        DesignKind::FullFactorial => {
-            let total = combinations(kind, &counts).min(MAX_TREATMENTS + 1);
-            picks.extend(
-                (0..total)
-                    .map(|n| nth_combination(n, &counts))
-                    .filter(|p| *p != baseline),
-            );
-        }
-        DesignKind::OneAtATime => {
-            for (i, factor) in factors.iter().enumerate() {
-                for level in (0..factor.levels.len()).filter(|&l| l != factor.baseline) {
-                    let mut one = baseline.clone();
-                    one[i] = level;
-                    picks.push(one);
-                }
-            }
-        }
-    }
-    let mut treatments = Vec::new();
-    for pick in picks {
-        let treatment = Treatment::new(factors, &pick);
+    let mut treatments: Vec<Treatment> = Vec::new();
+    for (number, pick) in picks.iter().enumerate() {
+        let treatment = Treatment {
+            name: pick.name.clone(),
+            ..Treatment::new(factors, &pick.levels)
+        };
         let all: Vec<_> = treatment.restart.iter().chain(&treatment.live).cloned().collect();
-        match Setting::conflict(&all, facts).or_else(|| starved_pool(factors, &pick, &all)) {
+        match Setting::conflict(&all, facts).or_else(|| starved_pool(factors, &pick.levels, &all)) {
             Some(why) => notices.push(format!("left out {}: {why}", treatment.label())),
             None => treatments.push(treatment),
         }
+        // Without a baseline there is nothing to compare with.
+        if number == 0 && treatments.is_empty() {
+            return treatments;
+        }
     }
-    let baseline_is_possible = treatments
-        .first()
-        .is_some_and(|t| t.levels == Treatment::new(factors, &baseline).levels);
-    if baseline_is_possible {
-        treatments
-    } else {
-        Vec::new()
+    treatments
+}
+
+/// One level of each factor by its place, and what the combination is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pick {
+    pub(super) name: Option<String>,
+    pub(super) levels: Vec<usize>,
+}
+
+impl Pick {
+    fn unnamed(levels: Vec<usize>) -> Self {
+        Self { name: None, levels }
     }
+}
+
+/// Every combination of levels, the baseline first; at most one more than a plan may have.
+pub(super) fn every_combination(factors: &[PlannedFactor]) -> Vec<Pick> {
+    let counts: Vec<_> = factors.iter().map(|f| f.levels.len()).collect();
+    let baseline = baseline(factors);
+    let total = combinations(DesignKind::FullFactorial, &counts).min(MAX_TREATMENTS + 1);
+    let others = (0..total)
+        .map(|n| nth_combination(n, &counts))
+        .filter(|p| *p != baseline);
+    std::iter::once(baseline.clone())
+        .chain(others)
+        .map(Pick::unnamed)
+        .collect()
+}
+
+/// The baseline, and each other level of each of the `varied` factors alone.
+pub(super) fn one_at_a_time(factors: &[PlannedFactor], varied: std::ops::Range<usize>) -> Vec<Pick> {
+    let baseline = baseline(factors);
+    let mut picks = vec![Pick::unnamed(baseline.clone())];
+    for (i, factor) in factors.iter().enumerate().filter(|(i, _)| varied.contains(i)) {
+        for level in (0..factor.levels.len()).filter(|&l| l != factor.baseline) {
+            let mut one = baseline.clone();
+            one[i] = level;
+            picks.push(Pick::unnamed(one));
+        }
+    }
+    picks
+}
+
+fn baseline(factors: &[PlannedFactor]) -> Vec<usize> {
+    factors.iter().map(|f| f.baseline).collect()
 }
 
 /// The `n`-th combination in mixed radix, the last factor fastest.

@@ -2,25 +2,26 @@
 //!
 //! Pure: gets text, never opens a file; whether this host offers a level is decided later, from facts.
 
+mod design;
 mod factor;
 mod guest;
 mod judge;
+mod treatment;
 
-use super::{Design, DesignKind, Experiment, Guest};
+use super::{DesignKind, Experiment, Guest};
 use crate::decode::{Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::tunable::nearest;
-use crate::units::{Percent, Span};
+use crate::units::Span;
 use crate::workload::{Library, Workload, whole_seconds};
 
 const MAX_FACTORS: usize = 16;
 const MAX_LEVELS: usize = 64;
 const MAX_WORKLOADS: usize = 16;
 const MAX_GUARDS: usize = 32;
-/// Lab experiments are rarely longer; a thousand blocks are a slip.
-const BLOCKS: std::ops::RangeInclusive<i64> = 2..=200;
-const DEFAULT_BLOCKS: u32 = 8;
-const DEFAULT_SMALLEST_EFFECT: Percent = Percent(1.0);
+const MAX_RESPONSES: usize = 8;
+const MAX_DERIVED: usize = 16;
+const MAX_TREATMENTS: usize = 64;
 
 /// The experiment in `source`, with workloads from `library`.
 pub fn parse(source: &Source, library: &Library) -> Result<Experiment, Diagnostics> {
@@ -33,15 +34,18 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         .take("question")
         .map(|f| f.text_if(is_question, "at most 1000 characters of plain text"));
     let guest = guest::guest(file);
-    let factors = factor::factors(file);
+    let design = design::design(file);
+    let listed = design.is_some_and(|d| matches!(d.kind, DesignKind::Explicit | DesignKind::AB));
+    let (factors, treatments) = treatment::factors_and_treatments(file, listed, design.map(|d| d.kind));
     let workloads = workloads(file, library);
     if let (Some(guest), Some(workloads)) = (&guest, &workloads) {
         check_scratch(file, guest, workloads);
     }
     let known = workloads.as_deref().unwrap_or(&[]);
-    let response = judge::response(file, known);
-    let guards = judge::guards(file, known, response.as_ref());
-    let design = design(file);
+    let derived = judge::derived(file, known);
+    let metrics = judge::metrics(known, &derived);
+    let responses = judge::responses(file, &metrics);
+    let guards = judge::guards(file, &metrics, &responses);
     let time_budget = time_budget(file);
     let seed = file
         .take("seed")
@@ -52,8 +56,10 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         guest: guest?,
         factors: factors?,
         workloads: workloads?,
-        response: response?,
+        derived,
+        responses: (!responses.is_empty()).then_some(responses)?,
         guards,
+        treatments,
         design: design?,
         time_budget,
         seed: seed.flatten(),
@@ -143,45 +149,6 @@ fn check_scratch(file: &mut Reader<'_>, guest: &Guest, workloads: &[Workload]) {
             "add scratch = \"/var/tmp/kvmtune.dat\": a file that may be overwritten",
         );
     }
-}
-
-fn design(file: &mut Reader<'_>) -> Option<Design> {
-    let default = Design {
-        kind: DesignKind::FullFactorial,
-        blocks: DEFAULT_BLOCKS,
-        smallest_effect: DEFAULT_SMALLEST_EFFECT,
-    };
-    let Some(field) = file.take("design") else {
-        return Some(default);
-    };
-    let mut table = field.table()?;
-    let kinds = [
-        ("full-factorial", DesignKind::FullFactorial),
-        ("one-at-a-time", DesignKind::OneAtATime),
-    ];
-    let kind = table.take("kind").map_or(Some(default.kind), |f| f.word(&kinds));
-    let blocks = table.take("blocks").map_or(Some(default.blocks), |f| {
-        f.integer(BLOCKS).and_then(|n| u32::try_from(n).ok())
-    });
-    let smallest_effect = table
-        .take("smallest-effect")
-        .map_or(Some(default.smallest_effect), |f| {
-            let share: Percent = f.parse("1%")?;
-            if share.0 > 0.0 {
-                return Some(share);
-            }
-            f.wrong(
-                "`smallest-effect` is 0%",
-                "no two treatments are equal to the last digit; use e.g. \"1%\"",
-            );
-            None
-        });
-    table.finish();
-    Some(Design {
-        kind: kind?,
-        blocks: blocks?,
-        smallest_effect: smallest_effect?,
-    })
 }
 
 fn time_budget(file: &mut Reader<'_>) -> Option<Span> {

@@ -6,7 +6,7 @@ mod file;
 mod response;
 
 pub use file::parse;
-pub use response::{Goal, Guard, MetricId, Response};
+pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 
 use crate::diagnostic::Source;
 use crate::tunable::Tunable;
@@ -28,10 +28,14 @@ pub struct Experiment {
     pub factors: Vec<Factor>,
     /// What is run in each trial, in this order, with the experiment's times put in.
     pub workloads: Vec<Workload>,
-    /// What a winner is chosen by.
-    pub response: Response,
+    /// Metrics computed from others, in each trial.
+    pub derived: Vec<Derived>,
+    /// What a winner is chosen by, the most important first; never empty.
+    pub responses: Vec<Response>,
     /// What must not get worse.
     pub guards: Vec<Guard>,
+    /// The treatments of an explicit design, the baseline first; empty in others.
+    pub treatments: Vec<ListedTreatment>,
     /// How treatments are made of levels, and how many blocks are run.
     pub design: Design,
     /// When to stop at the latest, checked between blocks.
@@ -52,10 +56,14 @@ pub struct Protocol {
     pub guest: Guest,
     /// What is run in each trial.
     pub workloads: Vec<Workload>,
-    /// What a winner is chosen by.
-    pub response: Response,
+    /// Metrics computed from others, in each trial.
+    pub derived: Vec<Derived>,
+    /// What a winner is chosen by, the most important first; never empty.
+    pub responses: Vec<Response>,
     /// What must not get worse.
     pub guards: Vec<Guard>,
+    /// When claims may be made.
+    pub stopping: Stopping,
     /// The margin of *equivalent*.
     pub smallest_effect: Percent,
     /// When to stop at the latest.
@@ -69,8 +77,10 @@ impl Experiment {
             question: self.question.clone(),
             guest: self.guest.clone(),
             workloads: self.workloads.clone(),
-            response: self.response.clone(),
+            derived: self.derived.clone(),
+            responses: self.responses.clone(),
             guards: self.guards.clone(),
+            stopping: self.design.stopping,
             smallest_effect: self.design.smallest_effect,
             time_budget: self.time_budget,
         }
@@ -78,8 +88,17 @@ impl Experiment {
 }
 
 impl Protocol {
+    /// The response a winner is ranked by.
+    pub fn response(&self) -> &Response {
+        &self.responses[0]
+    }
+
     /// The unit of a metric; empty when it is unknown.
     pub fn unit(&self, id: &MetricId) -> &str {
+        if id.workload == DERIVED {
+            let derived = self.derived.iter().find(|d| d.name == id.metric);
+            return derived.map_or("", |d| d.unit.as_str());
+        }
         let workload = self.workloads.iter().find(|w| w.name == id.workload);
         let metric = workload.and_then(|w| w.metrics.iter().find(|m| m.name == id.metric));
         metric.map_or("", |m| m.unit.as_str())
@@ -143,15 +162,47 @@ pub enum Levels {
     Available(Range<usize>),
 }
 
+/// One treatment of an explicit design as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedTreatment {
+    /// What it is called in reports.
+    pub name: Option<String>,
+    /// The factor, by its place, and the level it has; other factors have the first treatment's level.
+    pub levels: Vec<(usize, Text)>,
+    /// Where the treatment stands in the file.
+    pub span: Range<usize>,
+}
+
 /// How treatments are made and how often they are repeated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Design {
     /// How levels are combined.
     pub kind: DesignKind,
-    /// Number of measured blocks; one more is run first and discarded.
+    /// When claims may be made.
+    pub stopping: Stopping,
+    /// Number of measured blocks at the most; one more is run first and discarded.
     pub blocks: u32,
     /// Differences smaller than this are of no interest: the margin of *equivalent*.
     pub smallest_effect: Percent,
+    /// Blocks of the confirmation that follows a winner; `None` when there is to be none.
+    pub confirm: Option<u32>,
+}
+
+/// When claims may be made while the blocks of a run grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Stopping {
+    /// Once, when all blocks are done.
+    Fixed,
+    /// At looks from the first to the last of these numbers of blocks.
+    Looks {
+        /// Blocks of the first look.
+        min: u32,
+        /// Blocks of the last planned look.
+        max: u32,
+    },
+    /// After every block.
+    Anytime,
 }
 
 /// How the levels of several factors are combined to treatments.
@@ -162,4 +213,10 @@ pub enum DesignKind {
     FullFactorial,
     /// The baseline, and each other level of each factor alone.
     OneAtATime,
+    /// One factor after the other, each from the best proven so far.
+    OneFactor,
+    /// The treatments that are listed.
+    Explicit,
+    /// Two treatments.
+    AB,
 }

@@ -1,4 +1,4 @@
-//! What is judged: the response and its direction, and the guards.
+//! What is judged: responses with their direction, guards, and metrics computed from others.
 
 use crate::units::Percent;
 use serde::{Deserialize, Serialize};
@@ -45,5 +45,45 @@ pub struct MetricId {
 impl std::fmt::Display for MetricId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.workload, self.metric)
+    }
+}
+
+/// Stands for the workload of a derived metric.
+pub const DERIVED: &str = "derived";
+
+/// A metric computed from others of the same trial, so that its ratio is one of that trial and not of averages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Derived {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its direction.
+    pub goal: Goal,
+    /// How it is computed.
+    pub formula: Formula,
+}
+
+/// How a derived metric is computed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Formula {
+    /// The first by the second.
+    Ratio(MetricId, MetricId),
+    /// All multiplied.
+    Product(Vec<MetricId>),
+    /// All added.
+    Sum(Vec<MetricId>),
+}
+
+impl Formula {
+    /// The value, from those of other metrics; `None` where one is missing, or the result is not finite.
+    pub fn value(&self, of: impl Fn(&MetricId) -> Option<f64>) -> Option<f64> {
+        let value = match self {
+            Self::Ratio(over, under) => of(over)? / of(under)?,
+            Self::Product(all) => all.iter().map(of).product::<Option<f64>>()?,
+            Self::Sum(all) => all.iter().map(of).sum::<Option<f64>>()?,
+        };
+        value.is_finite().then_some(value)
     }
 }

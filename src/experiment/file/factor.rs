@@ -1,10 +1,11 @@
 //! The `[[factor]]` tables.
 
 use super::{MAX_FACTORS, MAX_LEVELS};
-use crate::decode::{Field, Reader};
+use crate::decode::{Field, Mistakes, Reader};
 use crate::diagnostic::{Diagnostic, one_line};
 use crate::experiment::{Factor, Levels, Text};
 use crate::tunable::{LookupError, Tunable, lookup};
+use std::ops::Range;
 
 /// All factors; `None` when one of them is wrong.
 pub(super) fn factors(file: &mut Reader<'_>) -> Option<Vec<Factor>> {
@@ -24,7 +25,7 @@ fn factor(mut table: Reader<'_>, earlier: &[Factor]) -> Option<Factor> {
     let span = table.span();
     let tunable = table
         .required("tunable", "`kvmtune tunables` lists what can be set")
-        .and_then(|f| tunable(&f, earlier));
+        .and_then(|f| tunable(f.text()?, &f.span(), f.mistakes(), earlier));
     let levels = table
         .required(
             "levels",
@@ -54,8 +55,16 @@ fn factor(mut table: Reader<'_>, earlier: &[Factor]) -> Option<Factor> {
     })
 }
 
-fn tunable(field: &Field<'_>, earlier: &[Factor]) -> Option<Tunable> {
-    let name = field.text()?;
+/// The tunable called `name`, which stands at `span`; one place is one factor only.
+pub(super) fn tunable(
+    name: &str,
+    span: &Range<usize>,
+    mistakes: &Mistakes,
+    earlier: &[Factor],
+) -> Option<Tunable> {
+    let wrong = |message: String, hint: String| {
+        mistakes.add(Diagnostic::at(span.clone(), message).hint(hint));
+    };
     let found = match lookup(name) {
         Ok(found) => found,
         Err(error) => {
@@ -69,14 +78,14 @@ fn tunable(field: &Field<'_>, earlier: &[Factor]) -> Option<Tunable> {
                 }
                 LookupError::Name(_) => "write it as `sysctl -a` does".into(),
             };
-            field.wrong(error.to_string(), hint);
+            wrong(error.to_string(), hint);
             return None;
         }
     };
     if let Some(other) = earlier.iter().find(|f| f.tunable.home == found.home) {
-        field.wrong(
+        wrong(
             format!("`{}` is already a factor as `{}`", found.name, other.tunable.name),
-            "put all its levels into one factor",
+            "put all its levels into one factor".into(),
         );
         return None;
     }
@@ -138,7 +147,7 @@ fn available(field: &Field<'_>, word: &str, tunable: Option<&Tunable>) -> Option
 }
 
 /// One level, legal for the tunable; with an unknown tunable only its type is judged.
-fn level(field: &Field<'_>, tunable: Option<&Tunable>) -> Option<Text> {
+pub(super) fn level(field: &Field<'_>, tunable: Option<&Tunable>) -> Option<Text> {
     let text = field.scalar()?;
     if let Some(tunable) = tunable
         && let Err(error) = tunable.canonical_level(&text)

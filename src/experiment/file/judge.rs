@@ -1,31 +1,140 @@
-//! What is judged: the `[response]` and `[[guard]]` tables.
+//! What is judged: the `[[derived]]`, `[[response]]` and `[[guard]]` tables.
 
-use super::MAX_GUARDS;
-use crate::decode::{Field, Reader};
+use super::{MAX_DERIVED, MAX_GUARDS, MAX_RESPONSES};
+use crate::decode::{Field, Reader, is_name};
 use crate::diagnostic::one_line;
-use crate::experiment::{Goal, Guard, MetricId, Response};
+use crate::experiment::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 use crate::tunable::nearest;
 use crate::units::Percent;
 use crate::workload::Workload;
 
 const DEFAULT_MARGIN: Percent = Percent(5.0);
+const GOALS: [(&str, Goal); 2] = [("maximize", Goal::Maximize), ("minimize", Goal::Minimize)];
 
-/// The response; by default the first metric of the first workload. Nothing is said of metrics while the
-/// workloads themselves are wrong.
-pub(super) fn response(file: &mut Reader<'_>, workloads: &[Workload]) -> Option<Response> {
-    let Some(field) = file.take("response") else {
-        return first_metric(workloads);
+/// A metric that can be named, with its direction.
+type Known = (MetricId, Goal);
+
+/// Every metric of the workloads, and those derived from them.
+pub(super) fn metrics(workloads: &[Workload], derived: &[Derived]) -> Vec<Known> {
+    let own = workloads
+        .iter()
+        .flat_map(|w| w.metrics.iter().map(move |m| (id(&w.name, &m.name), m.goal)));
+    let derived = derived.iter().map(|d| (id(DERIVED, &d.name), d.goal));
+    own.chain(derived).collect()
+}
+
+fn id(workload: &str, metric: &str) -> MetricId {
+    MetricId {
+        workload: workload.to_string(),
+        metric: metric.to_string(),
+    }
+}
+
+/// The derived metrics that are right; mistakes are reported for the others.
+pub(super) fn derived(file: &mut Reader<'_>, workloads: &[Workload]) -> Vec<Derived> {
+    let tables = file
+        .take("derived")
+        .map_or_else(Vec::new, |f| f.tables(MAX_DERIVED));
+    let known = metrics(workloads, &[]);
+    let mut all: Vec<Derived> = Vec::new();
+    for mut table in tables {
+        let name_field = table.required("name", "name the metric, such as \"iops_per_cpu\"");
+        let name = name_field
+            .as_ref()
+            .and_then(|f| f.text_if(is_name, "letters, digits, `-` and `_`, at most 64"));
+        let unit = table
+            .required("unit", "write its unit, such as \"1/s\"")
+            .and_then(|f| f.text_if(is_unit, "at most 16 characters"));
+        let goal = table
+            .required("goal", "write goal = \"maximize\" or goal = \"minimize\"")
+            .and_then(|f| f.word(&GOALS));
+        let formula = formula(&mut table, &known);
+        table.finish();
+        let (Some(field), Some(name), Some(unit), Some(goal), Some(formula)) =
+            (name_field, name, unit, goal, formula)
+        else {
+            continue;
+        };
+        if all.iter().any(|d| d.name == name) {
+            field.wrong(format!("`{name}` is derived twice"), "remove one");
+        }
+        all.push(Derived {
+            name: name.to_string(),
+            unit: unit.to_string(),
+            goal,
+            formula,
+        });
+    }
+    all
+}
+
+fn is_unit(text: &str) -> bool {
+    text.len() <= 16 && !text.chars().any(char::is_control)
+}
+
+/// The one formula of a derived metric.
+fn formula(table: &mut Reader<'_>, known: &[Known]) -> Option<Formula> {
+    let span = table.span();
+    let given: Vec<_> = ["ratio", "product", "sum"]
+        .into_iter()
+        .filter_map(|key| Some((key, table.take(key)?)))
+        .collect();
+    let [(key, field)] = given.as_slice() else {
+        let message = format!("a derived metric has one formula, not {}", given.len());
+        let mistake = crate::diagnostic::Diagnostic::at(span, message);
+        table
+            .mistakes()
+            .add(mistake.hint("write ratio = [\"iops\", \"clat_mean_us\"], or product or sum"));
+        return None;
     };
-    let mut table = field.table()?;
+    let fields = field.list(8, "[\"iops\", \"clat_mean_us\"]")?;
+    let named: Vec<_> = fields.iter().map(|f| metric(f, known)).collect();
+    let all: Vec<MetricId> = named.into_iter().collect::<Option<Vec<_>>>()?.into_iter().map(|k| k.0).collect();
+    match (*key, all.as_slice()) {
+        ("ratio", [over, under]) => Some(Formula::Ratio(over.clone(), under.clone())),
+        ("ratio", _) => {
+            field.wrong("a ratio is of two metrics", "write ratio = [\"above\", \"below\"]");
+            None
+        }
+        ("product", _) => Some(Formula::Product(all)),
+        _ => Some(Formula::Sum(all)),
+    }
+}
+
+/// The responses; by default the first metric of the first workload. Nothing is said of metrics while the
+/// workloads themselves are wrong.
+pub(super) fn responses(file: &mut Reader<'_>, known: &[Known]) -> Vec<Response> {
+    let first = known.first().map(|(metric, goal)| Response {
+        metric: metric.clone(),
+        goal: *goal,
+    });
+    let Some(field) = file.take("response") else {
+        return first.into_iter().collect();
+    };
+    let mut responses: Vec<Response> = Vec::new();
+    for table in field.tables(MAX_RESPONSES) {
+        let span = table.span();
+        let Some(response) = response(table, known, first.as_ref()) else {
+            continue;
+        };
+        if responses.iter().any(|r| r.metric == response.metric) {
+            let message = format!("`{}` is a response twice", response.metric);
+            field.mistake(crate::diagnostic::Diagnostic::at(span, message).hint("remove one"));
+        }
+        responses.push(response);
+    }
+    responses
+}
+
+fn response(mut table: Reader<'_>, known: &[Known], first: Option<&Response>) -> Option<Response> {
     let named = table.take("metric");
     let found = match &named {
-        Some(field) => metric(field, workloads).map(|(metric, goal)| Response { metric, goal }),
-        None => first_metric(workloads),
+        Some(field) => metric(field, known).map(|(metric, goal)| Response { metric, goal }),
+        None => first.cloned(),
     };
     let goal_field = table.take("goal");
-    let goals = [("maximize", Goal::Maximize), ("minimize", Goal::Minimize)];
     if let Some(field) = goal_field
-        && let Some(goal) = field.word(&goals)
+        && let Some(goal) = field.word(&GOALS)
         && let Some(found) = &found
         && goal != found.goal
     {
@@ -43,33 +152,17 @@ pub(super) fn response(file: &mut Reader<'_>, workloads: &[Workload]) -> Option<
     found
 }
 
-fn first_metric(workloads: &[Workload]) -> Option<Response> {
-    let workload = workloads.first()?;
-    let metric = workload.metrics.first()?;
-    Some(Response {
-        metric: id(workload, &metric.name),
-        goal: metric.goal,
-    })
-}
-
-fn id(workload: &Workload, metric: &str) -> MetricId {
-    MetricId {
-        workload: workload.name.clone(),
-        metric: metric.to_string(),
-    }
-}
-
 /// The guards that are right; mistakes are reported for the others.
 pub(super) fn guards(
     file: &mut Reader<'_>,
-    workloads: &[Workload],
-    response: Option<&Response>,
+    known: &[Known],
+    responses: &[Response],
 ) -> Vec<Guard> {
     let tables = file.take("guard").map_or_else(Vec::new, |f| f.tables(MAX_GUARDS));
     let mut guards: Vec<Guard> = Vec::new();
     for mut table in tables {
         let field = table.required("metric", "name the metric that must not get worse");
-        let found = field.as_ref().and_then(|f| metric(f, workloads));
+        let found = field.as_ref().and_then(|f| metric(f, known));
         let margin = table
             .take("margin")
             .map_or(Some(DEFAULT_MARGIN), |f| f.parse("5%"));
@@ -77,9 +170,9 @@ pub(super) fn guards(
         let (Some(field), Some((metric, goal)), Some(margin)) = (field, found, margin) else {
             continue;
         };
-        if response.is_some_and(|r| r.metric == metric) {
+        if responses.iter().any(|r| r.metric == metric) {
             field.wrong(
-                "this is the response itself",
+                "this is a response itself",
                 "guard another metric: a winner is better in this one",
             );
         } else if guards.iter().any(|g| g.metric == metric) {
@@ -91,15 +184,11 @@ pub(super) fn guards(
 }
 
 /// The metric written `iops` or `fio-randread-4k.iops`, with its own goal.
-fn metric(field: &Field<'_>, workloads: &[Workload]) -> Option<(MetricId, Goal)> {
+fn metric(field: &Field<'_>, all: &[Known]) -> Option<Known> {
     let text = field.text()?;
-    if workloads.is_empty() {
+    if all.is_empty() {
         return None;
     }
-    let all: Vec<_> = workloads
-        .iter()
-        .flat_map(|w| w.metrics.iter().map(move |m| (id(w, &m.name), m.goal)))
-        .collect();
     let fits = |id: &MetricId| id.metric == text || id.to_string() == text;
     let found: Vec<_> = all.iter().filter(|(id, _)| fits(id)).collect();
     match found.as_slice() {
