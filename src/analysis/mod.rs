@@ -17,6 +17,7 @@ mod proportion;
 mod quantile;
 mod ratio;
 mod sample;
+mod sequential;
 mod signed_rank;
 #[cfg(test)]
 mod tests;
@@ -32,5 +33,6 @@ pub use proportion::clopper_pearson;
 pub use quantile::{student_t_interval, student_t_quantile};
 pub use ratio::{Pair, log_ratio};
 pub use sample::Sample;
+pub use sequential::{boundary, looks};
 pub use signed_rank::{EXACT_LIMIT, SignedRankTest, signed_rank_test};
 pub use whole_plot::{SubPlot, WholePlot, whole_plot_pairs, whole_plot_values};
