@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// More mistakes than these help nobody, and each is rendered with its place.
 const MAX_MISTAKES: usize = 40;

@@ -5,6 +5,7 @@
 use crate::tunable::{Address, CpuSet};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One NUMA node of the host.
@@ -41,7 +42,27 @@ pub struct Facts {
     pub record: BTreeMap<String, String>,
 }
 
+/// What makes results comparable: hosts that differ in one of these are of another class.
+pub const CLASS: [&str; 6] = [
+    "host.cpu.model",
+    "host.kernel",
+    "guest.kernel",
+    "qemu",
+    "lab.acceleration",
+    "simulated",
+];
+
 impl Facts {
+    /// Four hex digits that hosts with equal [`CLASS`] facts share. Results of unlike hosts are never pooled.
+    pub fn class(&self) -> String {
+        let mut hash = Sha256::new();
+        for name in CLASS {
+            hash.update(format!("{name}={}\n", self.record.get(name).map_or("", |v| v)));
+        }
+        let digits = hash.finalize();
+        format!("{:02x}{:02x}", digits[0], digits[1])
+    }
+
     /// The raw content that was read at `address`.
     pub fn reading(&self, address: &Address) -> Option<&str> {
         self.readings.get(&address.to_string()).map(String::as_str)

@@ -76,6 +76,7 @@ pub fn follow(family: &[Candidate], criteria: &Criteria, done: u32) -> Result<Co
     for blocks in first..=done {
         follower.block(blocks);
     }
+    follower.preview(done);
     Ok(follower.course)
 }
 
@@ -199,6 +200,22 @@ impl<'f> Follower<'f> {
                 claim_below: (left * price).min(1.0),
                 claim: (rejecting && is_certified).then_some(*better),
             };
+        }
+    }
+
+    /// Before the first moment there are p-values to show and nothing to claim.
+    fn preview(&mut self, done: u32) {
+        let is_new = |tested: &Tested| tested.claim_below == 0.0;
+        let hypotheses = self.course.tested.iter().flatten();
+        let family = hypotheses.clone().count() as f64;
+        if !hypotheses.clone().all(is_new) {
+            return;
+        }
+        for (tracks, tested) in self.tracks.iter().zip(&mut self.course.tested) {
+            for (track, tested) in tracks.responses.iter().zip(tested) {
+                let p = track.sample(done).map_or(1.0, |s| self.prices.p_value(&s).0);
+                (tested.p_raw, tested.p_holm) = (p, (family * p).min(1.0));
+            }
         }
     }
 

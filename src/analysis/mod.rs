@@ -11,10 +11,12 @@ mod anytime;
 mod comparison;
 mod course;
 mod error;
+mod factorial;
 mod family;
 mod guard;
 mod interval;
 mod multiplicity;
+mod noise;
 mod planning;
 mod price;
 mod proportion;
@@ -24,23 +26,29 @@ mod sample;
 mod sequential;
 mod signed_rank;
 #[cfg(test)]
+mod simulations;
+mod steady;
+#[cfg(test)]
 mod tests;
-mod whole_plot;
 
 pub use anytime::{EValue, anytime_interval, e_value};
 pub use comparison::{Comparison, Effect, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare};
 pub use course::{Course, Dropped, Stop, follow};
-pub use family::{Candidate, Criteria, Rule, Series};
-pub use price::registered_looks;
-pub use sequential::{boundary, looks};
 pub use error::{AnalysisError, Arm, RatioError};
+pub use factorial::{Cell, Contrast, FactorEffect, Interaction, interactions, main_effects};
+pub use family::{Candidate, Criteria, Rule, Series};
 pub use guard::{Guard, GuardOutcome, GuardReport, Margin, is_equivalent, judge_guard, lacks_resolution};
 pub use interval::{Estimate, Interval, Level, hodges_lehmann, signed_rank_interval};
 pub use multiplicity::holm;
-pub use planning::{blocks_needed, fewest_blocks, provable_floor, smallest_attainable_p, smallest_provable_effect};
+pub use noise::{AaBlock, Noise, theil_sen};
+pub use planning::{
+    blocks_needed, fewest_blocks, provable_floor, smallest_attainable_p, smallest_provable_effect,
+};
+pub use price::registered_looks;
 pub use proportion::clopper_pearson;
 pub use quantile::{student_t_interval, student_t_quantile};
 pub use ratio::{Pair, log_ratio};
 pub use sample::Sample;
+pub use sequential::{boundary, looks};
 pub use signed_rank::{EXACT_LIMIT, SignedRankTest, signed_rank_test};
-pub use whole_plot::{SubPlot, WholePlot, whole_plot_pairs, whole_plot_values};
+pub use steady::{Steadiness, Truncation, mser5, snia_steady, steadiness};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sequential::{boundary, looks};
+use super::sequential::{looks, spending_boundary};
 use super::{Interval, Level, Rule, Sample, anytime_interval, e_value, signed_rank_interval, signed_rank_test};
 
 /// The share of the error rate that is kept for blocks added after the planned ones.
@@ -103,8 +103,10 @@ impl Prices {
         }
         let (looks, spent) = (&self.looks, &self.spent);
         let levels = self.known.entry(alpha.to_bits()).or_insert_with(|| {
-            let cumulative: Vec<f64> = spent.iter().map(|share| share * alpha).collect();
-            boundary(looks, &cumulative)
+            let last = f64::from(looks.last().copied().unwrap_or(1).max(1));
+            let times: Vec<f64> = looks.iter().map(|&look| f64::from(look) / last).collect();
+            let spent: Vec<f64> = spent.iter().map(|share| share * alpha).collect();
+            spending_boundary(&times, &spent)
         });
         levels.get(look).copied().unwrap_or(0.0)
     }

@@ -2,27 +2,49 @@
 //!
 //! Pure: folds trials to one number per block, treatment and metric, and hands them to `analysis`.
 
+use super::numbers::{Numbers, judged_blocks};
 use super::{Recommendation, recommend};
 use crate::analysis::{
-    AnalysisError, Candidate, Comparison, Criteria, Guard, Level, Margin, Pair, Series, compare,
+    AnalysisError, Candidate, Cell, Comparison, Course, Criteria, FactorEffect, Guard, Interaction, Level,
+    Margin, Rule, Stop, compare, follow, interactions, main_effects,
 };
-use crate::design::{Plan, Treatment};
-use crate::event::{Outcome, TrialRecord};
-use crate::experiment::{Goal, MetricId, Protocol};
+use crate::design::{Plan, Role};
+use crate::event::{Outcome, Purpose, RunHeader, TrialRecord};
+use crate::experiment::{MetricId, Response, Stopping};
 use serde::Serialize;
 
 /// What a run shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Evaluation {
-    /// One comparison with the baseline for each other treatment, in the plan's order.
+    /// One comparison with the baseline for each candidate, in the plan's order.
     pub comparisons: Vec<Comparison>,
     /// What to do.
     pub recommendation: Recommendation,
     /// How many trials of the judged blocks ended how.
     pub counts: Counts,
-    /// Median of the baseline's response over the judged blocks.
-    pub baseline_median: Option<f64>,
+    /// Number of complete blocks.
+    pub done: u32,
+    /// Why no more blocks were needed.
+    pub stop: Option<Stop>,
+    /// When claims may be made.
+    pub rule: Rule,
+    /// Median of the baseline over the judged blocks, for each response.
+    pub baseline_medians: Vec<Option<f64>>,
+    /// What each factor does by itself and with others, where the treatments combine them.
+    pub effects: Vec<Effects>,
+}
+
+/// Main effects and interactions on one response.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Effects {
+    /// The response.
+    pub metric: MetricId,
+    /// One for each level beside the baseline of each factor.
+    pub main: Vec<FactorEffect>,
+    /// One for each pair of them.
+    pub interactions: Vec<Interaction>,
 }
 
 /// Trials by outcome, the discarded block left out.
@@ -31,6 +53,8 @@ pub struct Evaluation {
 pub struct Counts {
     /// Gave numbers.
     pub measured: usize,
+    /// Gave numbers of a workload that never settled.
+    pub unsteady: usize,
     /// Gave none.
     pub failed: usize,
     /// The settings did not hold.
@@ -40,86 +64,180 @@ pub struct Counts {
 }
 
 /// Judges the blocks of a run; block 0 is discarded.
-pub fn evaluate(
-    protocol: &Protocol,
-    plan: &Plan,
-    records: &[TrialRecord],
-) -> Result<Evaluation, AnalysisError> {
-    let margin = |percent: crate::units::Percent| Margin::new(percent.fraction());
-    let criteria = Criteria {
-        confidence: Level::P95,
-        equivalence: margin(protocol.smallest_effect)?,
+pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluation, AnalysisError> {
+    let (protocol, plan) = (&header.protocol, &header.plan);
+    let numbers = Numbers::new(protocol, plan, records);
+    let criteria = criteria(header)?;
+    let family = family(header, &numbers)?;
+    let (done, _) = complete_blocks(plan, &numbers, &family, &criteria)?;
+    let judged = compare(&family, &criteria, done)?;
+    let recommendation = recommend(&judged.comparisons);
+    let effects = if combines_factors(plan) {
+        let of = |response| effects(plan, &numbers, response);
+        protocol.responses.iter().map(of).collect::<Result<_, _>>()?
+    } else {
+        Vec::new()
     };
-    let baseline = &plan.treatments[0];
-    let series = |treatment: &Treatment, metric: &MetricId, goal: Goal| Series {
-        metric: metric.metric.clone(),
-        goal,
-        pairs: pairs(plan, records, treatment, baseline, metric),
+    let median = |response: &Response| {
+        let mut values: Vec<_> = judged_blocks(plan)
+            .filter_map(|block| numbers.value(block, 0, &response.metric))
+            .collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
     };
-    let mut family = Vec::new();
-    for treatment in &plan.treatments[1..] {
-        let mut guards = Vec::new();
-        for guard in &protocol.guards {
-            guards.push(Guard {
-                series: series(treatment, &guard.metric, guard.goal),
-                margin: margin(guard.margin)?,
-            });
-        }
-        family.push(Candidate {
-            treatment: treatment.label_against(baseline),
-            response: series(treatment, &protocol.response.metric, protocol.response.goal),
-            guards,
-        });
-    }
-    let comparisons = compare(&family, &criteria)?;
-    let recommendation = recommend(&comparisons);
-    let mut values: Vec<_> = judged_blocks(plan)
-        .filter_map(|block| value(records, block, baseline, &protocol.response.metric))
-        .collect();
-    values.sort_by(f64::total_cmp);
-    let baseline_median = values.get(values.len() / 2).copied();
     Ok(Evaluation {
-        comparisons,
+        comparisons: judged.comparisons,
         recommendation,
         counts: counts(records),
-        baseline_median,
+        done,
+        stop: judged.course.stop,
+        rule: criteria.rule,
+        baseline_medians: protocol.responses.iter().map(median).collect(),
+        effects,
     })
 }
 
-fn judged_blocks(plan: &Plan) -> impl Iterator<Item = u32> {
-    plan.blocks.iter().map(|b| b.number).filter(|n| *n > 0)
+/// What a run has come to, for whoever decides about its next block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Number of complete blocks.
+    pub done: u32,
+    /// By the plan's treatments: whether it is measured in the next block.
+    pub active: Vec<bool>,
+    /// Treatments that were dropped: which, after which block, and which one it is worse than.
+    pub dropped: Vec<(usize, u32, usize)>,
+    /// Why the run may end here.
+    pub stop: Option<Stop>,
 }
 
-/// The number of one treatment in one block; `None` when its trial gave none.
-pub fn value(records: &[TrialRecord], block: u32, treatment: &Treatment, metric: &MetricId) -> Option<f64> {
-    let record = records
-        .iter()
-        .find(|r| r.trial.block == block && r.trial.treatment == treatment.id)?;
-    let Outcome::Measured { observations } = &record.outcome else {
-        return None;
-    };
-    let wanted =
-        |o: &&crate::workload::Observation| o.workload == metric.workload && o.metric == metric.metric;
-    observations.iter().find(wanted).map(|o| o.value)
+/// Follows the run through its complete blocks: the same record always gives the same progress.
+pub fn progress(header: &RunHeader, records: &[TrialRecord]) -> Result<Progress, AnalysisError> {
+    let numbers = Numbers::new(&header.protocol, &header.plan, records);
+    let criteria = criteria(header)?;
+    let family = family(header, &numbers)?;
+    let (done, course) = complete_blocks(&header.plan, &numbers, &family, &criteria)?;
+    let places: Vec<usize> = header.plan.candidates().map(|(place, _)| place).collect();
+    let dropped = places.iter().zip(&course.dropped).filter_map(|(place, dropped)| {
+        let dropped = (*dropped)?;
+        let leader = dropped.leader.map_or(0, |leader| places[leader]);
+        Some((*place, dropped.after, leader))
+    });
+    Ok(Progress {
+        done,
+        active: active(&header.plan, &course),
+        dropped: dropped.collect(),
+        stop: course.stop,
+    })
 }
 
-fn pairs(
+/// How many blocks are complete, and the course after them. A block is begun when the one before it is complete, so
+/// only the last one can be open.
+fn complete_blocks(
     plan: &Plan,
-    records: &[TrialRecord],
-    candidate: &Treatment,
-    baseline: &Treatment,
-    metric: &MetricId,
-) -> Vec<Pair> {
-    let pair = |block| {
-        let candidate = value(records, block, candidate, metric)?;
-        let baseline = value(records, block, baseline, metric)?;
-        Some(Pair {
-            block,
-            candidate,
-            baseline,
-        })
+    numbers: &Numbers<'_>,
+    family: &[Candidate],
+    criteria: &Criteria,
+) -> Result<(u32, Course), AnalysisError> {
+    let last = numbers.last_block();
+    let before = follow(family, criteria, last.saturating_sub(1))?;
+    let is_complete = last > 0
+        && active(plan, &before)
+            .iter()
+            .enumerate()
+            .all(|(treatment, active)| !active || numbers.is_done(last, treatment));
+    if is_complete {
+        Ok((last, follow(family, criteria, last)?))
+    } else {
+        Ok((last.saturating_sub(1), before))
+    }
+}
+
+fn active(plan: &Plan, course: &Course) -> Vec<bool> {
+    let mut active = vec![true; plan.treatments.len()];
+    for (candidate, (place, _)) in plan.candidates().enumerate() {
+        active[place] = course.is_active(candidate);
+    }
+    active
+}
+
+/// How sure a claim of this run must be, and when it may be made.
+pub(super) fn criteria(header: &RunHeader) -> Result<Criteria, AnalysisError> {
+    let blocks = header.plan.planned;
+    let rule = match (&header.purpose, header.protocol.stopping) {
+        (Purpose::Noise | Purpose::Confirm { .. }, _) | (_, Stopping::Fixed) => Rule::Fixed { blocks },
+        (_, Stopping::Looks { min, .. }) => Rule::Looks {
+            min: min.min(blocks),
+            max: blocks,
+        },
+        (_, Stopping::Anytime) => Rule::Anytime,
     };
-    judged_blocks(plan).filter_map(pair).collect()
+    let confidence = match header.purpose {
+        Purpose::Stage { of, .. } => Level::P95.simultaneous(of as usize),
+        _ => Level::P95,
+    };
+    Ok(Criteria {
+        confidence,
+        equivalence: Margin::new(header.protocol.smallest_effect.fraction())?,
+        rule,
+        certified_cv: header.certificate.as_ref().map(|c| c.noise.within_cv),
+    })
+}
+
+fn family(header: &RunHeader, numbers: &Numbers<'_>) -> Result<Vec<Candidate>, AnalysisError> {
+    let (protocol, plan) = (&header.protocol, &header.plan);
+    let mut family = Vec::new();
+    for (place, treatment) in plan.candidates() {
+        let response = |r: &Response| numbers.series(place, &r.metric, r.goal);
+        let mut guards = Vec::new();
+        for guard in &protocol.guards {
+            guards.push(Guard {
+                series: numbers.series(place, &guard.metric, guard.goal),
+                margin: Margin::new(guard.margin.fraction())?,
+            });
+        }
+        family.push(Candidate {
+            treatment: treatment.label_against(&plan.treatments[0]),
+            responses: protocol.responses.iter().map(response).collect(),
+            guards,
+        });
+    }
+    Ok(family)
+}
+
+/// Whether some treatment differs from the baseline in two factors.
+fn combines_factors(plan: &Plan) -> bool {
+    let baseline = &plan.treatments[0].levels;
+    let differing = |levels: &[(String, String)]| levels.iter().filter(|l| !baseline.contains(l)).count();
+    let mut listed = plan.treatments.iter().filter(|t| t.role == Role::Listed);
+    plan.treatments.len() > 3 && listed.any(|t| differing(&t.levels) > 1)
+}
+
+fn effects(plan: &Plan, numbers: &Numbers<'_>, response: &Response) -> Result<Effects, AnalysisError> {
+    let counts: Vec<usize> = plan.factors.iter().map(|f| f.levels.len()).collect();
+    let baselines: Vec<usize> = plan.factors.iter().map(|f| f.baseline).collect();
+    let mut cells = Vec::new();
+    for (place, treatment) in plan.treatments.iter().enumerate() {
+        let level = |(factor, (_, label)): (&crate::design::PlannedFactor, &(String, String))| {
+            factor.levels.iter().position(|l| l.label == *label)
+        };
+        let levels: Option<Vec<usize>> = plan.factors.iter().zip(&treatment.levels).map(level).collect();
+        let (Some(levels), Role::Listed) = (levels, treatment.role) else {
+            continue;
+        };
+        cells.extend(judged_blocks(plan).filter_map(|block| {
+            Some(Cell {
+                block,
+                levels: levels.clone(),
+                value: numbers.value(block, place, &response.metric)?,
+            })
+        }));
+    }
+    let judge = (cells.as_slice(), counts.as_slice(), baselines.as_slice());
+    Ok(Effects {
+        metric: response.metric.clone(),
+        main: main_effects(judge.0, judge.1, judge.2, response.goal, Level::P95)?,
+        interactions: interactions(judge.0, judge.1, judge.2, response.goal, Level::P95)?,
+    })
 }
 
 fn counts(records: &[TrialRecord]) -> Counts {
@@ -128,6 +246,7 @@ fn counts(records: &[TrialRecord]) -> Counts {
         match &record.outcome {
             _ if record.trial.block == 0 => counts.discarded += 1,
             Outcome::Measured { .. } => counts.measured += 1,
+            Outcome::Unsteady { .. } => counts.unsteady += 1,
             Outcome::Failed { .. } => counts.failed += 1,
             Outcome::Invalid { .. } => counts.invalid += 1,
         }

@@ -1,10 +1,16 @@
 //! What to do about a family of comparisons. Knows verdicts and guards, not how they were reached, nor whether they
 //! come from a selection or from a confirmation; only a confirmation's gain may be published.
 
+mod certificate;
 mod evaluate;
+mod extend;
+mod numbers;
 mod recommend;
 #[cfg(test)]
 mod tests;
 
-pub use evaluate::{Counts, Evaluation, evaluate, value};
+pub use certificate::{certificate, certifies};
+pub use evaluate::{Counts, Effects, Evaluation, Progress, evaluate, progress};
+pub use extend::{Refusal, extension};
+pub use numbers::{observed, value};
 pub use recommend::{Blocked, KeepReason, Recommendation, Winner, recommend};

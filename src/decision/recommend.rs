@@ -73,13 +73,14 @@ impl Winner {
     }
 }
 
-/// The candidate with the largest gain among those better than the baseline with all guards held.
+/// The candidate with the largest gain in the first response among those better than the baseline in one, worse in
+/// none, with all guards held.
 pub fn recommend(comparisons: &[Comparison]) -> Recommendation {
     let mut better: Vec<&Comparison> = comparisons
         .iter()
-        .filter(|comparison| comparison.verdict == Verdict::Better)
+        .filter(|comparison| comparison.is_better())
         .collect();
-    let gain = |comparison: &Comparison| comparison.effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
+    let gain = |comparison: &Comparison| comparison.primary().effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
     better.sort_by(|a, b| gain(b).total_cmp(&gain(a)));
     let mut blocked = Vec::new();
     for comparison in better {
@@ -112,12 +113,11 @@ fn why_none_better(comparisons: &[Comparison]) -> KeepReason {
     if comparisons.is_empty() {
         return KeepReason::NothingCompared;
     }
-    let open = comparisons
-        .iter()
-        .filter_map(|comparison| match comparison.verdict {
-            Verdict::Inconclusive { more_blocks } => Some(more_blocks),
-            _ => None,
-        });
+    let judgements = comparisons.iter().flat_map(|comparison| &comparison.responses);
+    let open = judgements.filter_map(|judgement| match judgement.verdict {
+        Verdict::Inconclusive { more_blocks } => Some(more_blocks),
+        _ => None,
+    });
     open.min()
         .map_or(KeepReason::NoneBetter, |more_blocks| KeepReason::Inconclusive {
             more_blocks,

@@ -48,6 +48,8 @@ pub struct Plan {
     pub treatments: Vec<Treatment>,
     /// Which of them share a start of the guest.
     pub guests: Guests,
+    /// The number of judged blocks it was made with; more can be added to a run.
+    pub planned: u32,
     /// The blocks; the first one is a warm-up that is measured and discarded.
     pub blocks: Vec<Block>,
     /// What the user should know before it runs.
@@ -131,6 +133,7 @@ impl Plan {
                 Part::Confirm { .. } => Guests::Fresh,
                 _ => Guests::Shared,
             },
+            planned: 0,
             blocks: Vec::new(),
             notices,
         };
@@ -139,7 +142,8 @@ impl Plan {
             Part::Whole | Part::Stage { .. } => experiment.design.blocks,
         };
         plan.repeat_baseline_in_long_blocks(experiment, pace);
-        plan.extend(plan.blocks_in_budget(experiment, pace, wanted));
+        plan.planned = plan.blocks_in_budget(experiment, pace, wanted);
+        plan.extend(plan.planned);
         if plan.judged() < FEWEST_PROVING_BLOCKS {
             plan.notices.push(format!(
                 "{} blocks can never prove a difference at the 5 % level; {FEWEST_PROVING_BLOCKS} is the least",

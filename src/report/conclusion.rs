@@ -24,12 +24,12 @@ fn adopt(report: &Report<'_>, winner: &Winner) -> String {
     let mut text = format!(
         "{} is best: {} {} against the baseline (p {} after Holm over {}{guards}).",
         wording::tame(winner.treatment(), wording::SENTENCE),
-        report.header.protocol.response.metric,
-        wording::change(&comparison.effect),
-        wording::p_value(comparison.p_holm),
-        comparison.family,
+        report.header.protocol.response().metric,
+        wording::change(&comparison.primary().effect),
+        wording::p_value(comparison.primary().p_holm),
+        comparison.primary().family,
     );
-    if comparison.negligible {
+    if comparison.primary().negligible {
         let _ = write!(
             text,
             " The difference is proven but negligible: below {}.",
@@ -91,7 +91,7 @@ pub(super) fn more(report: &Report<'_>, blocks: u32) -> String {
 pub(super) fn unproven(report: &Report<'_>) -> Vec<String> {
     let open = report.candidates().filter_map(|(treatment, comparison)| {
         let label = report.label(&treatment.id);
-        match comparison.verdict {
+        match comparison.primary().verdict {
             Verdict::Inconclusive { more_blocks } => Some(format!(
                 "{label}: inconclusive, needs {}",
                 more(report, more_blocks)
@@ -118,7 +118,7 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
         notices.push("software emulation: numbers are relative, and a gain may differ under KVM".into());
     }
     let family = report.evaluation.comparisons.len();
-    let better = |c: &crate::analysis::Comparison| c.verdict == Verdict::Better;
+    let better = |c: &crate::analysis::Comparison| c.primary().verdict == Verdict::Better;
     if family > 1 && report.evaluation.comparisons.iter().any(better) {
         notices.push(format!(
             "selection estimate: the best of {family} candidates tends to look better than it is; \

@@ -87,7 +87,7 @@ fn list(title: &str, items: &[String]) -> Markup {
 }
 
 fn verdicts(report: &Report<'_>) -> Markup {
-    let metric = wording::tame(&report.header.protocol.response.metric.metric, wording::NAME);
+    let metric = wording::tame(&report.header.protocol.response().metric.metric, wording::NAME);
     html! {
         div .wide {
             table {
@@ -108,13 +108,13 @@ fn verdicts(report: &Report<'_>) -> Markup {
 }
 
 fn verdict(label: &str, comparison: &Comparison) -> Markup {
-    let word = wording::verdict(comparison.verdict);
+    let word = wording::verdict(comparison.primary().verdict);
     html! {
         tr {
             th scope="row" { code { (label) } }
-            td { (wording::change(&comparison.effect)) }
-            td .number { (comparison.effect.blocks) }
-            td .number { (wording::p_value(comparison.p_holm)) }
+            td { (wording::change(&comparison.primary().effect)) }
+            td .number { (comparison.primary().effect.blocks) }
+            td .number { (wording::p_value(comparison.primary().p_holm)) }
             td class=(word.replace(' ', "-")) { (word) }
         }
         @for guard in &comparison.guards {
@@ -173,7 +173,7 @@ fn trial(report: &Report<'_>, record: &TrialRecord) -> Markup {
 
 fn value_or_reason(report: &Report<'_>, outcome: &Outcome) -> String {
     let protocol = &report.header.protocol;
-    let metric = &protocol.response.metric;
+    let metric = &protocol.response().metric;
     match outcome {
         Outcome::Measured { observations } => observations
             .iter()

@@ -99,7 +99,7 @@ struct Seconds {
 impl<'a> From<Report<'a>> for Document<'a> {
     fn from(report: Report<'a>) -> Self {
         let (header, evaluation) = (report.header, report.evaluation);
-        let response = &header.protocol.response;
+        let response = header.protocol.response();
         let (measured, planned) = report.blocks();
         let seconds_each = pace::block(header, report.records).map(|t| t.as_secs_f64());
         Self {
@@ -130,7 +130,7 @@ impl<'a> From<Report<'a>> for Document<'a> {
             baseline: BaselineRow {
                 id: report.baseline().map(|t| t.id.as_str()),
                 levels: report.baseline().map_or(&[], |t| &t.levels),
-                median: evaluation.baseline_median,
+                median: evaluation.baseline_medians[0],
             },
             treatments: treatments(report, seconds_each),
             counts: evaluation.counts,
@@ -149,9 +149,9 @@ fn treatments(report: Report<'_>, seconds_each: Option<f64>) -> Vec<TreatmentRow
         TreatmentRow {
             id: treatment.id.as_str(),
             levels: &treatment.levels,
-            change_percent: comparison.effect.change_percent(),
-            change_interval_percent: comparison.effect.change_interval_percent(),
-            more_seconds: match comparison.verdict {
+            change_percent: comparison.primary().effect.change_percent(),
+            change_interval_percent: comparison.primary().effect.change_interval_percent(),
+            more_seconds: match comparison.primary().verdict {
                 crate::analysis::Verdict::Inconclusive { more_blocks } => {
                     seconds_each.map(|s| s * f64::from(more_blocks))
                 }

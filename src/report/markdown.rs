@@ -11,7 +11,7 @@ pub fn markdown(report: &Report<'_>) -> String {
         escape(&wording::tame(&report.header.experiment, wording::NAME))
     );
     let _ = write!(out, "**{}**\n\n", escape(&conclusion::answer(report)));
-    let metric = wording::tame(&report.header.protocol.response.metric.metric, wording::NAME);
+    let metric = wording::tame(&report.header.protocol.response().metric.metric, wording::NAME);
     let _ = writeln!(out, "| treatment | {} | n | p Holm | verdict |", escape(&metric));
     out += "|---|---|--:|--:|---|\n";
     let _ = writeln!(out, "| baseline | {} | | | |", escape(&text::baseline(report)));
@@ -29,14 +29,14 @@ pub fn markdown(report: &Report<'_>) -> String {
 }
 
 fn candidate(label: &str, comparison: &Comparison) -> String {
-    let effect = &comparison.effect;
+    let effect = &comparison.primary().effect;
     let mut out = format!(
         "| {} | {} | {} | {} | **{}** |\n",
         code(label),
         escape(&wording::change(effect)),
         effect.blocks,
-        escape(&wording::p_value(comparison.p_holm)),
-        wording::verdict(comparison.verdict),
+        escape(&wording::p_value(comparison.primary().p_holm)),
+        wording::verdict(comparison.primary().verdict),
     );
     for guard in &comparison.guards {
         let limit = wording::tame(&wording::guard_limit(guard), wording::NAME);

@@ -58,8 +58,8 @@ pub fn effects_plot(report: &Report<'_>) -> Result<String, ReportError> {
     let lines: Vec<_> = report
         .candidates()
         .map(|(treatment, comparison)| {
-            let change = wording::change(&comparison.effect);
-            let verdict = wording::verdict(comparison.verdict);
+            let change = wording::change(&comparison.primary().effect);
+            let verdict = wording::verdict(comparison.primary().verdict);
             format!("{}: {change}, {verdict}", report.label(&treatment.id))
         })
         .collect();
@@ -89,7 +89,7 @@ pub fn samples_plot(report: &Report<'_>) -> Result<String, ReportError> {
 }
 
 fn axis_name(report: &Report<'_>) -> String {
-    let response = &report.header.protocol.response;
+    let response = report.header.protocol.response();
     let unit = report.header.protocol.unit(&response.metric);
     let name = wording::tame(&response.metric.metric, SHORT);
     if unit.is_empty() {
@@ -103,28 +103,29 @@ fn verdict_colour(verdict: Verdict) -> RGBColor {
     match verdict {
         Verdict::Better => RGBColor(40, 160, 96),
         Verdict::Worse => RGBColor(212, 76, 76),
-        Verdict::Equivalent => RGBColor(46, 134, 222),
-        Verdict::Inconclusive { .. } | Verdict::NoResolution => RGBColor(190, 130, 20),
+        Verdict::Equivalent | Verdict::NoGain => RGBColor(46, 134, 222),
+        Verdict::Dropped => RGBColor(128, 128, 128),
+        Verdict::Inconclusive { .. } | Verdict::NoResolution | Verdict::AtCap => RGBColor(190, 130, 20),
     }
 }
 
 fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<(), Cause> {
     let rows: Vec<_> = report.candidates().collect();
     let ends = rows.iter().flat_map(|(_, c)| {
-        let interval = c.effect.change_interval_percent();
+        let interval = c.primary().effect.change_interval_percent();
         [
             interval.map(|i| i.low),
             interval.map(|i| i.high),
-            c.effect.change_percent(),
+            c.primary().effect.change_percent(),
         ]
     });
     let (low, high) = bounds(ends.flatten().chain([0.0]));
     let root = SVGBackend::with_string(svg, (WIDTH, height)).into_drawing_area();
-    let goal = match report.header.protocol.response.goal {
+    let goal = match report.header.protocol.response().goal {
         Goal::Maximize => "more is better",
         Goal::Minimize => "less is better",
     };
-    let metric = wording::tame(&report.header.protocol.response.metric.metric, SHORT);
+    let metric = wording::tame(&report.header.protocol.response().metric.metric, SHORT);
     let mut chart = ChartBuilder::on(&root)
         .margin_right(36)
         .margin_left(NAMES)
@@ -163,12 +164,12 @@ fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<()
 
 /// The interval as a bar and the estimate as a dot on it.
 fn draw_effect(chart: &mut Chart<'_, '_>, comparison: &Comparison, y: f64) -> Result<(), Cause> {
-    let colour = verdict_colour(comparison.verdict);
-    if let Some(interval) = comparison.effect.change_interval_percent() {
+    let colour = verdict_colour(comparison.primary().verdict);
+    if let Some(interval) = comparison.primary().effect.change_interval_percent() {
         let line = [(interval.low, y), (interval.high, y)];
         chart.draw_series([PathElement::new(line, colour.stroke_width(3))])?;
     }
-    if let Some(change) = comparison.effect.change_percent().filter(|c| c.is_finite()) {
+    if let Some(change) = comparison.primary().effect.change_percent().filter(|c| c.is_finite()) {
         chart.draw_series([Circle::new((change, y), 5, colour.filled())])?;
     }
     Ok(())
@@ -181,8 +182,8 @@ struct Samples {
 }
 
 fn series(report: &Report<'_>) -> Vec<Samples> {
-    let metric = &report.header.protocol.response.metric;
-    let gain = |c: &Comparison| c.effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
+    let metric = &report.header.protocol.response().metric;
+    let gain = |c: &Comparison| c.primary().effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
     let mut candidates: Vec<_> = report.candidates().collect();
     candidates.sort_by(|(_, a), (_, b)| gain(b).total_cmp(&gain(a)));
     let shown = report.baseline().into_iter();
@@ -191,7 +192,7 @@ fn series(report: &Report<'_>) -> Vec<Samples> {
         .map(|treatment| {
             let judged = report.header.plan.blocks.iter().filter(|b| b.number > 0);
             let points = judged.filter_map(|b| {
-                let value = value(report.records, b.number, treatment, metric)?;
+                let value = value(&report.header.protocol, report.records, b.number, treatment, metric)?;
                 Some((f64::from(b.number), value))
             });
             Samples {
@@ -211,7 +212,7 @@ fn draw_samples(report: &Report<'_>, series: &[Samples], svg: &mut String) -> Re
     let unit = report
         .header
         .protocol
-        .unit(&report.header.protocol.response.metric);
+        .unit(&report.header.protocol.response().metric);
     let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .x_label_area_size(44)

@@ -4,6 +4,8 @@
 
 use super::pace::{self, Mark};
 use super::wording;
+use crate::decision::observed;
+use crate::design::TreatmentId;
 use crate::event::{Event, Outcome, RunHeader, Trial, TrialRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write as _;
@@ -147,10 +149,22 @@ impl Teller {
                 let experiment = wording::tame(&header.experiment, 60);
                 Said::Line(format!("run {} of {experiment}", header.run.short()))
             }
-            Event::RunResumed { run, done } => {
+            Event::RunResumed { run, done, blocks } => {
                 self.done = *done;
+                if let Some(header) = &mut self.header {
+                    header.plan.extend(*blocks);
+                }
                 Said::Line(format!("run {} goes on after {done} trials", run.short()))
             }
+            Event::TreatmentDropped {
+                treatment,
+                block,
+                leader,
+            } => Said::Line(format!(
+                "dropped after block {block}: {} is worse than {}",
+                self.name(treatment),
+                self.name(leader)
+            )),
             Event::GuestStarting { boot } => Said::Now(format!("starting the guest (start {boot})")),
             Event::TrialStarted { trial } => {
                 let last = if self.last.is_empty() {
@@ -175,6 +189,12 @@ impl Teller {
         format!("{}  {}{}", self.place(&record.trial), self.last, self.left())
     }
 
+    fn name(&self, id: &TreatmentId) -> String {
+        let plan = self.header.as_ref().map(|h| &h.plan);
+        let label = plan.map_or_else(|| id.to_string(), |plan| wording::label(plan, id));
+        wording::tame(&label, wording::NAME)
+    }
+
     /// `block 3/8 domain.disk.cache=none`.
     fn place(&self, trial: &Trial) -> String {
         let Some(RunHeader { plan, .. }) = &self.header else {
@@ -197,15 +217,12 @@ impl Teller {
         let (Outcome::Measured { observations }, Some(header)) = (outcome, &self.header) else {
             return wording::outcome(outcome).into();
         };
-        let metric = &header.protocol.response.metric;
-        let found = observations
-            .iter()
-            .find(|o| o.workload == metric.workload && o.metric == metric.metric);
-        found.map_or_else(
+        let metric = &header.protocol.response().metric;
+        observed(&header.protocol, observations, metric).map_or_else(
             || "measured".into(),
-            |o| {
-                let quantity = wording::quantity(o.value, header.protocol.unit(metric));
-                format!("{} {quantity}", wording::tame(&o.metric, 40))
+            |value| {
+                let quantity = wording::quantity(value, header.protocol.unit(metric));
+                format!("{} {quantity}", wording::tame(&metric.metric, 40))
             },
         )
     }

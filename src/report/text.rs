@@ -65,7 +65,7 @@ pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
 
 fn verdict_table(report: &Report<'_>, width: u16) -> String {
     let first = usize::from(width - OTHER_COLUMNS);
-    let metric = wording::tame(&report.header.protocol.response.metric.metric, 22);
+    let metric = wording::tame(&report.header.protocol.response().metric.metric, 22);
     let header = ["treatment", &metric, "n", "p Holm", "verdict"];
     let mut rows = vec![vec![
         "baseline".into(),
@@ -84,8 +84,8 @@ fn verdict_table(report: &Report<'_>, width: u16) -> String {
 /// Its median with the unit.
 pub(super) fn baseline(report: &Report<'_>) -> String {
     let protocol = &report.header.protocol;
-    let unit = protocol.unit(&protocol.response.metric);
-    report.evaluation.baseline_median.map_or_else(
+    let unit = protocol.unit(&protocol.response().metric);
+    report.evaluation.baseline_medians[0].map_or_else(
         || "no number".into(),
         |median| format!("{} (median)", wording::quantity(median, unit)),
     )
@@ -104,10 +104,10 @@ fn candidate(
     let lines: Vec<_> = differences.iter().flat_map(|d| pieces(d, first)).collect();
     vec![
         lines.join("\n"),
-        wording::change(&comparison.effect),
-        comparison.effect.blocks.to_string(),
-        wording::p_value(comparison.p_holm),
-        wording::verdict(comparison.verdict).into(),
+        wording::change(&comparison.primary().effect),
+        comparison.primary().effect.blocks.to_string(),
+        wording::p_value(comparison.primary().p_holm),
+        wording::verdict(comparison.primary().verdict).into(),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The words and number formats every report shares, and the taming of hostile texts. Knows no layout.
 
-use crate::analysis::{Effect, GuardOutcome, GuardReport, Interval, MORE_BLOCKS_CAP, Verdict};
+use crate::analysis::{Effect, GuardOutcome, GuardReport, Interval, MORE_BLOCKS_CAP, Stop, Verdict};
 use crate::design::{Plan, Treatment, TreatmentId};
 use crate::event::{Drift, End, Outcome, Stage};
 use crate::experiment::{Goal, Guest};
@@ -100,6 +100,9 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Equivalent => "equivalent",
         Verdict::Inconclusive { .. } => "inconclusive",
         Verdict::NoResolution => "no resolution",
+        Verdict::AtCap => "at cap",
+        Verdict::NoGain => "no gain",
+        Verdict::Dropped => "dropped",
     }
 }
 
@@ -250,6 +253,9 @@ pub(super) fn acceleration(facts: &Facts) -> &'static str {
 pub(super) fn end(end: End) -> &'static str {
     match end {
         End::Complete => "all blocks of the plan were run",
+        End::Answered { stop: Stop::Superiority } => "the best treatment was proven; the other blocks were not needed",
+        End::Answered { stop: Stop::Equivalence } => "nothing differs from the baseline; the other blocks were not needed",
+        End::Answered { stop: Stop::Futility } => "nothing can become better by as much as is of interest",
         End::TimeBudget => "the time budget was used up",
         End::Interrupted => "interrupted; the host was restored",
         End::NotRestored => "stopped: the host could not be restored; run `kvmtune recover`",
@@ -261,6 +267,7 @@ pub(super) fn end(end: End) -> &'static str {
 pub(super) fn outcome(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Measured { .. } => "measured",
+        Outcome::Unsteady { .. } => "not steady",
         Outcome::Failed { .. } => "failed",
         Outcome::Invalid { .. } => "invalid",
     }
@@ -270,6 +277,7 @@ pub(super) fn outcome(outcome: &Outcome) -> &'static str {
 pub(super) fn reason(outcome: &Outcome) -> Option<String> {
     let text = match outcome {
         Outcome::Measured { .. } => return None,
+        Outcome::Unsteady { message, .. } => message.clone(),
         Outcome::Failed { stage, message } => format!("{}: {message}", self::stage(*stage)),
         Outcome::Invalid { drift } => drift.iter().map(drifted).collect::<Vec<_>>().join("; "),
     };

@@ -6,14 +6,14 @@
 mod trial;
 
 use crate::change::{Change, ChangeError, Journal, Outcome as Changed, Verified, with_treatment};
-use crate::design::{Block, Plan, TreatmentId, WholePlot};
-use crate::event::{End, Event, Outcome, Timing, Trial, TrialRecord};
-use crate::experiment::Protocol;
+use crate::analysis::AnalysisError;
+use crate::decision::{Progress, progress};
+use crate::design::{Block, Guests, WholePlot};
+use crate::event::{End, Event, Outcome, RunHeader, Timing, Trial, TrialRecord};
 use crate::host::{Cancel, Host};
 use crate::tunable::Activation;
 use crate::workload::Places;
 use jiff::Timestamp;
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -22,16 +22,14 @@ const MAX_FAILURES: u32 = 6;
 
 /// What a run follows.
 pub struct Task<'t> {
-    /// What is measured.
-    pub protocol: &'t Protocol,
-    /// In which order.
-    pub plan: &'t Plan,
+    /// What is measured, in which order, and when it may end.
+    pub header: &'t RunHeader,
     /// Where workloads find their disk and peers.
     pub places: &'t Places,
     /// Trials that are recorded already and not repeated.
-    pub done: &'t HashSet<(u32, TreatmentId)>,
-    /// Guest starts already made by an earlier part of the run.
-    pub boots: u32,
+    pub records: Vec<TrialRecord>,
+    /// True when all blocks of the plan are wanted, whatever the numbers say.
+    pub to_the_end: bool,
     /// Set when the user asks to stop.
     pub cancel: &'t Cancel,
 }
@@ -42,6 +40,9 @@ pub enum RunError {
     /// The host could not be restored, or the journal not be written.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// The numbers cannot be judged.
+    #[error("cannot tell whether the run may end: {0}")]
+    Analysis(#[from] AnalysisError),
     /// The sink refused an event: nothing is measured that cannot be kept.
     #[error("{0}")]
     Sink(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -60,16 +61,19 @@ pub fn run(
     let mut runner = Runner {
         task,
         sink,
-        boot: task.boots,
+        boot: task.records.iter().map(|r| r.trial.boot).max().unwrap_or(0),
         needs_guest: true,
         failures: 0,
+        progress: progress(task.header, &task.records)?,
+        records: task.records.clone(),
     };
+    if let (Some(stop), false) = (runner.progress.stop, task.to_the_end) {
+        return Ok(End::Answered { stop });
+    }
     let started = Instant::now();
-    for block in &task.plan.blocks {
-        let out_of_time = task
-            .protocol
-            .time_budget
-            .is_some_and(|budget| started.elapsed() >= budget.0);
+    for block in &task.header.plan.blocks {
+        let budget = task.header.protocol.time_budget;
+        let out_of_time = budget.is_some_and(|budget| started.elapsed() >= budget.0);
         if out_of_time && block.number > 1 {
             return Ok(End::TimeBudget);
         }
@@ -89,6 +93,10 @@ struct Runner<'r, 's> {
     needs_guest: bool,
     /// Trials in a row without a number.
     failures: u32,
+    /// What the complete blocks have come to.
+    progress: Progress,
+    /// Every trial so far, without raw outputs.
+    records: Vec<TrialRecord>,
 }
 
 /// Why the trials of a whole plot stopped early.
@@ -119,7 +127,7 @@ impl Runner<'_, '_> {
                 .treatments
                 .iter()
                 .copied()
-                .filter(|&t| !self.is_done(block.number, t))
+                .filter(|&t| self.progress.active[t] && !self.is_done(block.number, t))
                 .collect();
             while !left.is_empty() {
                 if let Some(end) = self.whole_plot(host, journal, block, plot, &mut left)? {
@@ -127,13 +135,36 @@ impl Runner<'_, '_> {
                 }
             }
         }
-        Ok(None)
+        self.judge()
     }
 
     fn is_done(&self, block: u32, treatment: usize) -> bool {
-        self.task
-            .done
-            .contains(&(block, self.task.plan.treatments[treatment].id.clone()))
+        let id = &self.task.header.plan.treatments[treatment].id;
+        let mut done = self.records.iter().map(|r| &r.trial);
+        done.any(|trial| trial.block == block && trial.treatment == *id)
+    }
+
+    /// After a block: tells which treatments were dropped, and whether the run may end.
+    fn judge(&mut self) -> Result<Option<End>, RunError> {
+        let now = progress(self.task.header, &self.records)?;
+        let before = std::mem::replace(&mut self.progress, now);
+        let plan = &self.task.header.plan;
+        let id = |treatment: usize| plan.treatments[treatment].id.clone();
+        let dropped = self.progress.dropped.iter();
+        let new: Vec<_> = dropped.filter(|d| before.active[d.0]).copied().collect();
+        for (treatment, block, leader) in new {
+            self.say(&Event::TreatmentDropped {
+                treatment: id(treatment),
+                block,
+                leader: id(leader),
+            })?;
+        }
+        let is_new = self.progress.done > before.done && !self.task.to_the_end;
+        Ok(self
+            .progress
+            .stop
+            .filter(|_| is_new)
+            .map(|stop| End::Answered { stop }))
     }
 
     /// Measures what is `left` of a whole plot under one start of the guest, and takes off what is recorded.
@@ -145,8 +176,9 @@ impl Runner<'_, '_> {
         plot: &WholePlot,
         left: &mut Vec<usize>,
     ) -> Result<Option<End>, RunError> {
-        let settings = self.task.plan.restart_settings(plot);
-        let restarts = !settings.is_empty();
+        let plan = &self.task.header.plan;
+        let settings = plan.restart_settings(plot);
+        let restarts = plan.guests == Guests::Fresh || !settings.is_empty();
         let activation = if restarts {
             Activation::DomainRestart
         } else {
@@ -237,7 +269,7 @@ impl Runner<'_, '_> {
 
     /// The name of a trial: its position in the run follows from the plan alone.
     fn trial(&self, block: &Block, treatment: usize) -> Trial {
-        let plan = self.task.plan;
+        let plan = &self.task.header.plan;
         let position = block
             .plots
             .iter()
@@ -258,6 +290,10 @@ impl Runner<'_, '_> {
     fn record(&mut self, record: TrialRecord) -> Result<Option<End>, RunError> {
         let measured = matches!(record.outcome, Outcome::Measured { .. });
         self.failures = if measured { 0 } else { self.failures + 1 };
+        self.records.push(TrialRecord {
+            raw: Vec::new(),
+            ..record.clone()
+        });
         self.say(&Event::TrialFinished {
             record: Box::new(record),
         })?;

@@ -33,7 +33,7 @@ pub(super) fn measure(
     task: &Task<'_>,
     treatment: usize,
 ) -> Result<Measured, ChangeError> {
-    let treatment = &task.plan.treatments[treatment];
+    let treatment = &task.header.plan.treatments[treatment];
     let started = Timestamp::now();
     let clock = Instant::now();
     let change = Change {
@@ -107,7 +107,7 @@ fn work(verified: &mut Verified<'_>, task: &Task<'_>, whole_plot: &[Setting]) ->
         raw: Vec::new(),
         drift: Vec::new(),
     };
-    for workload in &task.protocol.workloads {
+    for workload in &task.header.protocol.workloads {
         match one(verified, task, workload, &mut work) {
             Ok(more) => {
                 if let Ok(observations) = &mut work.result {

@@ -95,6 +95,20 @@ pub enum StoreError {
         /// `SQLite`'s error.
         source: rusqlite::Error,
     },
+    /// Written by an earlier kvmtune.
+    #[error(
+        "{} has schema version {found}, this kvmtune writes {known}: read it with the kvmtune that wrote it, and name \
+         another folder with `--results`",
+        .path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The version of this program.
+        known: i64,
+    },
     /// Written by a later kvmtune.
     #[error(
         "{} has schema version {found}, this kvmtune knows up to {known}: use a newer kvmtune, or another folder",

@@ -156,6 +156,10 @@ impl<'a, W: Write> Table<'a, W> {
                 }
                 Ok(())
             }
+            Outcome::Unsteady { message, .. } => {
+                let rest = ["", "", "", "", "unsteady", message, &started];
+                self.row(fixed.iter().copied().chain(rest))
+            }
             Outcome::Failed { message, .. } => {
                 let rest = ["", "", "", "", "failed", message, &started];
                 self.row(fixed.iter().copied().chain(rest))

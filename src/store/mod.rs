@@ -27,7 +27,7 @@ use std::time::Duration;
 pub const FILE: &str = "kvmtune.db";
 
 /// Version of `schema.sql`, kept in `user_version`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// Marks the file as kvmtune's, in `application_id`: `kvmt`.
 const APPLICATION: i64 = 0x6b76_6d74;
@@ -195,7 +195,12 @@ fn check_version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
         .map_err(failed(DOING, path))?;
     match (found, application, tables) {
         (0, 0, 0) => Ok(0),
-        (1..=SCHEMA, APPLICATION, _) => Ok(found),
+        (SCHEMA, APPLICATION, _) => Ok(found),
+        (1..SCHEMA, APPLICATION, _) => Err(StoreError::Older {
+            path: path.to_path_buf(),
+            found,
+            known: SCHEMA,
+        }),
         (_, APPLICATION, _) if found > SCHEMA => Err(StoreError::Newer {
             path: path.to_path_buf(),
             found,

@@ -5,7 +5,7 @@
 use super::error::corrupt;
 use super::{Store, StoreError};
 use crate::design::TreatmentId;
-use crate::event::{End, Event, Outcome, RawOutput, RunHeader, RunId, Timing, Trial, TrialRecord};
+use crate::event::{End, Event, Outcome, Purpose, RawOutput, RunHeader, RunId, Timing, Trial, TrialRecord};
 use crate::workload::Observation;
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -26,6 +26,8 @@ pub struct RunSummary {
     pub experiment: String,
     /// When it was started.
     pub started: Timestamp,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Trials that were recorded.
     pub done: u32,
     /// Trials of its plan; both counts have the discarded ones in them.
@@ -37,13 +39,17 @@ pub struct RunSummary {
 impl RunSummary {
     /// True when `--resume` has nothing to do.
     pub fn is_over(&self) -> bool {
-        matches!(self.end, Some(End::Complete | End::TimeBudget))
+        matches!(
+            self.end,
+            Some(End::Complete | End::Answered { .. } | End::TimeBudget)
+        )
     }
 
     /// The end in words for a table.
     pub fn state(&self) -> &'static str {
         match self.end {
             Some(End::Complete) => "complete",
+            Some(End::Answered { .. }) => "complete, answered early",
             Some(End::TimeBudget) => "complete, time budget used up",
             Some(End::Interrupted) => "interrupted",
             Some(End::NotRestored) => "stopped, host not restored",
@@ -55,7 +61,7 @@ impl RunSummary {
 
 /// The body of the last event that began or ended the run tells whether it is over.
 const SUMMARIES: &str = "
-    SELECT id, experiment, started, planned, (SELECT count(*) FROM trial WHERE trial.run = run.id),
+    SELECT id, experiment, started, planned, purpose, (SELECT count(*) FROM trial WHERE trial.run = run.id),
            (SELECT body FROM event WHERE event.run = run.id
             AND kind IN ('run-started', 'run-resumed', 'run-finished') ORDER BY event.id DESC LIMIT 1)
     FROM run ORDER BY id";
@@ -70,8 +76,8 @@ impl Store {
     pub fn runs(&self) -> Result<Vec<RunSummary>, StoreError> {
         const DOING: &str = "list the runs";
         self.rows(DOING, SUMMARIES, [], |row| {
-            let last: Option<String> = row.get(5)?;
-            let end = match last.map(|body| parse(5, &body)).transpose()? {
+            let last: Option<String> = row.get(6)?;
+            let end = match last.map(|body| parse(6, &body)).transpose()? {
                 Some(Event::RunFinished { end }) => Some(end),
                 _ => None,
             };
@@ -80,7 +86,8 @@ impl Store {
                 experiment: row.get(1)?,
                 started: timestamp(row, 2)?,
                 planned: row.get(3)?,
-                done: row.get(4)?,
+                purpose: json(row, 4)?,
+                done: row.get(5)?,
                 end,
             })
         })
@@ -88,7 +95,7 @@ impl Store {
 
     /// What `run` is of.
     pub fn header(&self, run: RunId) -> Result<RunHeader, StoreError> {
-        let sql = "SELECT id, started, version, experiment, file, text, protocol, plan, facts FROM run WHERE id = ?";
+        let sql = "SELECT id, started, version, experiment, file, text, protocol, plan, facts, purpose, certificate FROM run WHERE id = ?";
         let header = self.db.query_row(sql, [run], |row| {
             Ok(RunHeader {
                 run: row.get(0)?,
@@ -100,13 +107,27 @@ impl Store {
                 protocol: json(row, 6)?,
                 plan: json(row, 7)?,
                 facts: json(row, 8)?,
+                purpose: json(row, 9)?,
+                certificate: optional_json(row, 10)?,
             })
         });
         let header = header.optional().map_err(self.failed("read the run"))?;
-        header.ok_or_else(|| StoreError::Unknown {
+        let mut header: RunHeader = header.ok_or_else(|| StoreError::Unknown {
             wanted: run.to_string(),
             nearest: None,
-        })
+        })?;
+        header.plan.extend(self.blocks_added(run)?);
+        Ok(header)
+    }
+
+    /// The greatest number of judged blocks a later sitting gave the run; 0 without any.
+    fn blocks_added(&self, run: RunId) -> Result<u32, StoreError> {
+        let sql = "SELECT max(body ->> 'blocks') FROM event WHERE run = ? AND kind = 'run-resumed'";
+        let blocks: Option<u32> = self
+            .db
+            .query_row(sql, [run], |row| row.get(0))
+            .map_err(self.failed("read the blocks of the run"))?;
+        Ok(blocks.unwrap_or(0))
     }
 
     /// The recorded trials of `run` in the order they were stored, without raw outputs.
@@ -253,6 +274,11 @@ fn parse<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> 
 
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     parse(column, row.get_ref(column)?.as_str()?)
+}
+
+fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| parse(column, &text)).transpose()
 }
 
 pub(super) fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {

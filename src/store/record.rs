@@ -27,6 +27,7 @@ impl Store {
                 self.log("store the resumption", "run-resumed", event)
             }
             Event::TrialFinished { record } => self.finish_trial(record),
+            Event::TreatmentDropped { .. } => self.log("store a dropped treatment", "treatment-dropped", event),
             Event::Notice { .. } => self.log("store a notice", "notice", event),
             Event::RunFinished { .. } => self.log("store the end of the run", "run-finished", event),
             Event::GuestStarting { .. } | Event::TrialStarted { .. } => Ok(()),
@@ -36,14 +37,15 @@ impl Store {
     fn start(&mut self, header: &RunHeader) -> Result<(), StoreError> {
         const DOING: &str = "store the run";
         let (plan, facts) = (json(DOING, &header.plan)?, json(DOING, &header.facts)?);
-        let protocol = json(DOING, &header.protocol)?;
+        let (protocol, purpose) = (json(DOING, &header.protocol)?, json(DOING, &header.purpose)?);
+        let certificate = header.certificate.as_ref().map(|c| json(DOING, c)).transpose()?;
         self.transact(DOING, |change| {
             change.execute(
-                "INSERT INTO run VALUES (:run, :started, :version, :experiment, :file, :text, :protocol, :plan, :facts, :planned)",
+                "INSERT INTO run VALUES (:run, :started, :version, :experiment, :file, :text, :purpose, :certificate, :protocol, :plan, :facts, :planned)",
                 named_params! {
                     ":run": header.run, ":started": header.started.to_string(), ":version": header.version,
                     ":experiment": header.experiment, ":file": header.file, ":text": header.text,
-                    ":protocol": protocol, ":plan": plan, ":facts": facts, ":planned": header.plan.trials(),
+                    ":purpose": purpose, ":certificate": certificate, ":protocol": protocol, ":plan": plan, ":facts": facts, ":planned": header.plan.trials(),
                 },
             )?;
             append(change, header.run, "run-started", None)
@@ -63,6 +65,7 @@ impl Store {
         let run = self.current.ok_or(StoreError::NoRun)?;
         let (outcome, observations) = match &record.outcome {
             Outcome::Measured { observations } => ("measured", observations.as_slice()),
+            Outcome::Unsteady { .. } => ("unsteady", [].as_slice()),
             Outcome::Failed { .. } => ("failed", [].as_slice()),
             Outcome::Invalid { .. } => ("invalid", [].as_slice()),
         };

@@ -1,4 +1,4 @@
--- Schema version 1. Rows are only ever added: summaries are derived, nothing is updated or deleted.
+-- Schema version 2. Rows are only ever added: summaries are derived, nothing is updated or deleted.
 
 -- A run; its facts and plan as they were when it started.
 CREATE TABLE run (
@@ -8,7 +8,9 @@ CREATE TABLE run (
     experiment TEXT NOT NULL,               -- its name
     file       TEXT NOT NULL,               -- name of the experiment file as given
     text       TEXT NOT NULL,               -- the whole experiment file
-    protocol   TEXT NOT NULL CHECK (json_valid(protocol)), -- guest, workloads, response, guards
+    purpose    TEXT NOT NULL CHECK (json_valid(purpose)),  -- sweep, noise, confirm of a run, stage of several
+    certificate TEXT CHECK (json_valid(certificate)),      -- what an A/A run said of this host; NULL without one
+    protocol   TEXT NOT NULL CHECK (json_valid(protocol)), -- guest, workloads, responses, guards
     plan       TEXT NOT NULL CHECK (json_valid(plan)),
     facts      TEXT NOT NULL CHECK (json_valid(facts)),
     planned    INTEGER NOT NULL             -- trials of the plan, the discarded ones included
@@ -19,7 +21,7 @@ CREATE TABLE event (
     id   INTEGER PRIMARY KEY,
     run  TEXT NOT NULL REFERENCES run (id),
     time TEXT NOT NULL,                     -- when it was stored
-    kind TEXT NOT NULL CHECK (kind IN ('run-started', 'run-resumed', 'trial-finished', 'notice', 'run-finished')),
+    kind TEXT NOT NULL CHECK (kind IN ('run-started', 'run-resumed', 'trial-finished', 'treatment-dropped', 'notice', 'run-finished')),
     body TEXT CHECK (json_valid(body))      -- NULL where the run or trial table has it
 ) STRICT;
 CREATE INDEX event_of_run ON event (run, id);
@@ -32,8 +34,8 @@ CREATE TABLE trial (
     boot        INTEGER NOT NULL,           -- number of the guest start
     treatment   TEXT NOT NULL,
     started     TEXT NOT NULL,
-    outcome     TEXT NOT NULL CHECK (outcome IN ('measured', 'failed', 'invalid')),
-    detail      TEXT CHECK (json_valid(detail)), -- stage and message, or drift; NULL when measured
+    outcome     TEXT NOT NULL CHECK (outcome IN ('measured', 'unsteady', 'failed', 'invalid')),
+    detail      TEXT CHECK (json_valid(detail)), -- numbers and message, stage and message, or drift; NULL when measured
     total_ns    INTEGER NOT NULL,
     workload_ns INTEGER NOT NULL,
     apply_ns    INTEGER NOT NULL,
@@ -75,4 +77,4 @@ CREATE VIEW measurement AS
     WHERE trial.block > 0;
 
 PRAGMA application_id = 0x6b766d74;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
