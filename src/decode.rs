@@ -151,6 +151,22 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// Every key with its place and value, for a table whose keys are names of something. They are the user's words:
+    /// know a name before anything is asked of its value.
+    pub(crate) fn entries(self) -> Vec<(Range<usize>, Field<'a>)> {
+        let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let name: &'a std::borrow::Cow<'a, str> = key.get_ref();
+            let field = Field {
+                key: name,
+                span: value.span(),
+                value: value.get_ref(),
+                mistakes: self.mistakes,
+            };
+            (key.span(), field)
+        };
+        self.table.iter().map(entry).collect()
+    }
+
     /// Refuses `key` because of what else the table says.
     pub(crate) fn refuse(&mut self, key: &'static str, why: &str) {
         if let Some(field) = self.take(key) {
@@ -179,13 +195,18 @@ impl<'a> Reader<'a> {
 /// One value with its place and the key it belongs to.
 #[derive(Clone)]
 pub(crate) struct Field<'a> {
-    key: &'static str,
+    key: &'a str,
     span: Range<usize>,
     value: &'a DeValue<'a>,
     mistakes: &'a Mistakes,
 }
 
 impl<'a> Field<'a> {
+    /// The key it belongs to.
+    pub(crate) fn key(&self) -> &'a str {
+        self.key
+    }
+
     /// Byte range of the value.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -227,6 +248,11 @@ impl<'a> Field<'a> {
     /// True for an array.
     pub(crate) fn is_array(&self) -> bool {
         self.value.is_array()
+    }
+
+    /// True for a table.
+    pub(crate) fn is_table(&self) -> bool {
+        self.value.is_table()
     }
 
     /// A string.

@@ -7,6 +7,11 @@ use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Names, in the record of a simulated host, the model it follows.
+pub const SIMULATED: &str = "simulated";
+/// Holds the model's whole text there, so that a run can be read and resumed without its file.
+pub const SIMULATED_MODEL: &str = "simulated.model";
+
 /// One NUMA node of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -42,6 +47,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The model these facts are of, when there is no machine behind them.
+    pub fn simulated(&self) -> Option<&str> {
+        self.record.get(SIMULATED).map(String::as_str)
+    }
+
     /// The raw content that was read at `address`.
     pub fn reading(&self, address: &Address) -> Option<&str> {
         self.readings.get(&address.to_string()).map(String::as_str)

@@ -6,6 +6,8 @@ mod factor;
 mod guest;
 mod judge;
 
+pub(crate) use judge::metric;
+
 use super::{Design, DesignKind, Experiment, Guest};
 use crate::decode::{Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};

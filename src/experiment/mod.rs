@@ -5,6 +5,7 @@
 mod file;
 mod response;
 
+pub(crate) use file::metric;
 pub use file::parse;
 pub use response::{Goal, Guard, MetricId, Response};
 

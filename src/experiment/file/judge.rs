@@ -91,7 +91,7 @@ pub(super) fn guards(
 }
 
 /// The metric written `iops` or `fio-randread-4k.iops`, with its own goal.
-fn metric(field: &Field<'_>, workloads: &[Workload]) -> Option<(MetricId, Goal)> {
+pub(crate) fn metric(field: &Field<'_>, workloads: &[Workload]) -> Option<(MetricId, Goal)> {
     let text = field.text()?;
     if workloads.is_empty() {
         return None;
