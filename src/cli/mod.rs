@@ -9,6 +9,7 @@ mod plan;
 mod recover;
 mod results;
 mod run;
+mod simulate;
 mod tunables;
 
 use crate::report::Screen;

@@ -103,6 +103,7 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
             started: r.started,
             done: r.done,
             planned: r.planned,
+            simulated: r.simulated,
             state: r.state().into(),
         })
         .collect();

@@ -7,12 +7,13 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::plan::{Planned, prepare, require_host};
 use super::results::conclude;
-use super::{Common, files, say};
+use super::{Common, files, say, simulate};
 use crate::change::ChangeError;
 use crate::design::Plan;
 use crate::event::{End, Event, RunHeader, RunId};
 use crate::experiment::Experiment;
-use crate::host::{Cancel, Host, Power};
+use crate::facts::{SIMULATED, SIMULATED_MODEL};
+use crate::host::{Cancel, Host, Power, SimulatedHost};
 use crate::report::Progress;
 use crate::runner::{self, RunError, Task};
 use crate::session::{Session, recover_journal};
@@ -37,6 +38,9 @@ pub(super) struct Args {
     /// Go on with an unfinished run: the newest one, or the one named
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
     resume: Option<String>,
+    /// Run on a machine that this model describes, in seconds; nothing on this one is touched
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    simulate: Option<PathBuf>,
     /// Where the HTML report is written; by default beside the results
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -47,6 +51,8 @@ struct Job<'j> {
     experiment: Experiment,
     seed: Option<u64>,
     resumed: Option<RunHeader>,
+    /// The host of a simulation, until its session is opened.
+    simulated: Option<SimulatedHost>,
     store: Store,
     common: &'j Common,
     cancel: Cancel,
@@ -84,12 +90,19 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
     let given = args.file.as_deref().map(files::experiment).transpose()?;
     let Some(wanted) = &args.resume else {
         let experiment = given.ok_or_else(|| Failure::environment("name an experiment file"))?;
-        require_host(&experiment)?;
+        let (experiment, seed, simulated) = match &args.simulate {
+            Some(model) => simulate::begin(model, &experiment, args.seed)?.parts(),
+            None => (experiment, args.seed, None),
+        };
+        if simulated.is_none() {
+            require_host(&experiment)?;
+        }
         let store = Store::open(&common.results)?;
         return Ok(Job {
             experiment,
-            seed: args.seed,
+            seed,
             resumed: None,
+            simulated,
             store,
             common,
             cancel,
@@ -104,7 +117,7 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
     let run = run.ok_or_else(|| Failure::environment("no run is unfinished; `kvmtune runs` lists all"))?;
     let header = store.header(run)?;
     let over = store.runs()?.iter().any(|r| r.run == run && r.is_over());
-    let experiment = files::recorded(&header)?;
+    let (experiment, simulated) = simulate::resume(files::recorded(&header)?, &header, &store.trials(run)?)?;
     let same_file = given.is_none_or(|given| given.source.text == header.text);
     let same_workloads = experiment.protocol() == header.protocol;
     if over || !same_file || !same_workloads {
@@ -118,12 +131,15 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
             run.short()
         )));
     }
-    require_host(&experiment)?;
+    if simulated.is_none() {
+        require_host(&experiment)?;
+    }
     let store = Store::open(&common.results)?;
     Ok(Job {
         experiment,
         seed: Some(header.plan.seed),
         resumed: Some(header),
+        simulated,
         store,
         common,
         cancel,
@@ -132,7 +148,10 @@ fn begin<'j>(common: &'j Common, args: &Args) -> Result<Job<'j>, Failure> {
 
 /// Everything that happens on the host's thread.
 fn work(job: &mut Job<'_>, events: &UnboundedSender<Event>) -> Result<(RunId, End), Failure> {
-    let mut session = Session::open(&job.experiment.guest, &job.common.dirs(), job.cancel.clone())?;
+    let mut session = match job.simulated.take() {
+        Some(host) => Session::simulate(host)?,
+        None => Session::open(&job.experiment.guest, &job.common.dirs(), job.cancel.clone())?,
+    };
     let planned = match prepare(&mut session, &job.experiment, job.seed) {
         Ok(planned) => planned,
         Err(failure) => {
@@ -252,6 +271,8 @@ fn resumed(header: &RunHeader, planned: Planned) -> Result<RunHeader, Failure> {
     let ids = |plan: &Plan| plan.treatments.iter().map(|t| t.id.clone()).collect::<Vec<_>>();
     let same_plan = ids(&header.plan) == ids(&planned.plan) && header.plan.blocks == planned.plan.blocks;
     let differs = [
+        SIMULATED,
+        SIMULATED_MODEL,
         "host.cpu.model",
         "host.kernel",
         "guest.kernel",

@@ -30,6 +30,8 @@ pub struct RunSummary {
     pub done: u32,
     /// Trials of its plan; both counts have the discarded ones in them.
     pub planned: u32,
+    /// True when its numbers are of a model.
+    pub simulated: bool,
     /// How it ended; nothing while it runs and after it was killed.
     pub end: Option<End>,
 }
@@ -57,7 +59,8 @@ impl RunSummary {
 const SUMMARIES: &str = "
     SELECT id, experiment, started, planned, (SELECT count(*) FROM trial WHERE trial.run = run.id),
            (SELECT body FROM event WHERE event.run = run.id
-            AND kind IN ('run-started', 'run-resumed', 'run-finished') ORDER BY event.id DESC LIMIT 1)
+            AND kind IN ('run-started', 'run-resumed', 'run-finished') ORDER BY event.id DESC LIMIT 1),
+           json_valid(facts) AND json_extract(facts, '$.record.simulated') IS NOT NULL
     FROM run ORDER BY id";
 
 pub(super) const TRIALS: &str = "
@@ -81,6 +84,7 @@ impl Store {
                 started: timestamp(row, 2)?,
                 planned: row.get(3)?,
                 done: row.get(4)?,
+                simulated: row.get(6)?,
                 end,
             })
         })
