@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 /// More mistakes than these help nobody, and each is rendered with its place.
 const MAX_MISTAKES: usize = 40;
@@ -151,6 +151,22 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// Every key with its place and value, for a table whose keys are names of something. They are the user's words:
+    /// know a name before anything is asked of its value.
+    pub(crate) fn entries(self) -> Vec<(Range<usize>, Field<'a>)> {
+        let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let name: &'a std::borrow::Cow<'a, str> = key.get_ref();
+            let field = Field {
+                key: name,
+                span: value.span(),
+                value: value.get_ref(),
+                mistakes: self.mistakes,
+            };
+            (key.span(), field)
+        };
+        self.table.iter().map(entry).collect()
+    }
+
     /// Refuses `key` because of what else the table says.
     pub(crate) fn refuse(&mut self, key: &'static str, why: &str) {
         if let Some(field) = self.take(key) {
@@ -176,25 +192,21 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A key of the user's own choice with its place.
-#[derive(Clone)]
-pub(crate) struct Key<'a> {
-    /// The key.
-    pub(crate) text: &'a str,
-    /// Byte range of the key.
-    pub(crate) span: Range<usize>,
-}
-
 /// One value with its place and the key it belongs to.
 #[derive(Clone)]
 pub(crate) struct Field<'a> {
-    key: &'static str,
+    key: &'a str,
     span: Range<usize>,
     value: &'a DeValue<'a>,
     mistakes: &'a Mistakes,
 }
 
 impl<'a> Field<'a> {
+    /// The key it belongs to.
+    pub(crate) fn key(&self) -> &'a str {
+        self.key
+    }
+
     /// Byte range of the value.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -241,6 +253,11 @@ impl<'a> Field<'a> {
     /// True for an array.
     pub(crate) fn is_array(&self) -> bool {
         self.value.is_array()
+    }
+
+    /// True for a table.
+    pub(crate) fn is_table(&self) -> bool {
+        self.value.is_table()
     }
 
     /// A string.
@@ -371,39 +388,12 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// True for a table.
-    pub(crate) fn is_table(&self) -> bool {
-        matches!(self.value, DeValue::Table(_))
-    }
-
     /// A truth value, when it is one; no mistake is reported when it is not.
     pub(crate) fn as_bool(&self) -> Option<bool> {
         match self.value {
             DeValue::Boolean(value) => Some(*value),
             _ => None,
         }
-    }
-
-    /// The keys and values of a table whose keys are the user's own: at least one and at most `max`.
-    pub(crate) fn entries(&self, max: usize) -> Option<Vec<(Key<'a>, Field<'a>)>> {
-        let DeValue::Table(table) = self.value else {
-            return self.wrong_type("a table", &format!("write {} = {{ \"name\" = \"value\" }}", self.key));
-        };
-        if table.is_empty() || table.len() > max {
-            self.wrong(
-                format!("`{}` has {} entries", self.key, table.len()),
-                format!("use 1 to {max}"),
-            );
-            return None;
-        }
-        let entry = |(key, value): (&'a Spanned<DeString<'a>>, _)| {
-            let name = Key {
-                text: key.get_ref(),
-                span: key.span(),
-            };
-            (name, self.element(value))
-        };
-        Some(table.iter().map(entry).collect())
     }
 
     /// Tables: `[[key]]` once or more, or a single `[key]`.

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Names, in the record of a simulated host, the model it follows.
+pub const SIMULATED: &str = "simulated";
+/// Holds the model's whole text there, so that a run can be read and resumed without its file.
+pub const SIMULATED_MODEL: &str = "simulated.model";
+
 /// One NUMA node of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -49,7 +54,7 @@ pub const CLASS: [&str; 6] = [
     "guest.kernel",
     "qemu",
     "lab.acceleration",
-    "simulated",
+    SIMULATED_MODEL,
 ];
 
 impl Facts {
@@ -61,6 +66,11 @@ impl Facts {
         }
         let digits = hash.finalize();
         format!("{:02x}{:02x}", digits[0], digits[1])
+    }
+
+    /// The model these facts are of, when there is no machine behind them.
+    pub fn simulated(&self) -> Option<&str> {
+        self.record.get(SIMULATED).map(String::as_str)
     }
 
     /// The raw content that was read at `address`.

@@ -22,6 +22,9 @@ pub mod tunable;
 // In what order; pure.
 pub mod design;
 
+// On what, when there is no machine; pure.
+pub mod simulation;
+
 // The machine.
 pub mod change;
 pub mod check;

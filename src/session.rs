@@ -4,7 +4,9 @@
 
 use crate::change::{ChangeError, HostLock, Journal, RecoverReport, Restorer, SessionUndo, Undo, recover};
 use crate::experiment::Guest;
-use crate::host::{Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, boot_id};
+use crate::host::{
+    AnyHost, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost, boot_id,
+};
 use crate::lab::{LabError, LabPlace, LabSize, take_down};
 use crate::workload::Places;
 use std::path::{Path, PathBuf};
@@ -38,13 +40,33 @@ pub enum SessionError {
 /// A host with its journal. Must be ended with [`Session::close`]; what is dropped is left to `recover`.
 pub struct Session {
     /// The host.
-    pub host: LocalHost,
+    pub host: AnyHost,
     /// Its undo journal.
     pub journal: Journal,
-    undo: SessionUndo,
-    seq: u64,
+    hold: Hold,
     scratch: Option<String>,
-    _lock: HostLock,
+}
+
+/// What is given back with the session.
+enum Hold {
+    /// This machine: how the session is ended, and its number in the journal.
+    Machine {
+        undo: SessionUndo,
+        seq: u64,
+        _lock: HostLock,
+    },
+    /// The folder of a journal that nobody else reads.
+    Simulation { _folder: PrivateFolder },
+}
+
+/// A folder of this process; removed with all that is in it when dropped. What a killed run leaves is a journal of a
+/// machine that never was.
+struct PrivateFolder(PathBuf);
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Session {
@@ -82,18 +104,32 @@ impl Session {
             }
         };
         Ok(Self {
-            host,
+            host: AnyHost::Local(Box::new(host)),
             journal,
-            undo,
-            seq,
+            hold: Hold::Machine {
+                undo,
+                seq,
+                _lock: lock,
+            },
             scratch,
-            _lock: lock,
+        })
+    }
+
+    /// Opens a host that is only described: nothing of this machine is locked, journaled or touched.
+    pub fn simulate(host: SimulatedHost) -> Result<Self, SessionError> {
+        let folder = std::env::temp_dir().join(format!("kvmtune-simulation-{}", uuid::Uuid::now_v7()));
+        let folder = PrivateFolder(folder);
+        Ok(Self {
+            host: AnyHost::Simulated(Box::new(host)),
+            journal: Journal::open(&folder.0)?,
+            hold: Hold::Simulation { _folder: folder },
+            scratch: None,
         })
     }
 
     /// Where workloads find their disk and their peers. Empty texts where this guest has none.
     pub fn places(&self) -> Places {
-        let lab = self.host.lab_of().is_some();
+        let lab = self.host.local().is_some_and(|host| host.lab_of().is_some());
         let address = |a: std::net::Ipv4Addr| if lab { a.to_string() } else { String::new() };
         Places {
             scratch: self.scratch.clone().unwrap_or_default(),
@@ -104,16 +140,19 @@ impl Session {
 
     /// Gives the host back as it was found.
     pub fn close(mut self) -> Result<(), SessionError> {
-        match &self.undo {
+        // The lock is bound, so that it is held to the end.
+        let (Hold::Machine { undo, seq, _lock }, AnyHost::Local(mut host)) = (self.hold, self.host) else {
+            return Ok(());
+        };
+        match &undo {
             SessionUndo::Lab(place) => {
-                self.host.power(Power::Off)?;
-                let place = place.clone();
-                drop(self.host);
-                take_down(&place)?;
+                host.power(Power::Off)?;
+                drop(host);
+                take_down(place)?;
             }
-            SessionUndo::Domain { instance, .. } => self.host.give_back(instance.as_deref())?,
+            SessionUndo::Domain { instance, .. } => host.give_back(instance.as_deref())?,
         }
-        self.journal.close(vec![self.seq])?;
+        self.journal.close(vec![seq])?;
         Ok(self.journal.compact()?)
     }
 }

@@ -1,7 +1,8 @@
 //! Every bad file in `tests/bad` is answered with the text beside it (`INSTA_UPDATE=always` writes the texts), and
 //! every file that is shipped or shown in the documentation is right.
 
-use kvmtune::diagnostic::Source;
+use kvmtune::diagnostic::{Diagnostics, Source};
+use kvmtune::simulation::{self, Machine, Model};
 use kvmtune::workload::Library;
 use kvmtune::{experiment, workload};
 use std::fs;
@@ -27,6 +28,25 @@ fn read(path: &Path) -> Result<Source, Failure> {
     Ok(Source::from_bytes(name, &fs::read(path)?)?)
 }
 
+/// What the models in `tests/bad` are for.
+const MODELLED: &str = "
+[[factor]]
+tunable = \"domain.disk.io\"
+levels = [\"threads\", \"native\"]
+[[factor]]
+tunable = \"guest.swappiness\"
+levels = [10]
+baseline = 30
+[workload]
+use = \"fio-randread-4k\"
+";
+
+/// The model in `source` for the experiment in `of`.
+fn model(source: &Source, of: &Source) -> Result<Model, Diagnostics> {
+    let experiment = experiment::parse(of, &Library::builtin())?;
+    simulation::parse(source, &experiment, &Machine::of(&experiment).facts)
+}
+
 #[test]
 fn every_bad_file_is_answered_as_before() -> Result<(), Failure> {
     let library = Library::builtin();
@@ -41,6 +61,12 @@ fn every_bad_file_is_answered_as_before() -> Result<(), Failure> {
         let name = source.name.trim_end_matches(".toml").to_string();
         let error = if name.starts_with("workload-file") {
             workload::parse(&source).err()
+        } else if name.starts_with("model") {
+            model(
+                &source,
+                &Source::from_bytes("modelled.toml", MODELLED.as_bytes())?,
+            )
+            .err()
         } else {
             experiment::parse(&source, &library).err()
         };
@@ -64,19 +90,34 @@ fn every_shipped_experiment_is_right() -> Result<(), Failure> {
 }
 
 #[test]
+fn every_shipped_model_is_right_for_the_experiment_of_its_name() -> Result<(), Failure> {
+    let files = toml_files("experiments/models")?;
+    assert!(files.len() >= 2, "{} models", files.len());
+    for path in files {
+        let of = path.parent().and_then(Path::parent).ok_or("no folder")?;
+        let of = of.join(path.file_name().ok_or("no name")?);
+        model(&read(&path)?, &read(&of)?)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn the_examples_of_the_documentation_are_right() -> Result<(), Failure> {
     let library = Library::builtin();
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FORMAT.md"))?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/FORMAT.md"))?;
     let examples: Vec<_> = text
         .split("```toml\n")
         .skip(1)
         .filter_map(|tail| tail.split_once("```"))
         .collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for (example, _) in examples {
         let source = Source::from_bytes("example.toml", example.as_bytes())?;
         if example.contains("argv") {
             workload::parse(&source)?;
+        } else if example.contains("[[effect]]") {
+            model(&source, &read(&root.join("experiments/quickstart.toml"))?)?;
         } else {
             experiment::parse(&source, &library)?;
         }

@@ -11,7 +11,7 @@ use crate::tunable::{Activation, Address, Setting};
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Waits before each reading while a new value may still be settling (a page pool, libvirt's cgroups).
 const SETTLING: [Duration; 4] = [
@@ -175,7 +175,7 @@ pub fn with_treatment<T>(
 ) -> Result<Done<T>, ChangeError> {
     journal.require_clean()?;
     let mut timings = Timings::default();
-    let clock = Instant::now();
+    let clock = host.clock();
     let prepared = prepare(host, change);
     let entries = match &prepared {
         Ok(undos) => journal.append(undos.iter().cloned().map(Undo::Write).collect())?,
@@ -184,15 +184,15 @@ pub fn with_treatment<T>(
     let applied = prepared
         .map_err(|e| (Stage::Prepare, e))
         .and_then(|_| apply(host, change));
-    timings.apply = clock.elapsed();
+    timings.apply = host.since(clock);
     let (ended, guest_lost) = match applied {
         Ok(()) => run(host, journal, change, &mut timings, body),
         Err((stage, error)) => (Ok(Outcome::failed(stage, error)), false),
     };
     let guest_lost = guest_lost || matches!(&ended, Ok(Outcome::Failed { error, .. }) if error.guest_lost);
-    let clock = Instant::now();
+    let clock = host.clock();
     put_back(host, journal, &entries, guest_lost || change.restarts())?;
-    timings.restore = clock.elapsed();
+    timings.restore = host.since(clock);
     match ended {
         Ok(outcome) => Ok(Done {
             outcome,
@@ -234,9 +234,9 @@ fn run<T>(
     timings: &mut Timings,
     body: impl FnOnce(&mut Verified<'_>) -> T,
 ) -> (thread::Result<Outcome<T>>, bool) {
-    let clock = Instant::now();
+    let clock = host.clock();
     let before = drifts(host, change.settings, &SETTLING);
-    timings.verify = clock.elapsed();
+    timings.verify = host.since(clock);
     match before {
         Ok(drifts) if drifts.is_empty() => {}
         Ok(drifts) => return (Ok(Outcome::NotInEffect(drifts)), false),
@@ -255,9 +255,9 @@ fn run<T>(
     if verified.guest_lost {
         return (Ok(Outcome::Held(value)), true);
     }
-    let clock = Instant::now();
+    let clock = host.clock();
     let after = drifts(host, change.settings, &SETTLING[..1]);
-    timings.verify += clock.elapsed();
+    timings.verify += host.since(clock);
     let outcome = match after {
         Ok(drifts) if drifts.is_empty() => Outcome::Held(value),
         Ok(drifts) => Outcome::Drifted { drifts, value },

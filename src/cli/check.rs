@@ -18,7 +18,7 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
     let mut lacks = host_lacks(experiment.as_ref());
     let mut facts = None;
     if let (Some(experiment), true) = (&experiment, lacks.is_empty()) {
-        match plan::look(common, experiment, None) {
+        match plan::look(common, experiment) {
             Ok(planned) => facts = Some(planned.facts),
             Err(Failure::Lacks(found)) => lacks = found,
             Err(other) => return Err(other),

@@ -12,20 +12,23 @@ use std::path::{Path, PathBuf};
 /// The experiment in a file, with the built-in workloads and those in a `workloads` folder beside it, above it or
 /// here; the nearest wins.
 pub(super) fn experiment(path: &Path) -> Result<Experiment, Failure> {
-    let source = source(path)?;
+    let source = source(
+        path,
+        "name an experiment file, such as experiments/quickstart.toml",
+    )?;
     Ok(experiment::parse(&source, &library(path)?)?)
 }
 
-/// The text of a file that is too large or no text is a mistake in the file.
-fn source(path: &Path) -> Result<Source, Failure> {
+/// The text of a file; one that is too large or no text is a mistake in the file, one that is not there is answered with
+/// `hint`.
+pub(super) fn source(path: &Path, hint: &str) -> Result<Source, Failure> {
     let name = path.display().to_string();
     let unreadable = |error: std::io::Error| {
         let source = Source {
             name: name.clone(),
             text: String::new(),
         };
-        let mistake = Diagnostic::whole(format!("cannot read {name}: {error}"))
-            .hint("name an experiment file, such as experiments/quickstart.toml");
+        let mistake = Diagnostic::whole(format!("cannot read {name}: {error}")).hint(hint);
         Failure::from(Diagnostics::single(&source, mistake))
     };
     let mut bytes = Vec::new();
@@ -53,7 +56,11 @@ fn library(experiment: &Path) -> Result<Library, Failure> {
             .collect();
         paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
         paths.sort();
-        let sources = paths.iter().map(|p| source(p)).collect::<Result<Vec<_>, _>>()?;
+        let hint = "make it readable, or move it out of the folder of workloads";
+        let sources = paths
+            .iter()
+            .map(|p| source(p, hint))
+            .collect::<Result<Vec<_>, _>>()?;
         library = library.with_folder(&sources).map_err(Failure::Files)?;
     }
     Ok(library)

@@ -148,10 +148,9 @@ fn shell(common: &Common) -> Result<Code, Failure> {
 
 /// No terminal in the guest: each line is a command of its own, its output printed when it ends.
 fn talk(session: &Session) -> Result<(), Failure> {
-    let agent = session
-        .host
-        .agent()
-        .map_err(|e| Failure::environment(e.to_string()))?;
+    let host = session.host.local();
+    let host = host.ok_or_else(|| Failure::environment("a simulated guest has no shell"))?;
+    let agent = host.agent().map_err(|e| Failure::environment(e.to_string()))?;
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         match agent.exec(&["/bin/sh", "-c", &line], None, Duration::from_mins(1)) {

@@ -5,10 +5,14 @@ mod exit;
 mod failure;
 mod files;
 mod lab;
+mod leg;
+mod noise;
 mod plan;
 mod recover;
 mod results;
 mod run;
+mod simulate;
+mod sitting;
 mod tunables;
 
 use crate::report::Screen;
@@ -95,6 +99,10 @@ enum Verb {
     Plan(plan::Args),
     /// Run an experiment
     Run(run::Args),
+    /// Measure the baseline against itself: how noisy this host is, and what it can prove
+    Noise(noise::NoiseArgs),
+    /// Measure a run's winner again, with the baseline, on fresh guests
+    Confirm(noise::ConfirmArgs),
     /// List the runs
     Runs,
     /// Print what a run shows
@@ -118,6 +126,8 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::check(common, args),
         Verb::Plan(args) => plan::plan(common, args),
         Verb::Run(args) => run::run(common, args),
+        Verb::Noise(args) => noise::noise(common, args),
+        Verb::Confirm(args) => noise::confirm(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
         Verb::Export(args) => results::export(common, args),

@@ -3,16 +3,18 @@
 use super::exit::Code;
 use super::failure::Failure;
 use super::results::show_plan;
-use super::{Common, files};
-use crate::check::{definition_lacks, guest_lacks, host_lacks};
-use crate::design::{Pace, Plan};
+use super::{Common, files, simulate};
+use crate::check::{Lack, definition_lacks, guest_lacks, host_lacks};
+use super::leg::Leg;
+use crate::design::Pace;
+use crate::store::Store;
 use crate::experiment::Experiment;
 use crate::facts::Facts;
-use crate::host::{Cancel, Host, Power};
-use crate::session::Session;
+use crate::host::{AnyHost, Cancel, Host, HostError, Power};
+use crate::session::{Session, SessionError};
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What one trial costs beside its workload, until it was measured: a few agent commands and the undo journal.
 const TRIAL_OVERHEAD: Duration = Duration::from_millis(300);
@@ -25,20 +27,34 @@ pub(super) struct Args {
     /// Seed of the order; drawn when neither this nor the file gives one
     #[arg(long)]
     seed: Option<u64>,
+    /// Plan for a machine that this model describes, not for this one
+    #[arg(long, value_name = "MODEL")]
+    simulate: Option<PathBuf>,
 }
 
-/// An experiment planned on this host.
-pub(super) struct Planned {
-    pub(super) plan: Plan,
+/// Host and guest of an experiment, as they were found.
+pub(super) struct Looked {
     pub(super) facts: Facts,
     pub(super) pace: Pace,
 }
 
 pub(super) fn plan(common: &Common, args: &Args) -> Result<Code, Failure> {
     let experiment = files::experiment(&args.file)?;
-    require_host(&experiment)?;
-    let planned = look(common, &experiment, args.seed)?;
-    show_plan(common, &experiment, &planned)?;
+    let (experiment, seed, looked) = if let Some(model) = &args.simulate {
+        let begun = simulate::begin(model, &experiment, args.seed)?;
+        let looked = look_into(|| Session::simulate(begun.host), &begun.experiment)?;
+        (begun.experiment, Some(begun.seed), looked)
+    } else {
+        require_host(&experiment)?;
+        let looked = look(common, &experiment)?;
+        (experiment, args.seed, looked)
+    };
+    let first = Leg::first(&experiment);
+    let header = match Store::open_existing(&common.results) {
+        Ok(store) => first.plan(&experiment, &looked, seed, Some(&store))?.header,
+        Err(_) => first.plan(&experiment, &looked, seed, None)?.header,
+    };
+    show_plan(common, &experiment, &header, looked.pace)?;
     Ok(Code::Done)
 }
 
@@ -53,13 +69,23 @@ pub(super) fn require_host(experiment: &Experiment) -> Result<(), Failure> {
 }
 
 /// Plans on the real host and guest, then gives them back: nothing is changed.
-pub(super) fn look(common: &Common, experiment: &Experiment, seed: Option<u64>) -> Result<Planned, Failure> {
+pub(super) fn look(common: &Common, experiment: &Experiment) -> Result<Looked, Failure> {
     let dirs = common.dirs();
+    look_into(
+        || Session::open(&experiment.guest, &dirs, Cancel::default()),
+        experiment,
+    )
+}
+
+fn look_into(
+    open: impl FnOnce() -> Result<Session, SessionError> + Send,
+    experiment: &Experiment,
+) -> Result<Looked, Failure> {
     on_own_thread(move || {
-        let mut session = Session::open(&experiment.guest, &dirs, Cancel::default())?;
-        let planned = prepare(&mut session, experiment, seed);
+        let mut session = open()?;
+        let looked = look_around(&mut session, experiment);
         session.close().map_err(Failure::not_given_back)?;
-        planned
+        looked
     })
 }
 
@@ -72,21 +98,12 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> R
     })
 }
 
-/// Starts the guest, looks at it, and plans.
-pub(super) fn prepare(
-    session: &mut Session,
-    experiment: &Experiment,
-    seed: Option<u64>,
-) -> Result<Planned, Failure> {
-    let failed = |e: crate::host::HostError| Failure::environment(e.to_string());
-    let clock = Instant::now();
-    let places = session.places();
-    let mut lacks = definition_lacks(experiment, &session.host, &places);
-    if session.host.has_agent_channel() {
-        session.host.power(Power::On).map_err(failed)?;
-        lacks.extend(guest_lacks(experiment, &session.host, &places));
-    }
-    let boot = clock.elapsed();
+/// Starts the guest and looks at it; fails when it or its host lacks something.
+pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Result<Looked, Failure> {
+    let failed = |e: HostError| Failure::environment(e.to_string());
+    let clock = session.host.clock();
+    let lacks = wake(session, experiment).map_err(failed)?;
+    let boot = session.host.since(clock);
     if !lacks.is_empty() {
         return Err(Failure::Lacks(lacks));
     }
@@ -98,20 +115,39 @@ pub(super) fn prepare(
             }
         }
     }
-    let seed = seed.or(experiment.seed).unwrap_or_else(draw_seed);
-    let plan = Plan::new(experiment, &facts, seed)?;
-    Ok(Planned {
-        plan,
+    Ok(Looked {
         facts,
         pace: Pace {
             boot,
-            overhead: TRIAL_OVERHEAD,
+            overhead: match &session.host {
+                AnyHost::Local(_) => TRIAL_OVERHEAD,
+                AnyHost::Simulated(host) => host.overhead(),
+            },
         },
     })
 }
 
+/// Starts the guest, and tells what it lacks.
+fn wake(session: &mut Session, experiment: &Experiment) -> Result<Vec<Lack>, HostError> {
+    let places = session.places();
+    let Some(host) = session.host.local() else {
+        session.host.power(Power::On)?;
+        return Ok(Vec::new());
+    };
+    let mut lacks = definition_lacks(experiment, host, &places);
+    if host.has_agent_channel() {
+        session.host.power(Power::On)?;
+        let host = session.host.local();
+        lacks.extend(
+            host.iter()
+                .flat_map(|host| guest_lacks(experiment, host, &places)),
+        );
+    }
+    Ok(lacks)
+}
+
 /// Six digits are easy to type again.
-fn draw_seed() -> u64 {
+pub(super) fn draw_seed() -> u64 {
     // The tail of a version 7 id is random.
     uuid::Uuid::now_v7().as_u64_pair().1 % 1_000_000
 }

@@ -2,7 +2,7 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::plan::Planned;
+use crate::design::Pace;
 use super::{Common, print, print_json, say};
 use crate::decision::{Evaluation, evaluate};
 use crate::event::{End, RunHeader, RunId, TrialRecord};
@@ -67,7 +67,7 @@ struct Judged {
 impl Judged {
     fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
         let (header, records) = (store.header(run)?, store.trials(run)?);
-        let evaluation = evaluate(&header.protocol, &header.plan, &records)
+        let evaluation = evaluate(&header, &records)
             .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
         let end = store
             .runs()?
@@ -103,6 +103,7 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
             started: r.started,
             done: r.done,
             planned: r.planned,
+            simulated: r.simulated,
             state: r.state().into(),
         })
         .collect();
@@ -142,31 +143,41 @@ fn width() -> u16 {
     terminal_size::terminal_size().map_or(100, |(width, _)| width.0)
 }
 
-/// The end of a run: its verdicts on stdout, its page beside the results.
+/// The end of a sitting: the verdicts of its runs on stdout, their pages beside the results.
 pub(super) fn conclude(
     common: &Common,
     store: &Store,
-    run: RunId,
+    runs: &[RunId],
     html: Option<&Path>,
 ) -> Result<(), Failure> {
-    let judged = Judged::read(store, run)?;
-    let report = judged.report();
-    let file = html.map_or_else(
-        || {
-            common
-                .results
-                .join(format!("{}-{}.html", judged.header.experiment, run.short()))
-        },
-        Path::to_path_buf,
-    );
-    let written = write_html(&report, &file);
-    if common.json {
-        print_json(&report::json(&report))?;
-    } else {
-        print(&report::text(&report, width(), use_colour()));
+    let judged = runs.iter().map(|run| Judged::read(store, *run));
+    let judged = judged.collect::<Result<Vec<_>, _>>()?;
+    let mut pages = Vec::new();
+    for (place, judged) in judged.iter().enumerate() {
+        let name = format!("{}-{}.html", judged.header.experiment, judged.header.run.short());
+        let is_last = place + 1 == runs.len();
+        let file = match html {
+            Some(file) if is_last => file.to_path_buf(),
+            _ => common.results.join(name),
+        };
+        let written = write_html(&judged.report(), &file);
+        if !common.json {
+            if place > 0 {
+                print("");
+            }
+            print(&report::text(&judged.report(), width(), use_colour()));
+        }
+        pages.push((file, written));
     }
-    written?;
-    say(&format!("HTML report: {}", file.display()));
+    if common.json {
+        let reports: Vec<_> = judged.iter().map(Judged::report).collect();
+        let documents: Vec<_> = reports.iter().map(report::json).collect();
+        print_json(&serde_json::json!({ "runs": documents }))?;
+    }
+    for (file, written) in pages {
+        written?;
+        say(&format!("HTML report: {}", file.display()));
+    }
     Ok(())
 }
 
@@ -215,11 +226,16 @@ fn units(header: &RunHeader) -> BTreeMap<MetricId, String> {
     metrics.collect()
 }
 
-pub(super) fn show_plan(common: &Common, experiment: &Experiment, planned: &Planned) -> Result<(), Failure> {
-    let expected = planned.plan.expected(experiment, planned.pace);
+pub(super) fn show_plan(
+    common: &Common,
+    experiment: &Experiment,
+    header: &RunHeader,
+    pace: Pace,
+) -> Result<(), Failure> {
+    let expected = header.plan.expected(experiment, pace);
     if common.json {
-        return print_json(&report::plan_json(&planned.plan, expected));
+        return print_json(&report::plan_json(&header.plan, expected));
     }
-    print(&report::plan_text(&planned.plan, expected, width()));
+    print(&report::plan_text(&header.plan, expected, width()));
     Ok(())
 }

@@ -33,8 +33,10 @@ pub struct PlannedFactor {
     pub whole_plot: bool,
     /// The levels; the baseline is among them.
     pub levels: Vec<Level>,
-    /// Index of the baseline level.
+    /// Index of the baseline level; in a later stage, of the level kept from an earlier one.
     pub baseline: usize,
+    /// Index of the level the experiment begins with.
+    pub original: usize,
 }
 
 /// Everything a run does, in order.
@@ -163,6 +165,11 @@ impl Plan {
         let next = u32::try_from(self.blocks.len()).unwrap_or(u32::MAX);
         let more = (next..=judged).map(|number| block(number, &self.treatments, self.guests, self.seed));
         self.blocks.extend(more);
+    }
+
+    /// Takes off the blocks after the first `judged` ones.
+    pub fn shorten(&mut self, judged: u32) {
+        self.blocks.truncate(judged as usize + 1);
     }
 
     /// The candidates by their place in the plan: what is compared with the baseline.
@@ -304,6 +311,7 @@ fn plan_factor(factor: &Factor, facts: &Facts, faults: &mut Vec<Diagnostic>) -> 
         whole_plot,
         levels,
         baseline,
+        original: baseline,
     })
 }
 

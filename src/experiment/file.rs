@@ -8,6 +8,8 @@ mod guest;
 mod judge;
 mod treatment;
 
+pub(crate) use judge::{metric, metrics};
+
 use super::{DesignKind, Experiment, Guest};
 use crate::decode::{Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};

@@ -5,6 +5,7 @@
 mod file;
 mod response;
 
+pub(crate) use file::{metric, metrics};
 pub use file::parse;
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 

@@ -199,6 +199,11 @@ impl FakeHost {
         &self.calls
     }
 
+    /// Forgets the calls so far, where nobody asks for them.
+    pub(super) fn forget_calls(&mut self) {
+        self.calls.clear();
+    }
+
     /// Calls `observer` before each call with its number, from 1.
     pub fn observe(&mut self, observer: Box<dyn FnMut(u64) + Send>) {
         self.observer = Some(observer);

@@ -3,6 +3,7 @@
 //! Knows addresses and commands; does not know treatments, statistics or reports.
 
 pub mod agent;
+mod any;
 mod command;
 pub mod fake;
 mod guest_job;
@@ -10,18 +11,23 @@ mod kernel;
 pub mod libvirt;
 mod local;
 mod readback;
+mod simulated;
 mod survey;
 pub mod xml;
 
+pub use any::AnyHost;
 pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
+pub use simulated::{Position, SimulatedHost};
 
 use crate::facts::Facts;
 use crate::tunable::Address;
 use crate::units::Bytes;
 use crate::workload::Side;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// Whether the guest is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,5 +168,18 @@ pub trait Host {
     /// Waits until the machine may have settled. A simulated host does not sleep.
     fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);
+    }
+    /// The time of day, as trials are dated.
+    fn now(&mut self) -> Timestamp {
+        Timestamp::now()
+    }
+    /// Time on a clock that is never set: what things take is the difference of two readings.
+    fn clock(&mut self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
+    }
+    /// Time since an earlier reading of that clock.
+    fn since(&mut self, reading: Duration) -> Duration {
+        self.clock().saturating_sub(reading)
     }
 }

@@ -8,9 +8,14 @@ use std::fmt::Write as _;
 
 /// Names the best treatment, or says that none is proven better and why.
 pub(super) fn answer(report: &Report<'_>) -> String {
-    match &report.evaluation.recommendation {
+    let answer = match &report.evaluation.recommendation {
         Recommendation::Adopt(winner) => adopt(report, winner),
         Recommendation::Keep { reason } => keep(report, reason),
+    };
+    // The sentence that is quoted alone.
+    match report.header.facts.simulated() {
+        Some(_) => format!("In a simulation: {answer}"),
+        None => answer,
     }
 }
 

@@ -192,7 +192,10 @@ fn record(report: &Report<'_>) -> Markup {
         section {
             h2 { "Repeat it" }
             p { "Save the experiment file below and run it with the same seed; the order of all trials is then the same." }
-            pre { code { "kvmtune run " (shell_word(&header.file)) " --seed " (header.plan.seed) } }
+            pre { code {
+                "kvmtune run " (shell_word(&header.file)) " --seed " (header.plan.seed)
+                @if let Some(model) = header.facts.simulated() { " --simulate " (shell_word(model)) }
+            } }
             details {
                 summary { "The experiment file" }
                 pre { (wording::tame_lines(&header.text, FILE)) }

@@ -19,8 +19,15 @@ pub struct RunRow {
     pub done: u32,
     /// Trials of the plan.
     pub planned: u32,
+    /// True when its numbers are of a model.
+    pub simulated: bool,
     /// Its state in words.
     pub state: String,
+}
+
+fn state(run: &RunRow) -> String {
+    let simulated = if run.simulated { "simulated, " } else { "" };
+    format!("{simulated}{}", wording::tame(&run.state, 40))
 }
 
 /// A line a run, as given.
@@ -34,7 +41,7 @@ pub fn runs(runs: &[RunRow]) -> String {
             wording::tame(&run.id, 36),
             format!("{:.0}", run.started),
             format!("{}/{}", run.done, run.planned),
-            wording::tame(&run.state, 40),
+            state(run),
         ]
     };
     let header = ["experiment", "run", "started", "trials", "state"];

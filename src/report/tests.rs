@@ -112,6 +112,7 @@ fn a_plan_tells_what_it_will_do() {
 #[test]
 fn runs_are_listed() {
     let row = RunRow {
+        simulated: false,
         id: "0123456789ab".into(),
         experiment: "quick\u{1b}[2Jstart".into(),
         started: Fixture::quickstart().header.started,

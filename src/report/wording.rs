@@ -5,6 +5,7 @@ use crate::design::{Plan, Treatment, TreatmentId};
 use crate::event::{Drift, End, Outcome, Stage};
 use crate::experiment::{Goal, Guest};
 use crate::facts::Facts;
+use crate::simulation::NOTICE;
 use crate::units::Span;
 use std::time::Duration;
 
@@ -229,6 +230,9 @@ pub(super) fn guest(guest: &Guest) -> String {
 
 /// `Xeon E5, kvm, kernel 6.1.0`: what results may be compared by at a glance.
 pub(super) fn host(facts: &Facts) -> String {
+    if let Some(model) = facts.simulated() {
+        return format!("{NOTICE} ({})", tame(model, NAME));
+    }
     let record = |name: &str| facts.record.get(name).map(|value| tame(value, 60));
     let cpu = record("host.cpu.model").unwrap_or_else(|| "unknown CPU".into());
     let kernel = record("host.kernel").unwrap_or_else(|| "unknown".into());

@@ -13,9 +13,7 @@ use crate::event::{End, Event, Outcome, RunHeader, Timing, Trial, TrialRecord};
 use crate::host::{Cancel, Host};
 use crate::tunable::Activation;
 use crate::workload::Places;
-use jiff::Timestamp;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// After this many trials in a row without a number something is wrong that more trials will not mend.
 const MAX_FAILURES: u32 = 6;
@@ -70,10 +68,10 @@ pub fn run(
     if let (Some(stop), false) = (runner.progress.stop, task.to_the_end) {
         return Ok(End::Answered { stop });
     }
-    let started = Instant::now();
+    let started = host.clock();
     for block in &task.header.plan.blocks {
         let budget = task.header.protocol.time_budget;
-        let out_of_time = budget.is_some_and(|budget| started.elapsed() >= budget.0);
+        let out_of_time = budget.is_some_and(|budget| host.since(started) >= budget.0);
         if out_of_time && block.number > 1 {
             return Ok(End::TimeBudget);
         }
@@ -203,13 +201,14 @@ impl Runner<'_, '_> {
                 Err(Break::Over(end)) => Ok(Some(end)),
                 Err(Break::GuestLost) | Ok(()) => Ok(None),
             },
-            failed => self.plot_failed(block, left, &trial::outcome_of(failed)),
+            failed => self.plot_failed(host, block, left, &trial::outcome_of(failed)),
         }
     }
 
     /// The whole plot never came to its trials: each is recorded with the reason.
     fn plot_failed(
         &mut self,
+        host: &mut dyn Host,
         block: &Block,
         left: &mut Vec<usize>,
         outcome: &Outcome,
@@ -221,7 +220,7 @@ impl Runner<'_, '_> {
             let trial = self.trial(block, treatment);
             let record = TrialRecord {
                 trial,
-                started: Timestamp::now(),
+                started: host.now(),
                 outcome: outcome.clone(),
                 timing: Timing::default(),
                 raw: Vec::new(),

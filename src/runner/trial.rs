@@ -8,7 +8,7 @@ use crate::event::{Drift, Outcome, RawOutput, Stage, Timing};
 use crate::tunable::{Activation, Setting};
 use crate::workload::{Observation, Workload};
 use jiff::Timestamp;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a trial gave.
 pub(super) struct Measured {
@@ -34,15 +34,15 @@ pub(super) fn measure(
     treatment: usize,
 ) -> Result<Measured, ChangeError> {
     let treatment = &task.header.plan.treatments[treatment];
-    let started = Timestamp::now();
-    let clock = Instant::now();
+    let started = verified.host().now();
+    let clock = verified.host().clock();
     let change = Change {
         settings: &treatment.live,
         activation: Activation::Live,
     };
     let done = verified.nested(&change, |verified| work(verified, task, &treatment.restart))?;
     let timing = Timing {
-        total: clock.elapsed(),
+        total: verified.host().since(clock),
         workload: Duration::ZERO,
         apply: done.timings.apply,
         verify: done.timings.verify,

@@ -32,6 +32,8 @@ pub struct RunSummary {
     pub done: u32,
     /// Trials of its plan; both counts have the discarded ones in them.
     pub planned: u32,
+    /// True when its numbers are of a model.
+    pub simulated: bool,
     /// How it ended; nothing while it runs and after it was killed.
     pub end: Option<End>,
 }
@@ -63,7 +65,8 @@ impl RunSummary {
 const SUMMARIES: &str = "
     SELECT id, experiment, started, planned, purpose, (SELECT count(*) FROM trial WHERE trial.run = run.id),
            (SELECT body FROM event WHERE event.run = run.id
-            AND kind IN ('run-started', 'run-resumed', 'run-finished') ORDER BY event.id DESC LIMIT 1)
+            AND kind IN ('run-started', 'run-resumed', 'run-finished') ORDER BY event.id DESC LIMIT 1),
+           json_valid(facts) AND json_extract(facts, '$.record.simulated') IS NOT NULL
     FROM run ORDER BY id";
 
 pub(super) const TRIALS: &str = "
@@ -88,6 +91,7 @@ impl Store {
                 planned: row.get(3)?,
                 purpose: json(row, 4)?,
                 done: row.get(5)?,
+                simulated: row.get(7)?,
                 end,
             })
         })

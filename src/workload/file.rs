@@ -15,10 +15,11 @@ use std::time::Duration;
 const MAX_OUTPUT: Bytes = Bytes::mib(16);
 const SIDES: [(&str, Side); 2] = [("guest", Side::Guest), ("host", Side::Host)];
 const GOALS: [(&str, Goal); 2] = [("maximize", Goal::Maximize), ("minimize", Goal::Minimize)];
-const PARSERS: [(&str, Parser); 3] = [
+const PARSERS: [(&str, Parser); 4] = [
     ("fio", Parser::Fio),
     ("iperf3", Parser::Iperf3),
     ("stress-ng", Parser::StressNg),
+    ("numbers", Parser::Numbers),
 ];
 
 /// The workload in `source`; it is named after the file.
@@ -51,7 +52,10 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
         .take("max-output")
         .map_or(Some(Bytes::mib(1)), |f| max_output(&f));
     let parser = file
-        .required("parser", "write parser = \"fio\", \"iperf3\" or \"stress-ng\"")
+        .required(
+            "parser",
+            "write parser = \"fio\", \"iperf3\", \"stress-ng\" or \"numbers\"",
+        )
         .and_then(|f| f.word(&PARSERS));
     let metrics = metrics(file, parser);
     let requirements = requirements(file, parser);

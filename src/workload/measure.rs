@@ -3,7 +3,7 @@
 //! Does not run anything: `host` does.
 
 use super::argv::{Hole, fill, uses};
-use super::{Observation, Parser, Requirement, Workload, fio, iperf3, stress_ng};
+use super::{Observation, Parser, Requirement, Workload, fio, iperf3, numbers, stress_ng};
 use crate::diagnostic::one_line;
 use crate::host::{Job, JobOutput, ServerJob};
 use std::fmt::Display;
@@ -90,7 +90,7 @@ impl Parser {
         match self {
             Self::Fio => Some(fio::METRICS),
             Self::Iperf3 => Some(iperf3::METRICS),
-            Self::StressNg => None,
+            Self::StressNg | Self::Numbers => None,
         }
     }
 
@@ -100,6 +100,7 @@ impl Parser {
             Self::Fio => fio::parse(output),
             Self::Iperf3 => iperf3::parse(output),
             Self::StressNg => stress_ng::parse(output),
+            Self::Numbers => numbers::parse(output),
         }?;
         match found.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
             Some((name, value)) => Err(ParseError::Content(format!(

@@ -8,6 +8,7 @@ mod fio;
 mod iperf3;
 mod library;
 mod measure;
+mod numbers;
 mod stress_ng;
 
 pub use file::parse;
@@ -39,6 +40,8 @@ pub enum Parser {
     Iperf3,
     /// stress-ng's YAML.
     StressNg,
+    /// A flat JSON object of names and numbers.
+    Numbers,
 }
 
 /// A command that must be running before the workload starts and is ended with it.

@@ -4,13 +4,14 @@ use super::*;
 use crate::host::{JobOutput, RESULT_FILE};
 use proptest::prelude::*;
 
-const PARSERS: [Parser; 3] = [Parser::Fio, Parser::Iperf3, Parser::StressNg];
+const PARSERS: [Parser; 4] = [Parser::Fio, Parser::Iperf3, Parser::StressNg, Parser::Numbers];
 
 macro_rules! recorded {
     ($name:literal) => {
         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
     };
 }
+const NUMBERS: &[u8] = b"{\"iops\": 12.5, \"bw\": 1}";
 const READ: &[u8] = recorded!("fio-randread.json");
 const WRITE: &[u8] = recorded!("fio-randwrite.json");
 const IPERF3: &[u8] = recorded!("iperf3.json");
@@ -130,6 +131,7 @@ fn output_cut_anywhere_gives_an_error_and_never_another_number() {
         (Parser::StressNg, STREAM),
         (Parser::StressNg, MEMRATE),
         (Parser::StressNg, TOO_SHORT),
+        (Parser::Numbers, NUMBERS),
     ] {
         let end = whole.trim_ascii_end().len();
         for length in 0..end {

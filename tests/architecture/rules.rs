@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "analysis",
     "decision",
     "decode",
+    "simulation",
 ];
 
 /// Modules with effects: what a pure module must not use.

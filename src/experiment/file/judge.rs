@@ -12,10 +12,10 @@ const DEFAULT_MARGIN: Percent = Percent(5.0);
 const GOALS: [(&str, Goal); 2] = [("maximize", Goal::Maximize), ("minimize", Goal::Minimize)];
 
 /// A metric that can be named, with its direction.
-type Known = (MetricId, Goal);
+pub(crate) type Known = (MetricId, Goal);
 
 /// Every metric of the workloads, and those derived from them.
-pub(super) fn metrics(workloads: &[Workload], derived: &[Derived]) -> Vec<Known> {
+pub(crate) fn metrics(workloads: &[Workload], derived: &[Derived]) -> Vec<Known> {
     let own = workloads
         .iter()
         .flat_map(|w| w.metrics.iter().map(move |m| (id(&w.name, &m.name), m.goal)));
@@ -184,7 +184,7 @@ pub(super) fn guards(
 }
 
 /// The metric written `iops` or `fio-randread-4k.iops`, with its own goal.
-fn metric(field: &Field<'_>, all: &[Known]) -> Option<Known> {
+pub(crate) fn metric(field: &Field<'_>, all: &[Known]) -> Option<Known> {
     let text = field.text()?;
     if all.is_empty() {
         return None;

@@ -2,9 +2,10 @@
 
 use super::factor::{factors, level, tunable};
 use super::{MAX_FACTORS, MAX_TREATMENTS};
-use crate::decode::{Field, Key, Reader};
-use crate::diagnostic::Diagnostic;
+use crate::decode::{Field, Reader};
+use crate::diagnostic::{Diagnostic, one_line};
 use crate::experiment::{DesignKind, Factor, Levels, ListedTreatment, Text};
+use std::ops::Range;
 
 /// Treatments that are listed make their factors; otherwise factors make the treatments.
 pub(super) fn factors_and_treatments(
@@ -89,10 +90,18 @@ fn treatment(mut table: Reader<'_>, made: &mut Vec<Factor>) -> Option<ListedTrea
     });
     let set = table.required("set", "write set = { \"domain.disk.io\" = \"native\" }");
     table.finish();
-    let entries = set?.entries(MAX_FACTORS)?;
+    let set = set?;
+    let entries = set.table()?.entries();
+    if entries.is_empty() || entries.len() > MAX_FACTORS {
+        set.wrong(
+            format!("a treatment of {} settings", entries.len()),
+            format!("set 1 to {MAX_FACTORS} tunables"),
+        );
+        return None;
+    }
     let mut levels = Vec::new();
-    for (key, value) in entries {
-        levels.push(setting(&key, &value, made)?);
+    for (place, field) in &entries {
+        levels.push(setting(place, field, made)?);
     }
     let name = match name {
         Some(name) => Some(name?),
@@ -102,22 +111,28 @@ fn treatment(mut table: Reader<'_>, made: &mut Vec<Factor>) -> Option<ListedTrea
 }
 
 /// The factor of a tunable, made when it is first named, and the level it is to have.
-fn setting(key: &Key<'_>, value: &Field<'_>, made: &mut Vec<Factor>) -> Option<(usize, Text)> {
-    let known = made.iter().position(|f| f.tunable.name == key.text);
+fn setting(place: &Range<usize>, field: &Field<'_>, made: &mut Vec<Factor>) -> Option<(usize, Text)> {
+    if field.is_table() {
+        let message = format!("`{}` is no tunable", one_line(field.key(), 60));
+        let hint = "put the whole name into quotes: set = { \"domain.disk.io\" = \"native\" }";
+        field.mistake(Diagnostic::at(place.clone(), message).hint(hint));
+        return None;
+    }
+    let known = made.iter().position(|f| f.tunable.name == field.key());
     let place = match known {
         Some(place) => place,
         None => {
-            let tunable = tunable(key.text, &key.span, value.mistakes(), made)?;
+            let tunable = tunable(field.key(), place, field.mistakes(), made)?;
             made.push(Factor {
                 tunable,
                 levels: Levels::Listed(Vec::new()),
                 baseline: None,
-                span: key.span.clone(),
+                span: place.clone(),
             });
             made.len() - 1
         }
     };
-    let text = level(value, Some(&made[place].tunable))?;
+    let text = level(field, Some(&made[place].tunable))?;
     let canonical = |t: &Text| made[place].tunable.canonical_level(&t.text).ok();
     let is_new = match &made[place].levels {
         Levels::Listed(texts) => !texts.iter().any(|t| canonical(t) == canonical(&text)),

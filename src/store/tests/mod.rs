@@ -214,6 +214,7 @@ fn the_last_end_or_resumption_tells_the_state() {
         let runs = store.runs().unwrap();
         let header = header(run, "cache");
         let summary = RunSummary {
+            simulated: false,
             run,
             experiment: header.experiment,
             started: header.started,

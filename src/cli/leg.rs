@@ -1,0 +1,334 @@
+//! The runs of a sitting: what each plans, and which one follows from what another showed.
+
+use super::failure::Failure;
+use super::plan::{Looked, draw_seed};
+use crate::decision::{Recommendation, certificate, certifies, evaluate};
+use crate::design::{Part, Plan, TreatmentId};
+use crate::event::{Certificate, Event, Purpose, RunHeader, RunId, TrialRecord};
+use crate::experiment::{DesignKind, Experiment};
+use crate::facts::{CLASS, Facts};
+use crate::simulation;
+use crate::store::Store;
+
+/// One run of a sitting.
+#[derive(Debug, Clone)]
+pub(super) enum Leg {
+    /// A run of its own.
+    New {
+        /// What it is for.
+        purpose: Purpose,
+        /// Which part of the experiment it plans.
+        part: OwnPart,
+        /// The class its host must have; any when there is none.
+        class: Option<String>,
+    },
+    /// A run that was begun in another sitting.
+    GoOn {
+        /// What it is of.
+        header: Box<RunHeader>,
+        /// Its trials.
+        records: Vec<TrialRecord>,
+        /// Whether all its blocks are wanted, whatever they show.
+        to_the_end: bool,
+    },
+}
+
+/// A [`Part`] that owns its levels.
+#[derive(Debug, Clone)]
+pub(super) enum OwnPart {
+    Whole,
+    Stage { factor: usize, kept: Levels },
+    Noise { blocks: u32 },
+    Confirm { levels: Levels, blocks: u32 },
+}
+
+type Levels = Vec<(String, String)>;
+
+impl OwnPart {
+    fn part(&self) -> Part<'_> {
+        match self {
+            Self::Whole => Part::Whole,
+            Self::Stage { factor, kept } => Part::Stage {
+                factor: *factor,
+                kept,
+            },
+            Self::Noise { blocks } => Part::Noise { blocks: *blocks },
+            Self::Confirm { levels, blocks } => Part::Confirm {
+                levels,
+                blocks: *blocks,
+            },
+        }
+    }
+
+    /// What a recorded run planned.
+    fn of(header: &RunHeader) -> Self {
+        let levels = |treatment: usize| {
+            let treatment = header.plan.treatments.get(treatment);
+            treatment.map_or_else(Vec::new, |t| t.levels.clone())
+        };
+        let blocks = header.plan.planned;
+        match header.purpose {
+            Purpose::Sweep => Self::Whole,
+            Purpose::Noise => Self::Noise { blocks },
+            Purpose::Confirm { .. } => Self::Confirm {
+                levels: levels(1),
+                blocks,
+            },
+            Purpose::Stage { number, .. } => Self::Stage {
+                factor: number.saturating_sub(1) as usize,
+                kept: levels(0),
+            },
+        }
+    }
+}
+
+/// A run about to be measured.
+pub(super) struct Planned {
+    pub(super) header: RunHeader,
+    pub(super) records: Vec<TrialRecord>,
+    pub(super) to_the_end: bool,
+    goes_on: bool,
+}
+
+impl Planned {
+    pub(super) fn first_event(&self) -> Event {
+        if self.goes_on {
+            Event::RunResumed {
+                run: self.header.run,
+                done: u32::try_from(self.records.len()).unwrap_or(u32::MAX),
+                blocks: self.header.plan.judged(),
+            }
+        } else {
+            Event::RunStarted {
+                header: Box::new(self.header.clone()),
+            }
+        }
+    }
+}
+
+impl Leg {
+    /// The first run of an experiment.
+    pub(super) fn first(experiment: &Experiment) -> Self {
+        match experiment.design.kind {
+            DesignKind::OneFactor => Self::stage(experiment, 1, None, Vec::new(), None),
+            _ => Self::New {
+                purpose: Purpose::Sweep,
+                part: OwnPart::Whole,
+                class: None,
+            },
+        }
+    }
+
+    /// An A/A run.
+    pub(super) fn noise(blocks: u32) -> Self {
+        Self::New {
+            purpose: Purpose::Noise,
+            part: OwnPart::Noise { blocks },
+            class: None,
+        }
+    }
+
+    fn stage(
+        experiment: &Experiment,
+        number: u32,
+        first: Option<RunId>,
+        kept: Levels,
+        class: Option<String>,
+    ) -> Self {
+        Self::New {
+            purpose: Purpose::Stage {
+                number,
+                of: u32::try_from(experiment.factors.len()).unwrap_or(u32::MAX),
+                first,
+            },
+            part: OwnPart::Stage {
+                factor: number.saturating_sub(1) as usize,
+                kept,
+            },
+            class,
+        }
+    }
+
+    /// The confirmation of a treatment that `header`'s run found best.
+    pub(super) fn confirm(header: &RunHeader, levels: Levels, blocks: u32) -> Self {
+        Self::New {
+            purpose: Purpose::Confirm { of: header.run },
+            part: OwnPart::Confirm { levels, blocks },
+            class: Some(header.facts.class()),
+        }
+    }
+
+    /// The run that goes on, if it is one.
+    pub(super) fn header(&self) -> Option<&RunHeader> {
+        match self {
+            Self::New { .. } => None,
+            Self::GoOn { header, .. } => Some(header),
+        }
+    }
+
+    /// Plans the run on the host and guest that were looked at.
+    pub(super) fn plan(
+        &self,
+        experiment: &Experiment,
+        looked: &Looked,
+        seed: Option<u64>,
+        store: Option<&Store>,
+    ) -> Result<Planned, Failure> {
+        match self {
+            Self::New { purpose, part, class } => {
+                if let Some(class) = class.as_ref().filter(|class| **class != looked.facts.class()) {
+                    return Err(Failure::environment(format!(
+                        "this host is of class {}, the run that is to be confirmed of class {class}: results of unlike \
+                         hosts are never pooled; run the whole experiment here",
+                        looked.facts.class()
+                    )));
+                }
+                let seed = seed.or(experiment.seed).unwrap_or_else(draw_seed);
+                let plan = plan(experiment, looked, part.part(), seed)?;
+                let mut header = new_header(experiment, plan, looked.facts.clone(), purpose.clone());
+                if let (Some(store), false) = (store, header.purpose == Purpose::Noise) {
+                    header.certificate = newest_certificate(store, &header)?;
+                }
+                Ok(Planned {
+                    header,
+                    records: Vec::new(),
+                    to_the_end: false,
+                    goes_on: false,
+                })
+            }
+            Self::GoOn {
+                header,
+                records,
+                to_the_end,
+            } => {
+                let plan = plan(experiment, looked, OwnPart::of(header).part(), header.plan.seed)?;
+                let mut header = go_on(header, plan, &looked.facts)?;
+                if *to_the_end {
+                    header.protocol.time_budget = None;
+                }
+                Ok(Planned {
+                    header,
+                    records: records.clone(),
+                    to_the_end: *to_the_end,
+                    goes_on: true,
+                })
+            }
+        }
+    }
+}
+
+fn plan(experiment: &Experiment, looked: &Looked, part: Part<'_>, seed: u64) -> Result<Plan, Failure> {
+    let mut plan = Plan::new(experiment, &looked.facts, part, looked.pace, seed)?;
+    plan.notices
+        .extend(looked.facts.simulated().map(|_| simulation::NOTICE.into()));
+    Ok(plan)
+}
+
+fn new_header(
+    experiment: &Experiment,
+    plan: Plan,
+    facts: Facts,
+    purpose: Purpose,
+) -> RunHeader {
+    RunHeader {
+        run: RunId(uuid::Uuid::now_v7()),
+        started: jiff::Timestamp::now(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        experiment: experiment.name.clone(),
+        file: experiment.source.name.clone(),
+        text: experiment.source.text.clone(),
+        purpose,
+        certificate: None,
+        protocol: experiment.protocol(),
+        plan,
+        facts,
+    }
+}
+
+/// The header of a run that goes on: its places may have moved (another loop device), its treatments and order may
+/// not, and neither may the host be another one.
+fn go_on(header: &RunHeader, mut plan: Plan, facts: &Facts) -> Result<RunHeader, Failure> {
+    let ids = |plan: &Plan| -> Vec<TreatmentId> { plan.treatments.iter().map(|t| t.id.clone()).collect() };
+    plan.planned = header.plan.planned;
+    plan.blocks.truncate(header.plan.blocks.len());
+    plan.extend(header.plan.judged());
+    let same_plan = ids(&header.plan) == ids(&plan) && header.plan.blocks == plan.blocks;
+    let differs = CLASS
+        .into_iter()
+        .find(|fact| header.facts.record.get(*fact) != facts.record.get(*fact));
+    let why = match (same_plan, differs) {
+        (true, None) => {
+            return Ok(RunHeader {
+                plan,
+                ..header.clone()
+            });
+        }
+        (false, _) => "this host or guest offers other levels now".to_string(),
+        (true, Some(fact)) => format!("{fact} is not what it was; results of unlike hosts are never pooled"),
+    };
+    Err(Failure::environment(format!(
+        "run {} cannot be resumed: {why}; start a new run",
+        header.run.short()
+    )))
+}
+
+/// What the newest A/A run of the same question on the same host says.
+fn newest_certificate(store: &Store, header: &RunHeader) -> Result<Option<Certificate>, Failure> {
+    let runs = store.runs()?;
+    for run in runs.iter().rev().filter(|r| r.purpose == Purpose::Noise) {
+        let noise = store.header(run.run)?;
+        if !certifies(&noise, header) {
+            continue;
+        }
+        let found = certificate(&noise, &store.trials(run.run)?)
+            .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.run.short())))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The run that follows: the next factor, or the confirmation of what was found best.
+pub(super) fn next(
+    experiment: &Experiment,
+    header: &RunHeader,
+    records: &[TrialRecord],
+) -> Result<Option<Leg>, Failure> {
+    let found = best(header, records)?;
+    let confirmed = |levels: Levels| {
+        let blocks = experiment.design.confirm?;
+        Some(Leg::confirm(header, levels, blocks))
+    };
+    Ok(match header.purpose {
+        Purpose::Noise | Purpose::Confirm { .. } => None,
+        Purpose::Sweep => found.and_then(confirmed),
+        Purpose::Stage { number, of, first } => {
+            let start = header.plan.treatments[0].levels.clone();
+            let kept = found.unwrap_or(start);
+            if number < of {
+                let first = first.or(Some(header.run));
+                let class = Some(header.facts.class());
+                Some(Leg::stage(experiment, number + 1, first, kept, class))
+            } else {
+                let original = header.plan.factors.iter().all(|f| {
+                    let begun = f.levels.get(f.original).map(|l| l.label.as_str());
+                    kept.iter().any(|(t, level)| *t == f.tunable && Some(level.as_str()) == begun)
+                });
+                (!original).then(|| confirmed(kept)).flatten()
+            }
+        }
+    })
+}
+
+/// The levels of the treatment that a run recommends, if it recommends one.
+pub(super) fn best(header: &RunHeader, records: &[TrialRecord]) -> Result<Option<Levels>, Failure> {
+    let evaluation = evaluate(header, records)
+        .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", header.run.short())))?;
+    let Recommendation::Adopt(winner) = &evaluation.recommendation else {
+        return Ok(None);
+    };
+    let mut candidates = header.plan.candidates();
+    let treatment = candidates.find(|(_, t)| t.label_against(&header.plan.treatments[0]) == winner.treatment());
+    Ok(treatment.map(|(_, t)| t.levels.clone()))
+}

@@ -1,0 +1,85 @@
+//! `--simulate MODEL`: an experiment and its model joined to a host, for a new run and for one that goes on.
+
+use super::failure::Failure;
+use super::files;
+use super::plan::draw_seed;
+use crate::diagnostic::Source;
+use crate::event::{RunHeader, TrialRecord};
+use crate::experiment::Experiment;
+use crate::facts::SIMULATED_MODEL;
+use crate::host::{Position, SimulatedHost};
+use crate::simulation::{self, Machine};
+use jiff::Timestamp;
+use std::path::Path;
+use std::time::Duration;
+
+const HINT: &str =
+    "name a model file, such as experiments/models/quickstart.toml; docs/FORMAT.md describes them";
+
+/// A simulation about to begin.
+pub(super) struct Begun {
+    /// The experiment with workloads that the host understands.
+    pub(super) experiment: Experiment,
+    /// Of the order, and of the chance when the model has no seed of its own.
+    pub(super) seed: u64,
+    /// The model's machine.
+    pub(super) host: SimulatedHost,
+}
+
+impl Begun {
+    /// As a run takes them.
+    pub(super) fn parts(self) -> (Experiment, Option<u64>, Option<SimulatedHost>) {
+        (self.experiment, Some(self.seed), Some(self.host))
+    }
+}
+
+/// The model in a file, for a new run of `experiment`.
+pub(super) fn begin(file: &Path, experiment: &Experiment, seed: Option<u64>) -> Result<Begun, Failure> {
+    let source = files::source(file, HINT)?;
+    let seed = seed.or(experiment.seed).unwrap_or_else(draw_seed);
+    let host = host(&source, experiment, seed, Position::start(Timestamp::now()))?;
+    Ok(Begun {
+        experiment: simulation::stand_in(experiment),
+        seed,
+        host,
+    })
+}
+
+/// The host of a simulated run that goes on, from the record alone; nothing for a run on a machine.
+pub(super) fn resume(
+    experiment: Experiment,
+    header: &RunHeader,
+    done: &[TrialRecord],
+) -> Result<(Experiment, Option<SimulatedHost>), Failure> {
+    let record = &header.facts.record;
+    let (Some(name), Some(text)) = (header.facts.simulated(), record.get(SIMULATED_MODEL)) else {
+        return Ok((experiment, None));
+    };
+    let source = Source {
+        name: name.into(),
+        text: text.clone(),
+    };
+    let at = position(header, done);
+    let host = host(&source, &experiment, header.plan.seed, at)?;
+    Ok((simulation::stand_in(&experiment), Some(host)))
+}
+
+fn host(source: &Source, experiment: &Experiment, seed: u64, at: Position) -> Result<SimulatedHost, Failure> {
+    let machine = Machine::of(experiment);
+    let model = simulation::parse(source, experiment, &machine.facts)?;
+    Ok(SimulatedHost::new(machine, model, seed, at))
+}
+
+/// After the last trial that is recorded.
+fn position(header: &RunHeader, done: &[TrialRecord]) -> Position {
+    let end = |trial: &TrialRecord| {
+        let since = trial.started.duration_since(header.started);
+        Duration::try_from(since).unwrap_or_default() + trial.timing.total
+    };
+    Position {
+        started: header.started,
+        elapsed: done.iter().map(end).max().unwrap_or_default(),
+        trials: done.len() as u64,
+        boots: done.iter().map(|t| u64::from(t.trial.boot)).max().unwrap_or(0),
+    }
+}

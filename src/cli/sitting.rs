@@ -1,0 +1,247 @@
+//! One sitting: a session opened, one run after the other in it, and the host given back.
+//!
+//! The host is driven by one thread of its own (the lab's network belongs to it); tokio listens to signals and hands
+//! events to the progress report meanwhile.
+
+use super::exit::Code;
+use super::failure::Failure;
+use super::leg::{Leg, Planned, next};
+use super::plan::{Looked, look_around};
+use super::results::conclude;
+use super::{Common, say};
+use crate::change::ChangeError;
+use crate::event::{End, Event, RunId};
+use crate::experiment::Experiment;
+use crate::host::{Cancel, Host, Power, SimulatedHost};
+use crate::report::Progress;
+use crate::runner::{self, RunError, Task};
+use crate::session::{Session, recover_journal};
+use crate::store::Store;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// What a sitting begins with.
+pub(super) struct Job<'j> {
+    pub(super) experiment: Experiment,
+    /// The seed that was asked for, or that of the run that goes on.
+    pub(super) seed: Option<u64>,
+    /// The first run; others follow from what it shows.
+    pub(super) first: Leg,
+    /// The host of a simulation, until its session is opened.
+    pub(super) simulated: Option<SimulatedHost>,
+    pub(super) store: Store,
+    pub(super) common: &'j Common,
+}
+
+/// Sits to the end, and tells what every run showed; the page of the last one goes to `html`.
+pub(super) fn sit(mut job: Job<'_>, html: Option<&Path>) -> Result<Code, Failure> {
+    let common = job.common;
+    let cancel = Cancel::default();
+    let (events, heard) = unbounded_channel();
+    let progress = Progress::new(common.screen(), job.first.header());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::environment(format!("cannot start the runtime: {e}")))?;
+    let ended = thread::scope(|scope| {
+        let worker = scope.spawn(|| work(&mut job, &cancel, &events));
+        runtime.block_on(listen(heard, progress, cancel.clone(), || worker.is_finished()));
+        worker.join()
+    });
+    let runs = ended.unwrap_or_else(|_| {
+        Err(Failure::NotRestored(
+            "kvmtune has a bug and stopped; run `kvmtune recover`".into(),
+        ))
+    })?;
+    let ids: Vec<RunId> = runs.iter().map(|(run, _)| *run).collect();
+    conclude(common, &job.store, &ids, html)?;
+    Ok(match runs.last().map(|(_, end)| *end) {
+        None | Some(End::Complete | End::Answered { .. } | End::TimeBudget) => Code::Done,
+        Some(End::Interrupted) => Code::Interrupted,
+        Some(End::Failing) => Code::TrialsFailed,
+        Some(End::NotRestored) => Code::NotRestored,
+    })
+}
+
+/// Everything that happens on the host's thread.
+fn work(
+    job: &mut Job<'_>,
+    cancel: &Cancel,
+    events: &UnboundedSender<Event>,
+) -> Result<Vec<(RunId, End)>, Failure> {
+    let mut session = match job.simulated.take() {
+        Some(host) => Session::simulate(host)?,
+        None => Session::open(&job.experiment.guest, &job.common.dirs(), cancel.clone())?,
+    };
+    let looked = look_around(&mut session, &job.experiment);
+    let ran = looked
+        .map_err(RunFailure::Other)
+        .and_then(|looked| legs(job, &mut session, &looked, cancel, events));
+    match ran {
+        Ok(runs) => {
+            session.close().map_err(Failure::not_given_back)?;
+            Ok(runs)
+        }
+        Err(RunFailure::Change(error)) => rescue(session, &error),
+        Err(RunFailure::Other(failure)) => {
+            session.close().map_err(Failure::not_given_back)?;
+            Err(failure)
+        }
+    }
+}
+
+enum RunFailure {
+    Change(ChangeError),
+    Other(Failure),
+}
+
+impl<F: Into<Failure>> From<F> for RunFailure {
+    fn from(failure: F) -> Self {
+        Self::Other(failure.into())
+    }
+}
+
+/// The first run, and each that follows from the one before it.
+fn legs(
+    job: &mut Job<'_>,
+    session: &mut Session,
+    looked: &Looked,
+    cancel: &Cancel,
+    events: &UnboundedSender<Event>,
+) -> Result<Vec<(RunId, End)>, RunFailure> {
+    let mut runs = Vec::new();
+    let mut leg = Some(job.first.clone());
+    while let Some(this) = leg {
+        let planned = this.plan(&job.experiment, looked, job.seed, Some(&job.store))?;
+        // All runs of a sitting share one seed, so that one number repeats them all.
+        job.seed = Some(planned.header.plan.seed);
+        let (run, end) = measure(&mut job.store, session, &planned, cancel, events)?;
+        runs.push((run, end));
+        leg = match end {
+            End::Complete | End::Answered { .. } | End::TimeBudget => {
+                let header = job.store.header(run).map_err(Failure::from)?;
+                let records = job.store.trials(run).map_err(Failure::from)?;
+                next(&job.experiment, &header, &records)?
+            }
+            _ => None,
+        };
+    }
+    Ok(runs)
+}
+
+fn measure(
+    store: &mut Store,
+    session: &mut Session,
+    planned: &Planned,
+    cancel: &Cancel,
+    events: &UnboundedSender<Event>,
+) -> Result<(RunId, End), RunFailure> {
+    let run = planned.header.run;
+    let mut sink = |event: &Event| {
+        store.record(event)?;
+        // Nobody listens any more only when the whole run is given up.
+        let _ = events.send(event.clone());
+        Ok(())
+    };
+    let start = |e: Box<dyn std::error::Error + Send + Sync>| Failure::environment(e.to_string());
+    sink(&planned.first_event()).map_err(start)?;
+    for text in &planned.header.plan.notices {
+        sink(&Event::Notice { text: text.clone() }).map_err(start)?;
+    }
+    let places = session.places();
+    let task = Task {
+        header: &planned.header,
+        places: &places,
+        records: planned.records.clone(),
+        to_the_end: planned.to_the_end,
+        cancel,
+    };
+    match runner::run(&mut session.host, &mut session.journal, &task, &mut sink) {
+        Ok(end) => {
+            sink(&Event::RunFinished { end }).map_err(start)?;
+            Ok((run, end))
+        }
+        Err(RunError::Change(error)) => {
+            let _ = sink(&Event::RunFinished {
+                end: End::NotRestored,
+            });
+            Err(RunFailure::Change(error))
+        }
+        Err(error) => Err(Failure::environment(error.to_string()).into()),
+    }
+}
+
+/// The last resort when a setting does not come back, or the journal cannot be written: stop the guest, then do what
+/// `recover` does.
+fn rescue(mut session: Session, error: &ChangeError) -> Result<Vec<(RunId, End)>, Failure> {
+    say(&format!("error: {error}"));
+    // Whether or not it stops, recovery looks for itself.
+    let _ = session.host.power(Power::Off);
+    let Session {
+        host, mut journal, ..
+    } = session;
+    drop(host);
+    let report = recover_journal(&mut journal)
+        .map_err(|e| Failure::NotRestored(format!("{e}; run `kvmtune recover`")))?;
+    for entry in &report.entries {
+        say(&format!("  {entry}"));
+    }
+    if report.is_complete() {
+        Err(Failure::environment(
+            "the run was stopped by the error above; the host is as it was",
+        ))
+    } else {
+        Err(Failure::NotRestored(error.to_string()))
+    }
+}
+
+/// Hands events to the progress report and turns signals into the wish to stop, until the worker is done.
+async fn listen(
+    mut heard: UnboundedReceiver<Event>,
+    mut progress: Progress,
+    cancel: Cancel,
+    is_finished: impl Fn() -> bool,
+) {
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let [mut interrupt, mut terminate, mut hangup] = kinds.map(|kind| signal(kind).ok());
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            Some(event) = heard.recv() => progress.event(&event),
+            () = arrives(&mut interrupt) => stop(&cancel),
+            () = arrives(&mut terminate) => stop(&cancel),
+            () = arrives(&mut hangup) => stop(&cancel),
+            _ = tick.tick() => {
+                if is_finished() {
+                    break;
+                }
+                progress.tick();
+            }
+        }
+    }
+    while let Ok(event) = heard.try_recv() {
+        progress.event(&event);
+    }
+    progress.finish();
+}
+
+async fn arrives(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn stop(cancel: &Cancel) {
+    if !cancel.swap(true, Ordering::Relaxed) {
+        say("stopping: the workload is ended and the host restored; what is measured is kept");
+    }
+}

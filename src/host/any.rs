@@ -1,0 +1,72 @@
+//! The host of a session: this machine's, or one that is only described.
+//!
+//! Hands every call on; knows nothing of what is called.
+
+use super::{Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
+use crate::facts::Facts;
+use crate::tunable::Address;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Either of the two.
+pub enum AnyHost {
+    /// A guest on this machine.
+    Local(Box<LocalHost>),
+    /// A model.
+    Simulated(Box<SimulatedHost>),
+}
+
+impl AnyHost {
+    /// This machine's host, where there is one.
+    pub fn local(&self) -> Option<&LocalHost> {
+        match self {
+            Self::Local(host) => Some(host),
+            Self::Simulated(_) => None,
+        }
+    }
+
+    fn inner(&mut self) -> &mut dyn Host {
+        match self {
+            Self::Local(host) => host.as_mut(),
+            Self::Simulated(host) => host.as_mut(),
+        }
+    }
+}
+
+impl Host for AnyHost {
+    fn facts(&mut self) -> Result<Facts, HostError> {
+        self.inner().facts()
+    }
+
+    fn read(&mut self, address: &Address) -> Result<String, HostError> {
+        self.inner().read(address)
+    }
+
+    fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError> {
+        self.inner().write(address, value)
+    }
+
+    fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {
+        self.inner().scope(address)
+    }
+
+    fn power(&mut self, power: Power) -> Result<(), HostError> {
+        self.inner().power(power)
+    }
+
+    fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
+        self.inner().run(job)
+    }
+
+    fn pause(&mut self, time: Duration) {
+        self.inner().pause(time);
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.inner().now()
+    }
+
+    fn clock(&mut self) -> Duration {
+        self.inner().clock()
+    }
+}

@@ -1,0 +1,307 @@
+//! The machine an experiment asks for: facts and values made up so that every level it lists is offered.
+//!
+//! Knows the experiment alone; nothing of the machine it runs on.
+
+use crate::experiment::{Experiment, Factor, Guest, Levels};
+use crate::facts::{Facts, Node};
+use crate::tunable::{Address, CpuSet, DomainSetting, Format, Kind, XmlSetting, ambient_level, level};
+use crate::units::Bytes;
+
+/// Enough for the pin generators to differ.
+const FEWEST_CPUS: u16 = 8;
+/// A domain of the user's is not looked at.
+const DOMAIN_VCPUS: u16 = 2;
+const DOMAIN_MEMORY: Bytes = Bytes::mib(2048);
+
+/// What kernels set themselves, by the end of the address; other places hold [`UNKNOWN`].
+const DEFAULTS: [(&str, &str); 14] = [
+    ("/queue/scheduler", "none"),
+    ("/queue/read_ahead_kb", "128"),
+    ("/transparent_hugepage/enabled", "madvise"),
+    ("/transparent_hugepage/defrag", "madvise"),
+    ("/vm/swappiness", "60"),
+    ("/net/core/rmem_max", "212992"),
+    ("/net/core/wmem_max", "212992"),
+    ("/net/ipv4/tcp_rmem", "4096 131072 6291456"),
+    ("/net/ipv4/tcp_wmem", "4096 16384 4194304"),
+    ("/net/ipv4/tcp_congestion_control", "cubic"),
+    ("domain CpuShares", "1024"),
+    ("domain VcpuQuota", "-1"),
+    ("domain BlkioWeight", "500"),
+    ("/nr_hugepages", "0"),
+];
+const UNKNOWN: &str = "0";
+
+/// What is offered where the experiment asks for all that is available.
+const CHOICES: [(&str, &[&str]); 4] = [
+    ("/queue/scheduler", &["none", "mq-deadline", "kyber", "bfq"]),
+    ("/transparent_hugepage/enabled", &["always", "madvise", "never"]),
+    (
+        "/transparent_hugepage/defrag",
+        &["always", "defer", "madvise", "never"],
+    ),
+    ("/net/ipv4/tcp_congestion_control", &["reno", "cubic", "bbr"]),
+];
+
+/// A made-up host and guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// What it says of itself, its readings among it.
+    pub facts: Facts,
+    /// What each place holds before anything is changed.
+    pub values: Vec<(Address, String)>,
+    /// Places that take certain words only.
+    pub offers: Vec<(Address, Vec<String>)>,
+}
+
+impl Machine {
+    /// The machine on which `experiment` can be planned.
+    pub fn of(experiment: &Experiment) -> Self {
+        let mut machine = Self {
+            facts: bare_facts(experiment),
+            values: Vec::new(),
+            offers: Vec::new(),
+        };
+        for factor in &experiment.factors {
+            machine.furnish(factor);
+        }
+        machine
+    }
+
+    /// Gives the machine every place that the factor's levels are decided by.
+    fn furnish(&mut self, factor: &Factor) {
+        let tunable = &factor.tunable;
+        let Ok(own) = tunable.address(&self.facts) else {
+            return;
+        };
+        let words = words(factor, &own);
+        let ambient = ambient(factor, &own, &self.facts);
+        for address in tunable.addresses_to_read(&self.facts) {
+            let raw = match &address {
+                a if *a == own && is_bracketed(a) => bracketed(&words, &ambient),
+                a if *a == own => ambient.clone(),
+                a if Some(a) == tunable.choices_address().as_ref() => words.join(" "),
+                other => default(other).to_string(),
+            };
+            let known = self.values.iter().any(|(a, _)| *a == address);
+            // The place itself is decided by its factor, whatever another one reads there.
+            if known && address != own {
+                continue;
+            }
+            self.values.retain(|(a, _)| *a != address);
+            let held = address.selected(&raw).to_string();
+            self.values.push((address.clone(), held));
+            self.facts.readings.insert(address.to_string(), raw);
+        }
+        if is_bracketed(&own) {
+            self.offers.push((own, words));
+        }
+    }
+}
+
+fn is_bracketed(address: &Address) -> bool {
+    let (Address::HostFile { format, .. } | Address::GuestFile { format, .. }) = address else {
+        return false;
+    };
+    *format == Format::Bracketed
+}
+
+fn bracketed(words: &[String], selected: &str) -> String {
+    let shown = words.iter().map(|w| {
+        if w == selected {
+            format!("[{w}]")
+        } else {
+            w.clone()
+        }
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// The texts a factor names: its levels and its baseline.
+fn texts(factor: &Factor) -> impl Iterator<Item = &str> {
+    let listed = match &factor.levels {
+        Levels::Listed(texts) => texts.as_slice(),
+        Levels::Available(_) => &[],
+    };
+    listed.iter().chain(&factor.baseline).map(|t| t.text.as_str())
+}
+
+/// What a place that takes words is made to offer: the usual ones, and all the factor names.
+fn words(factor: &Factor, own: &Address) -> Vec<String> {
+    let usual = CHOICES.iter().find(|(end, _)| own.to_string().ends_with(end));
+    let mut words: Vec<String> = usual
+        .map_or(&[][..], |(_, w)| w)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let named = texts(factor).filter_map(|t| factor.tunable.canonical_level(t).ok());
+    for word in named {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words
+}
+
+/// What the factor's place holds at first: as kernels do, or a value of the kind where that is none.
+fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
+    let usual = match own {
+        Address::Domain(DomainSetting::VcpuPins) => {
+            let all = |vcpu| format!("{vcpu}={}", facts.host_cpus);
+            (0..facts.vcpus).map(all).collect::<Vec<_>>().join(" ")
+        }
+        other => default(other).to_string(),
+    };
+    let legal = |text: &&str| factor.tunable.kind.parse(text).is_ok();
+    [usual.as_str(), UNKNOWN, "1"]
+        .into_iter()
+        .chain(texts(factor))
+        .find(legal)
+        .unwrap_or(UNKNOWN)
+        .to_string()
+}
+
+fn default(address: &Address) -> &'static str {
+    match address {
+        // As the lab's own guest has it: every way of submitting I/O is possible.
+        Address::DomainXml(XmlSetting::DiskCache) => "none",
+        Address::DomainXml(XmlSetting::DiskIo) => "threads",
+        Address::DomainXml(XmlSetting::Hugepages) => "off",
+        other => {
+            let name = other.to_string();
+            let known = DEFAULTS.iter().find(|(end, _)| name.ends_with(end));
+            known.map_or(UNKNOWN, |(_, value)| value)
+        }
+    }
+}
+
+/// Two nodes, and as many CPUs and vCPUs as the experiment names.
+fn bare_facts(experiment: &Experiment) -> Facts {
+    let (vcpus, memory) = match &experiment.guest {
+        Guest::Lab { vcpus, memory, .. } => (*vcpus, *memory),
+        Guest::Domain { .. } => {
+            let named = named_pins(experiment).map(|(vcpu, _)| vcpu + 1).max();
+            (named.unwrap_or(0).max(DOMAIN_VCPUS), DOMAIN_MEMORY)
+        }
+    };
+    let named = named_pins(experiment).filter_map(|(_, cpus)| cpus.iter().max());
+    let cpus = named
+        .map(|c| c + 1)
+        .max()
+        .unwrap_or(0)
+        .max(FEWEST_CPUS)
+        .max(vcpus);
+    let node = |id: u16, cpus: std::ops::Range<u16>, memory| Node {
+        id,
+        cpus: cpus.collect(),
+        memory,
+    };
+    Facts {
+        host_cpus: (0..cpus).collect(),
+        nodes: vec![
+            node(0, 0..cpus / 2, Bytes::mib(1 << 20)),
+            node(1, cpus / 2..cpus, Bytes::mib(1 << 19)),
+        ],
+        vcpus,
+        guest_memory: memory,
+        host_disk: Some("simulated".into()),
+        guest_disk: Some("simulated".into()),
+        ..Facts::default()
+    }
+}
+
+/// Every vCPU with its CPUs in the pin maps of the experiment.
+fn named_pins(experiment: &Experiment) -> impl Iterator<Item = (u16, CpuSet)> {
+    let factors = experiment.factors.iter().filter(|f| f.tunable.kind == Kind::Pins);
+    let maps = factors.flat_map(|f| texts(f).filter_map(|t| f.tunable.kind.parse(t).ok()));
+    maps.flat_map(|map| {
+        let pin = |pin: &str| {
+            let (vcpu, cpus) = pin.split_once('=')?;
+            // The largest number of all would overflow when counted up; no machine has it.
+            let vcpu: u16 = vcpu.parse().ok().filter(|v| *v < 1024)?;
+            let cpus: CpuSet = cpus.parse().ok()?;
+            Some((vcpu, cpus.iter().filter(|c| *c < 4096).collect()))
+        };
+        map.as_str()
+            .split_whitespace()
+            .filter_map(pin)
+            .collect::<Vec<_>>()
+    })
+}
+
+/// Whether the factor has the level `text` here: among those it lists, its baseline, or what is set when it has none.
+pub(super) fn has_level(factor: &Factor, text: &str, facts: &Facts) -> bool {
+    let Ok(wanted) = level(&factor.tunable, text, facts) else {
+        return false;
+    };
+    let is_wanted = |found: crate::tunable::Level| found.settings == wanted.settings;
+    let named = texts(factor).any(|t| level(&factor.tunable, t, facts).is_ok_and(is_wanted));
+    let ambient = factor.baseline.is_none() && ambient_level(&factor.tunable, facts).is_ok_and(is_wanted);
+    named || ambient || matches!(factor.levels, Levels::Available(_))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::design::Plan;
+    use crate::diagnostic::Source;
+    use crate::experiment::parse;
+    use crate::tunable::catalogue;
+    use crate::workload::Library;
+
+    fn plan(factor: &str) -> Result<Plan, crate::diagnostic::Diagnostics> {
+        let source = Source {
+            name: "x.toml".into(),
+            text: format!("[[factor]]\n{factor}\n[workload]\nuse = \"fio-randread-4k\"\n"),
+        };
+        let experiment = parse(&source, &Library::builtin()).unwrap();
+        Plan::new(&experiment, &Machine::of(&experiment).facts, 1)
+    }
+
+    #[test]
+    fn whatever_can_be_listed_is_available() {
+        for tunable in catalogue().iter().filter(|t| t.lists_levels()) {
+            for baseline in ["", "\nbaseline = \"none\""] {
+                let legal = tunable.canonical_level("none").is_ok();
+                if !baseline.is_empty() && (!legal || tunable.name.contains("thp")) {
+                    continue;
+                }
+                let text = format!("tunable = \"{}\"\nlevels = \"available\"{baseline}", tunable.name);
+                let plan = plan(&text).unwrap_or_else(|e| panic!("{e}"));
+                assert!(
+                    plan.treatments.len() >= 3,
+                    "{}: {}",
+                    tunable.name,
+                    plan.treatments.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_listed_level_is_offered_with_and_without_a_baseline() {
+        for (tunable, level) in [
+            ("host.disk.scheduler", "my-own"),
+            ("guest.disk.read-ahead-kb", "4096"),
+            ("domain.disk.io", "io_uring"),
+            ("domain.disk.cache", "directsync"),
+            ("domain.memory.hugepages", "1GiB"),
+            ("domain.cpu.pin", "0=12 1=3-5"),
+            ("domain.cpu.shares", "2048"),
+            ("domain.cpu.quota", "50000"),
+            ("domain.blkio.weight", "100"),
+            ("host.hugepages.2MiB", "64"),
+            ("host.net.tcp-rmem", "4096 131072 32MiB"),
+            ("guest.net.congestion-control", "vegas"),
+            ("sysctl:vm.dirty_ratio", "40"),
+            ("guest-sysctl:vm.swappiness", "10"),
+            ("sysctl:kernel.numa_balancing", "1"),
+        ] {
+            let text = format!("tunable = \"{tunable}\"\nlevels = [\"{level}\"]");
+            let plan = plan(&text).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(plan.treatments.len(), 2, "{tunable}");
+            assert_eq!(plan.notices, Vec::<String>::new());
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Whole runs of the binary on machines that are only described: what is planted is found, what is not is not, and
+//! nothing but the results is touched.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use assert_cmd::Command;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
+use tempfile::TempDir;
+
+const EXPERIMENT: &str = "
+[[factor]]
+tunable = \"domain.disk.io\"
+levels = [\"threads\", \"native\"]
+baseline = \"threads\"
+[[factor]]
+tunable = \"guest.disk.scheduler\"
+levels = [\"none\", \"bfq\"]
+baseline = \"none\"
+[workload]
+use = \"fio-randread-4k\"
+time = \"3s\"
+warmup = \"1s\"
+[design]
+blocks = 12
+";
+
+/// Noisy as a real machine: outliers, luck of starts, drift.
+const NOISE: &str = "
+boot = \"10s\"
+[[noise]]
+cv = \"1%\"
+tail = \"t3\"
+boot = \"0.5%\"
+drift = \"+2%\"
+wander = \"2%\"
+";
+
+const EFFECTS: &str = "
+[[effect]]
+set = { \"domain.disk.io\" = \"native\" }
+metric = \"iops\"
+change = \"+10%\"
+[[effect]]
+set = { \"domain.disk.io\" = \"native\", \"guest.disk.scheduler\" = \"bfq\" }
+metric = \"iops\"
+change = \"-30%\"
+";
+
+/// A folder with these files, and what the binary does in it.
+struct Place(TempDir);
+
+impl Place {
+    fn new(experiment: &str, model: &str) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("some.toml", experiment);
+        place.write("model.toml", model);
+        place
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::cargo_bin("kvmtune").unwrap();
+        command.current_dir(self.0.path());
+        command.args(arguments.split(' ')).args(["--state", "state"]);
+        command
+    }
+
+    /// What is printed by a command that ends well.
+    fn does(&self, arguments: &str) -> String {
+        let done = self.command(arguments).assert().success();
+        String::from_utf8(done.get_output().stdout.clone()).unwrap()
+    }
+
+    fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.does(&format!("{arguments} --json --quiet"))).unwrap()
+    }
+
+    /// The report of a run.
+    fn run(&self, options: &str) -> Value {
+        let report = self.json(&format!("run some.toml --simulate model.toml {options}"));
+        assert!(
+            !self.0.path().join("state").exists(),
+            "the state folder was touched"
+        );
+        report
+    }
+
+    /// The newest run's observations without its id and times.
+    fn observations(&self, run: &str) -> Vec<Vec<String>> {
+        let text = self.does(&format!("export {run} --csv"));
+        let mut table = csv::Reader::from_reader(text.as_bytes());
+        let header = table.headers().unwrap().clone();
+        let kept = |name: &str| name != "run" && name != "started" && name != "boot";
+        let row = |row: csv::StringRecord| {
+            let fields = header.iter().zip(row.iter()).filter(|(name, _)| kept(name));
+            fields.map(|(_, value)| value.to_string()).collect()
+        };
+        table.records().map(|r| row(r.unwrap())).collect()
+    }
+}
+
+/// Levels and verdict of each candidate.
+fn verdicts(report: &Value) -> Vec<String> {
+    let verdict = |treatment: &Value| {
+        let levels = treatment["levels"].as_array().unwrap().iter();
+        let levels: Vec<_> = levels.map(|l| l[1].as_str().unwrap()).collect();
+        let word = &treatment["comparison"]["verdict"]["kind"];
+        format!("{} {}", levels.join(" "), word.as_str().unwrap())
+    };
+    let treatments = report["treatments"].as_array().unwrap();
+    treatments.iter().map(verdict).collect()
+}
+
+#[test]
+fn a_planted_effect_and_its_interaction_are_found() {
+    let place = Place::new(EXPERIMENT, &format!("{NOISE}{EFFECTS}"));
+    let report = place.run("--seed 11");
+    let found = verdicts(&report);
+    assert_eq!(
+        found[1..],
+        ["native none better", "native bfq worse"],
+        "{found:?}"
+    );
+    assert!(
+        !found[0].ends_with("better") && !found[0].ends_with("worse"),
+        "{found:?}"
+    );
+    let gain = report["treatments"][1]["change-percent"].as_f64().unwrap();
+    assert!((gain - 10.0).abs() < 4.0, "{gain}");
+    let worse = report["treatments"][2]["change-percent"].as_f64().unwrap();
+    assert!((worse + 23.0).abs() < 5.0, "{worse}");
+}
+
+#[test]
+fn where_nothing_is_planted_nothing_is_found() {
+    let place = Place::new(EXPERIMENT, NOISE);
+    for seed in 0..4 {
+        let report = place.run(&format!("--seed {seed}"));
+        let found = verdicts(&report);
+        let claims = |verdict: &String| verdict.ends_with("better") || verdict.ends_with("worse");
+        assert!(!found.iter().any(claims), "seed {seed}: {found:?}");
+    }
+}
+
+#[test]
+fn a_simulation_says_so_wherever_it_is_shown() {
+    const NOTICE: &str = "simulated: these numbers are of a model, not of a machine";
+    let place = Place::new(EXPERIMENT, &format!("{NOISE}{EFFECTS}"));
+    assert!(
+        place
+            .does("plan some.toml --simulate model.toml")
+            .contains(NOTICE)
+    );
+    let report = place.run("--seed 1 --html page.html");
+    assert_eq!(report["facts"]["simulated"], "model.toml");
+    assert_eq!(report["facts"]["simulated.model"], format!("{NOISE}{EFFECTS}"));
+    assert!(
+        report["answer"]
+            .as_str()
+            .unwrap()
+            .starts_with("In a simulation: ")
+    );
+    assert!(report["notices"].to_string().contains(NOTICE));
+    for report in ["report", "report --markdown"] {
+        let text = place.does(report);
+        assert!(text.matches(NOTICE).count() >= 2, "{report}: {text}");
+        assert!(text.contains("In a simulation: "), "{report}: {text}");
+    }
+    let page = fs::read_to_string(place.0.path().join("page.html")).unwrap();
+    assert!(page.matches(NOTICE).count() >= 2 && page.contains("--simulate model.toml"));
+    assert!(place.does("runs").contains("simulated, complete"));
+    assert_eq!(place.json("runs")[0]["simulated"], true);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_observations() {
+    let place = Place::new(EXPERIMENT, &format!("failures = \"5%\"\n{NOISE}{EFFECTS}"));
+    let mut runs = Vec::new();
+    for options in ["--seed 3", "--seed 3", "--seed 4"] {
+        place.run(options);
+        runs.push(place.observations("latest"));
+    }
+    assert!(runs[0].len() > 200, "{}", runs[0].len());
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+}
+
+#[test]
+fn a_share_of_the_trials_fails_and_is_recorded() {
+    let place = Place::new(EXPERIMENT, "failures = \"20%\"\n[noise]\ncv = \"1%\"");
+    let report = place.run("--seed 2");
+    let trials = report["trials"].as_array().unwrap();
+    let judged = trials.iter().filter(|t| t["block"] != 0);
+    let failed = judged.filter(|t| t["result"]["outcome"] == "failed").count();
+    assert!((4..=20).contains(&failed), "{failed} of {}", trials.len());
+    let counts = &report["counts"];
+    assert_eq!(counts["failed"], failed);
+    assert!(place.does("report").contains("the model lets this trial fail"));
+    let all = Place::new(EXPERIMENT, "failures = \"99%\"");
+    let command = "run some.toml --simulate model.toml --quiet --seed 1";
+    all.command(command).assert().code(6);
+}
+
+#[test]
+fn time_passes_as_it_would() {
+    // 13 blocks of 2 starts of 10 s and 4 trials of 4.3 s.
+    let place = Place::new(EXPERIMENT, "boot = \"10s\"");
+    let plan = place.json("plan some.toml --simulate model.toml --seed 1");
+    assert!(
+        (plan["expected-seconds"].as_f64().unwrap() - 13.0 * 37.2).abs() < 1.0,
+        "{plan}"
+    );
+    let report = place.run("--seed 1");
+    let trials = report["trials"].as_array().unwrap();
+    let time = |t: &Value| t["started"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let took = time(&trials[51]).duration_since(time(&trials[0])).as_secs_f64();
+    assert!((450.0..490.0).contains(&took), "{took}");
+    assert_eq!(trials[0]["seconds"]["workload"], 4.0);
+    let budget = Place::new(
+        &format!("{EXPERIMENT}[budget]\ntime = \"3m\"\n"),
+        "boot = \"10s\"",
+    );
+    let report = budget.run("--seed 1");
+    assert_eq!(report["end"], "time-budget");
+    assert_eq!(report["blocks"]["measured"], 4);
+}
+
+#[test]
+fn an_interrupted_run_goes_on_with_its_model_from_the_record() {
+    let live = EXPERIMENT
+        .replace("domain.disk.io", "guest.thp")
+        .replace("threads", "never");
+    let live = live
+        .replace("native", "always")
+        .replace("blocks = 12", "blocks = 40");
+    // No part that depends on time or on starts, of which a resumed run has one more.
+    let place = Place::new(&live, "[noise]\ncv = \"2%\"\nwander = \"3%\"\n");
+    place.run("--seed 9");
+    let whole = place.observations("latest");
+
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("kvmtune"))
+        .current_dir(place.0.path())
+        .args("run some.toml --simulate model.toml --seed 9".split(' '))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let trial = |line: &String| line.starts_with("block ");
+    let seen = said.by_ref().map(Result::unwrap).filter(trial).take(15).count();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert!(said.all(|line| line.is_ok()) && seen == 15);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let done = place.observations("latest").len();
+    assert!((15 * 6..whole.len()).contains(&done), "{done} of {}", whole.len());
+
+    // Neither file is needed any more.
+    place.write("model.toml", "[[effect]]");
+    fs::remove_file(place.0.path().join("some.toml")).unwrap();
+    let report = place.json("run --resume");
+    assert_eq!(report["end"], "complete");
+    assert_eq!(place.observations("latest"), whole);
+    let times: Vec<_> = report["trials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["started"].to_string())
+        .collect();
+    assert!(times.is_sorted(), "time went back");
+}
+
+#[test]
+fn bad_models_are_answered_with_their_places() {
+    let model =
+        "boot = 12\n[[effect]]\nset = { \"guest.thp\" = \"never\" }\nmetric = \"iops\"\nchange = \"+1%\"\n";
+    let place = Place::new(EXPERIMENT, model);
+    for verb in ["run", "plan"] {
+        for (file, words) in [
+            (
+                "model.toml",
+                &["model.toml:1:8", "model.toml:3:9", "does not change `guest.thp`"][..],
+            ),
+            ("none.toml", &["cannot read none.toml", "name a model file"]),
+        ] {
+            let done = place
+                .command(&format!("{verb} some.toml --simulate {file}"))
+                .assert()
+                .code(3);
+            let said = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+    }
+    assert!(!place.0.path().join("results").exists() && !place.0.path().join("state").exists());
+    let both = place
+        .command("run --resume --simulate model.toml")
+        .assert()
+        .code(2);
+    assert!(String::from_utf8_lossy(&both.get_output().stderr).contains("cannot be used with"));
+}
+
+#[test]
+fn no_root_is_needed() {
+    let place = Place::new(EXPERIMENT, &format!("{NOISE}{EFFECTS}"));
+    let binary = assert_cmd::cargo::cargo_bin("kvmtune");
+    let mut command = std::process::Command::new(&binary);
+    if nix::unistd::geteuid().is_root() {
+        let nobody = 65534;
+        std::os::unix::fs::chown(place.0.path(), Some(nobody), Some(nobody)).unwrap();
+        command.uid(nobody).gid(nobody);
+        let reached = std::process::Command::new(&binary)
+            .uid(nobody)
+            .gid(nobody)
+            .arg("--version")
+            .output();
+        if reached.is_err() {
+            eprintln!("skipped: nobody else can reach {}", binary.display());
+            return;
+        }
+    }
+    let results = place.0.path().join("mine");
+    let done = command
+        .current_dir(place.0.path())
+        .args("run some.toml --simulate model.toml --quiet --seed 1 --results".split(' '))
+        .arg(&results)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(Path::new(&results).join("kvmtune.db").exists());
+}
