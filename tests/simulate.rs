@@ -178,6 +178,9 @@ fn a_simulation_says_so_wherever_it_is_shown() {
     let page = fs::read_to_string(place.0.path().join("page.html")).unwrap();
     assert!(page.matches(NOTICE).count() >= 2 && page.contains("--simulate model.toml"));
     assert!(place.does("runs").contains("simulated, complete"));
+    let table = place.does("export --csv");
+    assert!(table.lines().next().unwrap().ends_with(",simulated"));
+    assert!(table.lines().skip(1).all(|row| row.ends_with(",model.toml")));
     assert_eq!(place.json("runs")[0]["simulated"], true);
 }
 

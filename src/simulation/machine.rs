@@ -4,7 +4,9 @@
 
 use crate::experiment::{Experiment, Factor, Guest, Levels};
 use crate::facts::{Facts, Node};
-use crate::tunable::{Address, CpuSet, DomainSetting, Format, Kind, XmlSetting, ambient_level, level};
+use crate::tunable::{
+    Address, CpuSet, DomainSetting, Format, Kind, Level, XmlSetting, ambient_level, available_levels, level,
+};
 use crate::units::Bytes;
 
 /// Enough for the pin generators to differ.
@@ -229,15 +231,19 @@ fn named_pins(experiment: &Experiment) -> impl Iterator<Item = (u16, CpuSet)> {
     })
 }
 
-/// Whether the factor has the level `text` here: among those it lists, its baseline, or what is set when it has none.
+/// Whether the factor has the level `text` here: listed, available, its baseline, or what is set when it has none.
 pub(super) fn has_level(factor: &Factor, text: &str, facts: &Facts) -> bool {
     let Ok(wanted) = level(&factor.tunable, text, facts) else {
         return false;
     };
-    let is_wanted = |found: crate::tunable::Level| found.settings == wanted.settings;
+    let is_wanted = |found: Level| found.settings == wanted.settings;
     let named = texts(factor).any(|t| level(&factor.tunable, t, facts).is_ok_and(is_wanted));
     let ambient = factor.baseline.is_none() && ambient_level(&factor.tunable, facts).is_ok_and(is_wanted);
-    named || ambient || matches!(factor.levels, Levels::Available(_))
+    let all = match factor.levels {
+        Levels::Listed(_) => Vec::new(),
+        Levels::Available(_) => available_levels(&factor.tunable, facts).unwrap_or_default(),
+    };
+    named || ambient || all.into_iter().any(is_wanted)
 }
 
 #[cfg(test)]

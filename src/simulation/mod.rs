@@ -5,6 +5,8 @@
 
 mod file;
 mod machine;
+#[cfg(test)]
+mod tests;
 mod truth;
 
 pub use file::parse;

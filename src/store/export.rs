@@ -8,6 +8,7 @@ use super::{Store, StoreError};
 use crate::design::{Treatment, TreatmentId};
 use crate::event::{Drift, Event, Outcome, RunHeader, RunId, TrialRecord};
 use crate::experiment::MetricId;
+use crate::facts::SIMULATED;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +27,8 @@ pub struct Logged {
 
 impl Store {
     /// Writes `run` as CSV: one row an observation, one row a failed or invalid trial with the reason and no value.
-    /// The warm-up block, number 0, is in it. A metric without an entry in `units` has an empty unit.
+    /// The warm-up block, number 0, is in it. A metric without an entry in `units` has an empty unit. A simulated run has
+    /// one column more, which names its model.
     pub fn export_csv(
         &self,
         run: RunId,
@@ -116,7 +118,8 @@ impl<'a, W: Write> Table<'a, W> {
         let rest = [
             "workload", "metric", "unit", "value", "outcome", "message", "started",
         ];
-        table.row(names.chain(factors).chain(rest))?;
+        let mark = header.facts.simulated().map(|_| SIMULATED);
+        table.row(names.chain(factors).chain(rest).chain(mark))?;
         Ok(table)
     }
 
@@ -142,6 +145,7 @@ impl<'a, W: Write> Table<'a, W> {
                 .map(|f| level_of(treatment, &f.tunable)),
         );
         let started = record.started.to_string();
+        let mark = self.header.facts.simulated();
         match &record.outcome {
             Outcome::Measured { observations } => {
                 for o in observations {
@@ -152,7 +156,7 @@ impl<'a, W: Write> Table<'a, W> {
                     let unit = self.units.get(&metric).map_or("", String::as_str);
                     let value = o.value.to_string();
                     let rest = [&o.workload, &o.metric, unit, &value, "measured", "", &started];
-                    self.row(fixed.iter().copied().chain(rest))?;
+                    self.row(fixed.iter().copied().chain(rest).chain(mark))?;
                 }
                 Ok(())
             }
@@ -162,11 +166,11 @@ impl<'a, W: Write> Table<'a, W> {
             }
             Outcome::Failed { message, .. } => {
                 let rest = ["", "", "", "", "failed", message, &started];
-                self.row(fixed.iter().copied().chain(rest))
+                self.row(fixed.iter().copied().chain(rest).chain(mark))
             }
             Outcome::Invalid { drift } => {
                 let rest = ["", "", "", "", "invalid", &drifts(drift), &started];
-                self.row(fixed.iter().copied().chain(rest))
+                self.row(fixed.iter().copied().chain(rest).chain(mark))
             }
         }
     }
