@@ -49,27 +49,36 @@ pub enum AnalysisError {
         /// Which value is at fault.
         source: RatioError,
     },
-    /// A sub-plot value has no logarithm.
-    #[error(
-        "sub-plot value {value} in whole plot {plot} is not finite and above zero; drop the trial it came from"
-    )]
-    SubPlot {
-        /// The whole plot's number.
-        plot: u32,
+    /// A value of a factorial design has no logarithm.
+    #[error("value {value} in block {block} is not finite and above zero; drop the trial it came from")]
+    Cell {
+        /// The block's number.
+        block: u32,
         /// The value found.
         value: f64,
     },
-    /// One whole plot was given two blocks or two levels.
-    #[error("whole plot {plot} appears in two blocks or with two levels; give every boot its own number")]
-    MixedPlot {
-        /// The whole plot's number.
-        plot: u32,
-    },
-    /// The whole plots of a block share no live treatment, so they cannot be compared.
-    #[error("no live treatment was measured in every whole plot of block {block}; repeat the block")]
-    NoCommonTreatment {
+    /// A combination with too many or too few factors, or a level its factor does not have.
+    #[error("block {block} has a combination that is not one of the design; give a level of each factor")]
+    Levels {
         /// The block's number.
         block: u32,
+    },
+    /// The baseline is not a combination of the design.
+    #[error("the baseline is not a combination of the design; give a level of each factor")]
+    Baselines,
+    /// A value of an A/A run has no logarithm.
+    #[error("A/A value {value} in block {block} is not finite and above zero; drop the block it came from")]
+    AaValue {
+        /// Zero-based place of the block in the run.
+        block: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// An A/A run whose blocks take no time.
+    #[error("a block of {seconds} s cannot be; give the seconds from one block's start to the next")]
+    BlockTime {
+        /// The seconds found.
+        seconds: f64,
     },
 }
 

@@ -7,11 +7,14 @@
 //! pairs ─► D_b = ±ln(candidate/baseline) ─► Sample ─► Hodges–Lehmann, signed rank, interval ─► Holm ─► Verdict
 //! ```
 
+mod anytime;
 mod comparison;
 mod error;
+mod factorial;
 mod guard;
 mod interval;
 mod multiplicity;
+mod noise;
 mod planning;
 mod proportion;
 mod quantile;
@@ -20,14 +23,19 @@ mod sample;
 mod sequential;
 mod signed_rank;
 #[cfg(test)]
+mod simulations;
+mod steady;
+#[cfg(test)]
 mod tests;
-mod whole_plot;
 
+pub use anytime::{EValue, e_holm, e_value};
 pub use comparison::{Candidate, Comparison, Criteria, Effect, MORE_BLOCKS_CAP, Series, Verdict, compare};
 pub use error::{AnalysisError, Arm, RatioError};
+pub use factorial::{Cell, Contrast, FactorEffect, Interaction, interactions, main_effects};
 pub use guard::{Guard, GuardOutcome, GuardReport, Margin, is_equivalent, judge_guard, lacks_resolution};
 pub use interval::{Estimate, Interval, Level, hodges_lehmann, signed_rank_interval};
 pub use multiplicity::holm;
+pub use noise::{AaBlock, Noise, theil_sen};
 pub use planning::{blocks_needed, fewest_blocks, smallest_attainable_p, smallest_provable_effect};
 pub use proportion::clopper_pearson;
 pub use quantile::{student_t_interval, student_t_quantile};
@@ -35,4 +43,4 @@ pub use ratio::{Pair, log_ratio};
 pub use sample::Sample;
 pub use sequential::{boundary, looks};
 pub use signed_rank::{EXACT_LIMIT, SignedRankTest, signed_rank_test};
-pub use whole_plot::{SubPlot, WholePlot, whole_plot_pairs, whole_plot_values};
+pub use steady::{Steadiness, Truncation, mser5, snia_steady, steadiness};

@@ -260,60 +260,6 @@ fn planning_matches_the_protocol() {
     assert_eq!(verdict(&wild), far_too_many);
 }
 
-fn sub_plot(block: u32, plot: u32, level: &str, live: &str, value: f64) -> SubPlot {
-    SubPlot {
-        block,
-        plot,
-        level: level.into(),
-        live: live.into(),
-        value,
-    }
-}
-
-#[test]
-fn a_boot_counts_once() {
-    let mut trials = Vec::new();
-    for block in 0..3 {
-        for (plot, level, factor) in [(2 * block, "none", 2.0), (2 * block + 1, "writeback", 1.0)] {
-            trials.push(sub_plot(block, plot, level, "bfq", factor * 2.0));
-            trials.push(sub_plot(block, plot, level, "kyber", factor * 8.0));
-        }
-    }
-    let plots = whole_plot_values(&trials).unwrap();
-    assert_eq!(plots.len(), 6);
-    let pairs = whole_plot_pairs(&plots, "none", "writeback");
-    assert_eq!(pairs.len(), 3);
-    assert!((pairs[0].candidate - 8.0).abs() < 1e-12 && (pairs[0].baseline - 4.0).abs() < 1e-12);
-}
-
-#[test]
-fn unequal_boots_are_compared_over_what_they_share() {
-    let trials = [
-        sub_plot(0, 0, "none", "bfq", 10.0),
-        sub_plot(0, 0, "none", "kyber", 1000.0),
-        sub_plot(0, 1, "writeback", "bfq", 5.0),
-    ];
-    let pairs = whole_plot_pairs(&whole_plot_values(&trials).unwrap(), "none", "writeback");
-    assert!((pairs[0].candidate / pairs[0].baseline - 2.0).abs() < 1e-12);
-    let apart = [
-        sub_plot(0, 0, "none", "bfq", 1.0),
-        sub_plot(0, 1, "writeback", "kyber", 1.0),
-    ];
-    assert_eq!(
-        whole_plot_values(&apart),
-        Err(AnalysisError::NoCommonTreatment { block: 0 })
-    );
-    let mixed = [
-        sub_plot(0, 0, "none", "bfq", 1.0),
-        sub_plot(0, 0, "writeback", "bfq", 1.0),
-    ];
-    assert_eq!(
-        whole_plot_values(&mixed),
-        Err(AnalysisError::MixedPlot { plot: 0 })
-    );
-    assert!(whole_plot_values(&[sub_plot(0, 0, "none", "bfq", 0.0)]).is_err());
-}
-
 #[test]
 fn quantiles_match_scipy() {
     let reference: serde_json::Value =
