@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use kvmtune::analysis::{
-    Candidate, Comparison, Criteria, Effect, Guard, GuardOutcome, Interval, Level, Margin, Pair, Series,
-    SubPlot, Verdict, clopper_pearson, compare, judge_guard, whole_plot_pairs, whole_plot_values,
+    Candidate, Cell, Comparison, Criteria, Effect, Guard, GuardOutcome, Interval, Level, Margin, Pair,
+    Series, Verdict, clopper_pearson, compare, judge_guard, main_effects,
 };
 use kvmtune::experiment::Goal;
 use rand::seq::SliceRandom;
@@ -164,38 +164,26 @@ fn guards_and_equivalence_are_wrong_at_most_one_time_in_twenty() {
     assert!(equivalent <= 0.055, "{equivalent}");
 }
 
-/// A/A over a restart factor: each boot has a luck of its own, shared by its four live sub-plots.
-fn boots(seed: u64) -> Vec<SubPlot> {
+/// A/A over a restart factor: each boot has a luck of its own, shared by its four live trials.
+fn boots(seed: u64) -> Vec<Cell> {
     let mut night = Night::new(6_000_000 + seed);
-    let mut sub_plots = Vec::new();
+    let mut cells = Vec::new();
     for block in 0..BLOCKS {
-        for (plot, level) in [(2 * block, "none"), (2 * block + 1, "writeback")] {
+        let mut order = [0, 1];
+        order.shuffle(&mut night.rng);
+        for restart in order {
             let luck = 0.05 * night.normal();
-            for live in ["bfq", "kyber", "mq-deadline", "none"] {
+            for live in 0..4 {
                 let value = night.trial(luck);
-                sub_plots.push(SubPlot {
+                cells.push(Cell {
                     block,
-                    plot,
-                    level: level.into(),
-                    live: live.into(),
+                    levels: vec![restart, live],
                     value,
                 });
             }
         }
     }
-    // The order of boots inside a block is random, which here is a random swap of the two names.
-    for block in 0..BLOCKS {
-        if night.rng.random::<bool>() {
-            for sub_plot in sub_plots.iter_mut().filter(|sub_plot| sub_plot.block == block) {
-                sub_plot.level = if sub_plot.level == "none" {
-                    "writeback".into()
-                } else {
-                    "none".into()
-                };
-            }
-        }
-    }
-    sub_plots
+    cells
 }
 
 fn restart_claim(pairs: Vec<Pair>) -> bool {
@@ -215,26 +203,18 @@ fn restart_claim(pairs: Vec<Pair>) -> bool {
 #[test]
 fn whole_plots_keep_boot_luck_from_passing_for_an_effect() {
     let (rate_of_boots, bounds) = rate("false claims, one value a boot", 6_000, |seed| {
-        restart_claim(whole_plot_pairs(
-            &whole_plot_values(&boots(seed)).unwrap(),
-            "none",
-            "writeback",
-        ))
+        let effects = main_effects(&boots(seed), &[2, 4], &[0, 0], Goal::Maximize, Level::P95).unwrap();
+        effects[0].contrast.p_raw <= 0.05
     });
     assert!(
         rate_of_boots <= 0.05 && bounds.high <= 0.057,
         "{rate_of_boots} {bounds:?}"
     );
-    // What the reduction guards against: the same trials with every sub-plot taken for a block of its own.
+    // What the reduction guards against: the same trials with every live trial taken for a block of its own.
     let (pooled, _) = rate("false claims, pooled sub-plots", 500, |seed| {
-        let sub_plots = boots(seed);
-        let of = |level: &str| {
-            sub_plots
-                .iter()
-                .filter(move |sub_plot| sub_plot.level == level)
-                .collect::<Vec<_>>()
-        };
-        let pairs = (0..).zip(of("none").into_iter().zip(of("writeback")));
+        let cells = boots(seed);
+        let of = |restart| cells.iter().filter(move |cell| cell.levels[0] == restart);
+        let pairs = (0..).zip(of(0).zip(of(1)));
         restart_claim(
             pairs
                 .map(|(block, (a, b))| Pair {

@@ -103,7 +103,7 @@ pub fn main_effects(
 /// The interactions of two factors, in order of factors and levels.
 ///
 /// In a block the contrast is the mean, over the combinations of the other factors, of
-/// ±(ln y_ab − ln y_a0 − ln y_0b + ln y_00), where all four were measured in that block.
+/// `±(ln y_ab − ln y_a0 − ln y_0b + ln y_00)`, where all four were measured in that block.
 pub fn interactions(
     cells: &[Cell],
     levels_per_factor: &[usize],
@@ -221,10 +221,9 @@ impl Blocks {
 
 /// The mean over all combinations that have the changed levels and every counterpart with some of them at baseline.
 fn contrast(block: &Combinations, changes: &[Change]) -> Option<f64> {
-    let changed = |levels: &[usize]| changes.iter().all(|change| levels[change.factor] == change.level);
     let complete: Vec<f64> = block
         .keys()
-        .filter(|levels| changed(levels))
+        .filter(|levels| changes.iter().all(|change| levels[change.factor] == change.level))
         .filter_map(|levels| difference(block, levels.clone(), changes))
         .collect();
     (!complete.is_empty()).then(|| mean(&complete))
@@ -265,4 +264,151 @@ fn describe(values: Vec<f64>, level: Level) -> Result<Contrast, AnalysisError> {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each combination of a 2 × 3 design once a block, from a log value for the block and the combination.
+    fn full(blocks: u32, logarithm: impl Fn(u32, &[usize]) -> f64) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for block in 0..blocks {
+            for (restart, live) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)] {
+                let levels = vec![restart, live];
+                let value = logarithm(block, &levels).exp();
+                cells.push(Cell { block, levels, value });
+            }
+        }
+        cells
+    }
+
+    fn main(cells: &[Cell], goal: Goal) -> Vec<FactorEffect> {
+        main_effects(cells, &[2, 3], &[0, 0], goal, Level::P95).unwrap()
+    }
+
+    fn pairs(cells: &[Cell]) -> Vec<Interaction> {
+        interactions(cells, &[2, 3], &[0, 0], Goal::Maximize, Level::P95).unwrap()
+    }
+
+    fn gain(contrast: &Contrast) -> f64 {
+        contrast.gain_percent.unwrap()
+    }
+
+    #[test]
+    fn effects_and_interactions_are_what_was_put_in() {
+        // Live level 1 gains 10 % alone and 20 % more with restart level 1, which gains 5 %; blocks differ wildly.
+        let cells = full(10, |block, levels| {
+            let restart = if levels[0] == 1 { 1.05_f64.ln() } else { 0.0 };
+            let live = if levels[1] == 1 { 1.1_f64.ln() } else { 0.0 };
+            let both = if levels == [1, 1] { 1.2_f64.ln() } else { 0.0 };
+            5.0 * f64::from(block % 3) + restart + live + both
+        });
+        let effects = main(&cells, Goal::Maximize);
+        let found: Vec<_> = effects
+            .iter()
+            .map(|effect| (effect.factor, effect.level, effect.baseline))
+            .collect();
+        assert_eq!(found, [(0, 1, 0), (1, 1, 0), (1, 2, 0)]);
+        // The mean over three live levels, one of them with both.
+        assert!((gain(&effects[0].contrast) - 100.0 * (1.05 * 1.2_f64.cbrt() - 1.0)).abs() < 1e-9);
+        assert!((gain(&effects[1].contrast) - 100.0 * (1.1 * 1.2_f64.sqrt() - 1.0)).abs() < 1e-9);
+        assert!(gain(&effects[2].contrast).abs() < 1e-9);
+        assert!(effects.iter().all(|effect| effect.contrast.blocks == 10));
+        assert!((effects[0].contrast.p_holm - 3.0 * 2.0 / 1024.0).abs() < 1e-12);
+        let together = pairs(&cells);
+        assert_eq!(together.len(), 2);
+        assert_eq!((together[0].factors, together[0].levels), ([0, 1], [1, 1]));
+        assert!((gain(&together[0].contrast) - 20.0).abs() < 1e-9);
+        assert!(gain(&together[1].contrast).abs() < 1e-9);
+        let slower = main(&cells, Goal::Minimize);
+        assert!(gain(&slower[0].contrast) < 0.0);
+    }
+
+    #[test]
+    fn only_complete_pairs_count() {
+        let mut cells = full(6, |block, levels| {
+            f64::from(block) + if levels == [1, 2] { 1000.0_f64.ln() } else { 0.0 }
+        });
+        // Without its counterpart the odd combination says nothing about the restart factor.
+        cells.retain(|cell| cell.levels != [0, 2]);
+        let effects = main(&cells, Goal::Maximize);
+        assert!(gain(&effects[0].contrast).abs() < 1e-9);
+        assert_eq!(pairs(&cells)[1].contrast.blocks, 0);
+        // A block that lost its baseline boot is left out.
+        cells.retain(|cell| cell.block != 3 || cell.levels[0] == 1);
+        assert_eq!(main(&cells, Goal::Maximize)[0].contrast.blocks, 5);
+        assert_eq!(main(&cells, Goal::Maximize)[1].contrast.blocks, 6);
+    }
+
+    #[test]
+    fn repeats_are_averaged_and_few_blocks_say_little() {
+        let mut cells = full(1, |_, levels| levels[0] as f64);
+        cells.extend(full(1, |_, levels| 3.0 * levels[0] as f64));
+        let effects = main(&cells, Goal::Maximize);
+        assert_eq!(effects[0].contrast.blocks, 1);
+        assert!(effects[0].contrast.gain_percent.is_none() && effects[0].contrast.p_holm >= 1.0);
+        let two: Vec<Cell> = (0..2)
+            .flat_map(|block| {
+                cells.iter().map(move |cell| Cell {
+                    block,
+                    ..cell.clone()
+                })
+            })
+            .collect();
+        let effect = &main(&two, Goal::Maximize)[0].contrast;
+        assert!((gain(effect) - 100.0 * 2.0_f64.exp_m1()).abs() < 1e-9);
+        assert!(effect.interval_percent.is_none());
+        assert!(
+            main(&[], Goal::Maximize)
+                .iter()
+                .all(|effect| effect.contrast.blocks == 0)
+        );
+    }
+
+    #[test]
+    fn what_is_not_of_the_design_is_refused() {
+        let cell = |levels: &[usize], value| Cell {
+            block: 4,
+            levels: levels.to_vec(),
+            value,
+        };
+        let refused = |cell, baselines: &[usize]| {
+            main_effects(&[cell], &[2, 3], baselines, Goal::Maximize, Level::P95).unwrap_err()
+        };
+        let levels = AnalysisError::Levels { block: 4 };
+        assert_eq!(refused(cell(&[0], 1.0), &[0, 0]), levels);
+        assert_eq!(refused(cell(&[0, 3], 1.0), &[0, 0]), levels);
+        assert_eq!(refused(cell(&[0, 0], 1.0), &[2, 0]), AnalysisError::Baselines);
+        let zero = AnalysisError::Cell { block: 4, value: 0.0 };
+        assert_eq!(refused(cell(&[0, 0], 0.0), &[0, 0]), zero);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever the live trials of a boot share moves the restart factor's contrast once a block, and leaves those
+        /// of live factors and the interactions alone.
+        #[test]
+        fn the_luck_of_boots_counts_once_a_block(luck in prop::collection::vec(-1.0_f64..1.0, 16)) {
+            let noise = |block: u32, levels: &[usize]| 0.1 * f64::from((block * 7 + 3) % 5) * (levels[1] + levels[0]) as f64;
+            let of_boot = |block: u32, levels: &[usize]| luck[2 * block as usize + levels[0]];
+            let (calm, lucky) = (full(8, noise), full(8, |block, levels| noise(block, levels) + of_boot(block, levels)));
+            let (before, after) = (main(&calm, Goal::Maximize), main(&lucky, Goal::Maximize));
+            prop_assert_eq!(after[0].contrast.blocks, 8);
+            let swings: Vec<f64> = (0..8).map(|block| luck[2 * block + 1] - luck[2 * block]).collect();
+            let of_restart = Sample::new((0..8_u32).map(|block| noise(block, &[1, 0]) + swings[block as usize]).collect()).unwrap();
+            prop_assert!((gain(&after[0].contrast) - hodges_lehmann(&of_restart).percent()).abs() < 1e-6);
+            for live in 1..3 {
+                prop_assert!((gain(&before[live].contrast) - gain(&after[live].contrast)).abs() < 1e-6);
+            }
+            for (before, after) in pairs(&calm).iter().zip(pairs(&lucky)) {
+                prop_assert!((gain(&before.contrast) - gain(&after.contrast)).abs() < 1e-6);
+            }
+        }
+    }
 }

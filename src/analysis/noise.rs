@@ -32,8 +32,10 @@ pub struct Noise {
     /// Blocks it is known from.
     pub blocks: usize,
     /// Coefficient of variation of single trials within a block, for planning: the Shamos spread of the log
-    /// differences over √2. It is robust because the signed-rank test planned with it is: a wild block costs that test
-    /// little, but would double a standard deviation and with it quadruple the plan.
+    /// differences over √2. It is robust because the signed-rank test planned with it is. In simulations, plans for
+    /// power .8 from it had .74–.79 under normal, Student t (3) and outlier noise (one trial in twenty eight times as
+    /// wide); from the standard deviation .76–.79, .88–.92 and .97–.99, that is, plans several times too long. At 12
+    /// blocks it is 4 % high on average.
     pub within_cv: f64,
     /// Standard deviation of the log differences between the arms: everything that happened, wild blocks too.
     pub sigma_d: f64,
@@ -121,7 +123,7 @@ pub fn theil_sen(values: &[f64]) -> f64 {
     median(slopes.collect())
 }
 
-/// The lag-1 autocorrelation Σ(x_t − x̄)(x_{t+1} − x̄) / Σ(x_t − x̄)²; 0 where nothing varies.
+/// The lag-1 autocorrelation `Σ(x_t − x̄)(x_{t+1} − x̄) / Σ(x_t − x̄)²`; 0 where nothing varies.
 fn lag1(values: &[f64]) -> f64 {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -129,7 +131,9 @@ fn lag1(values: &[f64]) -> f64 {
         .windows(2)
         .map(|two| (two[0] - mean) * (two[1] - mean))
         .sum();
-    if squares > 0.0 { products / squares } else { 0.0 }
+    // The mean of equal values may be off by a last bit, which would pass for perfect correlation.
+    let varies = values.iter().any(|&value| value.to_bits() != values[0].to_bits());
+    if varies { products / squares } else { 0.0 }
 }
 
 fn interleaving_gain(series: &[f64]) -> Option<f64> {
@@ -157,5 +161,109 @@ fn median(mut values: Vec<f64>) -> f64 {
         0 => 0.0,
         odd if odd % 2 == 1 => values[middle],
         _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn run(logs: &[f64]) -> Vec<AaBlock> {
+        let block = |(index, two): (usize, &[f64])| AaBlock {
+            first: two[0].exp(),
+            second: two[1].exp(),
+            first_arm: if index % 2 == 0 {
+                Arm::Baseline
+            } else {
+                Arm::Candidate
+            },
+        };
+        logs.chunks_exact(2).enumerate().map(block).collect()
+    }
+
+    fn noise(logs: &[f64]) -> Noise {
+        Noise::measure(&run(logs), 60.0).unwrap()
+    }
+
+    /// Golden-ratio steps, evenly spread over ± one half and without order.
+    fn spread_evenly(count: u32) -> Vec<f64> {
+        (0..count)
+            .map(|index| (f64::from(index) * 0.618_034).fract() - 0.5)
+            .collect()
+    }
+
+    #[test]
+    fn pure_drift_is_told_from_noise() {
+        let drifting: Vec<f64> = (0..40).map(|index| 0.001 * f64::from(index)).collect();
+        let noise = noise(&drifting);
+        assert!((noise.drift_percent - 100.0 * 0.039_f64.exp_m1()).abs() < 1e-9);
+        // 20 blocks of a minute: 120 values an hour.
+        assert!((noise.drift_percent_per_hour - 100.0 * 0.12_f64.exp_m1()).abs() < 1e-9);
+        // A step of drift between neighbours, in turn; ten of them between halves of ten.
+        assert!((noise.interleaving_gain.unwrap() - 10.0).abs() < 1e-9);
+        assert!(noise.lag1 > 0.9, "{noise:?}");
+        // The arm that comes first alternates, and with it the sign of one step.
+        assert!((noise.sigma_d - 0.001 * (20.0_f64 / 19.0).sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn noise_without_order_has_nothing_to_gain() {
+        let logs: Vec<f64> = spread_evenly(400)
+            .iter()
+            .map(|value| 0.1 * value * value.abs())
+            .collect();
+        let noise = noise(&logs);
+        assert!(noise.drift_percent.abs() < 0.5, "{noise:?}");
+        assert!(noise.interleaving_gain.unwrap() < 1.5, "{noise:?}");
+    }
+
+    #[test]
+    fn a_wild_block_enters_the_figure_but_not_the_plan() {
+        let mut logs = spread_evenly(40);
+        let calm = noise(&logs);
+        logs[20] += 30.0;
+        let wild = noise(&logs);
+        assert!(wild.sigma_d > 5.0 * calm.sigma_d);
+        assert!(
+            (wild.within_cv / calm.within_cv - 1.0).abs() < 0.25,
+            "{calm:?} {wild:?}"
+        );
+        let provable = |noise: &Noise| noise.smallest_provable(12, Level::P95).unwrap().log_ratio();
+        assert!((provable(&wild) / provable(&calm) - wild.within_cv / calm.within_cv).abs() < 1e-9);
+        assert!(calm.smallest_provable(5, Level::P95).is_none());
+    }
+
+    #[test]
+    fn a_metric_in_steps_or_at_a_cap_still_has_figures() {
+        let still = noise(&[0.1; 24]);
+        assert!(
+            still.within_cv.abs() < 1e-12 && still.lag1.abs() < 1e-12 && still.interleaving_gain.is_none()
+        );
+        let mut steps = vec![0.0; 24];
+        steps[3] = 0.1;
+        let stepped = noise(&steps);
+        assert!(
+            (stepped.within_cv - stepped.sigma_d / 2.0_f64.sqrt()).abs() < 1e-12 && stepped.sigma_d > 0.0
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        assert!(matches!(
+            Noise::measure(&run(&[0.0; 2]), 60.0),
+            Err(AnalysisError::TooFewValues { values: 1 })
+        ));
+        assert!(matches!(
+            Noise::measure(&run(&[0.0; 8]), 0.0),
+            Err(AnalysisError::BlockTime { .. })
+        ));
+        let mut blocks = run(&[0.0; 8]);
+        blocks[2].second = 0.0;
+        assert!(matches!(
+            Noise::measure(&blocks, 60.0),
+            Err(AnalysisError::AaValue { block: 2, .. })
+        ));
     }
 }

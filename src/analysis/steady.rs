@@ -44,7 +44,7 @@ pub enum Steadiness {
 }
 
 /// The plain rule: over z, the means of batches of five (a rest is left out), drop the d ≤ n/2 batches that minimise
-/// Σ_{i>d}(z_i − z̄_d)² / (n − d)², the first of equals. `None` below two batches.
+/// `Σ_{i>d}(z_i − z̄_d)² / (n − d)²`, the first of equals. `None` below two batches.
 pub fn mser5(samples: &[f64]) -> Option<Truncation> {
     let batches = batch_means(samples);
     if batches.len() < 2 {
