@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::course::{Course, Dropped, Tested, Tracks, follow};
-use super::family::{Candidate, Criteria, Series};
+use super::family::{Candidate, Criteria, Rule, Series};
 use super::guard::{GuardReport, guard_report, is_at_cap, lacks_resolution};
 use super::price::{Moment, Prices};
-use super::{AnalysisError, Interval, Sample, blocks_needed, fewest_blocks, hodges_lehmann};
+use super::{AnalysisError, Interval, Level, Sample, blocks_needed, e_value, fewest_blocks, hodges_lehmann};
 use crate::experiment::Goal;
 
 /// No larger number of further blocks is ever named: beyond it the estimate says only "far too many".
@@ -253,8 +253,35 @@ impl Judge<'_> {
             .abs()
             .max(self.criteria.equivalence.log_ratio());
         let have = u32::try_from(sample.len()).unwrap_or(u32::MAX);
+        if self.criteria.rule == Rule::Anytime {
+            return blocks_of_evidence(sample, effect, level);
+        }
         blocks_needed(within_cv, effect, level)
             .saturating_sub(have)
             .clamp(1, MORE_BLOCKS_CAP)
     }
+}
+
+/// How many further blocks give the evidence an anytime claim needs, if they repeat those there are, moved to the
+/// `effect`.
+fn blocks_of_evidence(sample: &Sample, effect: f64, level: Level) -> u32 {
+    let centre = hodges_lehmann(sample).log_ratio();
+    let moved: Vec<f64> = sample.values().iter().map(|value| value - centre + effect).collect();
+    let enough = |blocks: usize| {
+        let differences: Vec<f64> = moved.iter().copied().cycle().take(blocks).collect();
+        e_value(&differences).greatest * level.alpha() >= 1.0
+    };
+    let (mut few, mut many) = (sample.len(), sample.len() + MORE_BLOCKS_CAP as usize);
+    if !enough(many) {
+        return MORE_BLOCKS_CAP;
+    }
+    while many - few > 1 {
+        let middle = few.midpoint(many);
+        if enough(middle) {
+            many = middle;
+        } else {
+            few = middle;
+        }
+    }
+    u32::try_from(many - sample.len()).unwrap_or(MORE_BLOCKS_CAP)
 }

@@ -49,7 +49,7 @@ pub struct Noise {
     /// The same for an hour.
     pub drift_percent_per_hour: f64,
     /// By how much differences of nothing shrink by interleaving: the root mean square difference of "k times A, then k
-    /// times B" over that of "A and B in turn", over all windows of 2k successive values, k a quarter of all and two at
+    /// times B" over that of "A and B in turn", over all windows of 2k successive values, k an eighth of all and two at
     /// least. 1 where order does not matter; `None` below four values, or where there is no noise at all.
     pub interleaving_gain: Option<f64>,
 }
@@ -137,7 +137,7 @@ fn lag1(values: &[f64]) -> f64 {
 }
 
 fn interleaving_gain(series: &[f64]) -> Option<f64> {
-    let each = (series.len() / 4).max(2);
+    let each = (series.len() / 8).max(2);
     let (mut after, mut in_turn, mut windows) = (0.0, 0.0, 0_u32);
     for window in series.windows(2 * each) {
         let halves = window[each..].iter().sum::<f64>() - window[..each].iter().sum::<f64>();

@@ -4,8 +4,8 @@ use super::exit::Code;
 use super::failure::Failure;
 use crate::design::Pace;
 use super::{Common, print, print_json, say};
-use crate::decision::{Evaluation, evaluate};
-use crate::event::{End, RunHeader, RunId, TrialRecord};
+use crate::decision::{Evaluation, certificate, evaluate};
+use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, MetricId};
 use crate::report::{self, Report};
 use crate::store::Store;
@@ -62,6 +62,8 @@ struct Judged {
     end: Option<End>,
     records: Vec<TrialRecord>,
     evaluation: Evaluation,
+    selection: Option<f64>,
+    certified: Option<Certificate>,
 }
 
 impl Judged {
@@ -74,11 +76,15 @@ impl Judged {
             .into_iter()
             .find(|r| r.run == run)
             .and_then(|r| r.end);
+        let certified = certificate(&header, &records)
+            .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
         Ok(Self {
+            selection: selection(store, &header)?,
             header,
             end,
             records,
             evaluation,
+            certified,
         })
     }
 
@@ -88,8 +94,24 @@ impl Judged {
             records: &self.records,
             evaluation: &self.evaluation,
             end: self.end,
+            selection: self.selection,
+            certified: self.certified.as_ref(),
         }
     }
+}
+
+/// Of a confirmation: what the run that found the treatment said of it.
+fn selection(store: &Store, header: &RunHeader) -> Result<Option<f64>, Failure> {
+    let Purpose::Confirm { of } = header.purpose else {
+        return Ok(None);
+    };
+    let (found_in, records) = (store.header(of)?, store.trials(of)?);
+    let evaluation = evaluate(&found_in, &records)
+        .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", of.short())))?;
+    let wanted = header.plan.treatments.get(1).map(|t| &t.levels);
+    let mut candidates = found_in.plan.candidates().zip(&evaluation.comparisons);
+    let found = candidates.find(|((_, treatment), _)| Some(&treatment.levels) == wanted);
+    Ok(found.and_then(|(_, comparison)| comparison.primary().effect.change_percent()))
 }
 
 pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
@@ -103,6 +125,7 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
             started: r.started,
             done: r.done,
             planned: r.planned,
+            purpose: r.purpose.clone(),
             simulated: r.simulated,
             state: r.state().into(),
         })
@@ -234,8 +257,8 @@ pub(super) fn show_plan(
 ) -> Result<(), Failure> {
     let expected = header.plan.expected(experiment, pace);
     if common.json {
-        return print_json(&report::plan_json(&header.plan, expected));
+        return print_json(&report::plan_json(header, expected));
     }
-    print(&report::plan_text(&header.plan, expected, width()));
+    print(&report::plan_text(header, expected, width()));
     Ok(())
 }

@@ -29,6 +29,8 @@ pub struct Evaluation {
     pub stop: Option<Stop>,
     /// When claims may be made.
     pub rule: Rule,
+    /// How sure the claims of this run are together.
+    pub confidence: Level,
     /// Median of the baseline over the judged blocks, for each response.
     pub baseline_medians: Vec<Option<f64>>,
     /// What each factor does by itself and with others, where the treatments combine them.
@@ -92,6 +94,7 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
         done,
         stop: judged.course.stop,
         rule: criteria.rule,
+        confidence: criteria.confidence,
         baseline_medians: protocol.responses.iter().map(median).collect(),
         effects,
     })
@@ -160,17 +163,21 @@ fn active(plan: &Plan, course: &Course) -> Vec<bool> {
     active
 }
 
-/// How sure a claim of this run must be, and when it may be made.
-pub(super) fn criteria(header: &RunHeader) -> Result<Criteria, AnalysisError> {
+/// When claims of this run may be made.
+pub fn claim_rule(header: &RunHeader) -> Rule {
     let blocks = header.plan.planned;
-    let rule = match (&header.purpose, header.protocol.stopping) {
+    match (&header.purpose, header.protocol.stopping) {
         (Purpose::Noise | Purpose::Confirm { .. }, _) | (_, Stopping::Fixed) => Rule::Fixed { blocks },
         (_, Stopping::Looks { min, .. }) => Rule::Looks {
             min: min.min(blocks),
             max: blocks,
         },
         (_, Stopping::Anytime) => Rule::Anytime,
-    };
+    }
+}
+
+/// How sure a claim of this run must be, and when it may be made.
+fn criteria(header: &RunHeader) -> Result<Criteria, AnalysisError> {
     let confidence = match header.purpose {
         Purpose::Stage { of, .. } => Level::P95.simultaneous(of as usize),
         _ => Level::P95,
@@ -178,7 +185,7 @@ pub(super) fn criteria(header: &RunHeader) -> Result<Criteria, AnalysisError> {
     Ok(Criteria {
         confidence,
         equivalence: Margin::new(header.protocol.smallest_effect.fraction())?,
-        rule,
+        rule: claim_rule(header),
         certified_cv: header.certificate.as_ref().map(|c| c.noise.within_cv),
     })
 }

@@ -1,16 +1,20 @@
 //! The answer of a run in one sentence, and what must be said beside it. Knows no layout.
 
-use super::{Report, pace, wording};
-use crate::analysis::Verdict;
-use crate::decision::{Blocked, KeepReason, Recommendation, Winner};
-use crate::event::End;
+use super::{Report, certificate, pace, verdict, wording};
+use crate::analysis::{MORE_BLOCKS_CAP, Verdict};
+use crate::decision::{Blocked, KeepReason, Recommendation, Winner, extension};
+use crate::event::{End, Purpose};
 use std::fmt::Write as _;
 
 /// Names the best treatment, or says that none is proven better and why.
 pub(super) fn answer(report: &Report<'_>) -> String {
-    let answer = match &report.evaluation.recommendation {
-        Recommendation::Adopt(winner) => adopt(report, winner),
-        Recommendation::Keep { reason } => keep(report, reason),
+    let answer = match (&report.evaluation.recommendation, report.header.purpose.clone()) {
+        (_, Purpose::Noise) => noise(report),
+        (Recommendation::Adopt(winner), _) => adopt(report, winner),
+        (Recommendation::Keep { .. }, Purpose::Confirm { .. }) => {
+            "Keep the baseline: fresh blocks did not confirm the treatment that looked best.".into()
+        }
+        (Recommendation::Keep { reason }, _) => keep(report, reason),
     };
     // The sentence that is quoted alone.
     match report.header.facts.simulated() {
@@ -26,15 +30,20 @@ fn adopt(report: &Report<'_>, winner: &Winner) -> String {
         1 => ", its guard held",
         _ => ", all its guards held",
     };
+    let primary = comparison.primary();
+    let is = match report.header.purpose {
+        Purpose::Confirm { .. } => "is confirmed",
+        _ => "is best",
+    };
     let mut text = format!(
-        "{} is best: {} {} against the baseline (p {} after Holm over {}{guards}).",
+        "{} {is}: {} {} against the baseline (p {} after Holm over {}{guards}).",
         wording::tame(winner.treatment(), wording::SENTENCE),
         report.header.protocol.response().metric,
-        wording::change(&comparison.primary().effect),
-        wording::p_value(comparison.primary().p_holm),
-        comparison.primary().family,
+        wording::change(&primary.effect),
+        wording::p_value(primary.p_holm),
+        primary.family,
     );
-    if comparison.primary().negligible {
+    if primary.negligible {
         let _ = write!(
             text,
             " The difference is proven but negligible: below {}.",
@@ -45,6 +54,28 @@ fn adopt(report: &Report<'_>, winner: &Winner) -> String {
         let _ = write!(text, " Passed over: {}.", standing(winner.passed_over()));
     }
     text
+}
+
+/// Of an A/A run: what this host resolves, or that it found a difference where there is none.
+fn noise(report: &Report<'_>) -> String {
+    let differs = report
+        .evaluation
+        .comparisons
+        .iter()
+        .any(|c| matches!(c.primary().verdict, Verdict::Better | Verdict::Worse));
+    let metric = &report.header.protocol.response().metric;
+    match report.certified {
+        _ if differs => format!(
+            "The same treatment differs from itself in {metric}: one A/A run in twenty does so by chance; if it happens \
+             again, something beside the treatments changes within the blocks."
+        ),
+        None => "Too few blocks to say how noisy this host is.".into(),
+        Some(certificate) => format!(
+            "{metric} varies by {} within a block on this host of class {}.",
+            wording::share(100.0 * certificate.noise.within_cv),
+            report.header.facts.class()
+        ),
+    }
 }
 
 fn keep(report: &Report<'_>, reason: &KeepReason) -> String {
@@ -87,25 +118,35 @@ fn standing(blocked: &[Blocked]) -> String {
     blocked.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// `about 12 more blocks, about 9m30s`, by the pace of this run.
+/// `about 12 more blocks, about 9m30s: kvmtune run --continue 0123abcd --blocks 12`, by the pace of this run.
 pub(super) fn more(report: &Report<'_>, blocks: u32) -> String {
-    wording::more_blocks(blocks, pace::block(report.header, report.records))
+    let dropped = report.evaluation.comparisons.iter().filter(|c| c.dropped.is_some());
+    let trials = report.header.plan.treatments.len() - dropped.count();
+    let told = wording::more_blocks(blocks, pace::block(report.header, report.records, trials));
+    let evaluation = report.evaluation;
+    let run = report.header.run.short();
+    match extension(evaluation.rule, evaluation.done, blocks) {
+        _ if blocks >= MORE_BLOCKS_CAP => told,
+        Ok(_) => format!("{told}: `kvmtune run --continue {run} --blocks {blocks}`"),
+        Err(_) => format!("{told}, in a new run: this one's error rate is spent"),
+    }
 }
 
 /// The candidates nothing is shown of, with what would settle each.
 pub(super) fn unproven(report: &Report<'_>) -> Vec<String> {
     let open = report.candidates().filter_map(|(treatment, comparison)| {
+        let is_open = |v: Verdict| {
+            matches!(
+                v,
+                Verdict::Inconclusive { .. } | Verdict::NoResolution | Verdict::AtCap
+            )
+        };
         let label = report.label(&treatment.id);
-        match comparison.primary().verdict {
-            Verdict::Inconclusive { more_blocks } => Some(format!(
-                "{label}: inconclusive, needs {}",
-                more(report, more_blocks)
-            )),
-            Verdict::NoResolution => Some(format!(
-                "{label}: no resolution, half or more of its blocks equal the baseline exactly"
-            )),
-            _ => None,
-        }
+        comparison
+            .responses
+            .iter()
+            .any(|r| is_open(r.verdict))
+            .then(|| format!("{label}: {}", verdict::verdict(report, comparison)))
     });
     open.collect()
 }
@@ -122,13 +163,17 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
     if wording::acceleration(&report.header.facts) == "software emulation" {
         notices.push("software emulation: numbers are relative, and a gain may differ under KVM".into());
     }
-    let family = report.evaluation.comparisons.len();
-    let better = |c: &crate::analysis::Comparison| c.primary().verdict == Verdict::Better;
-    if family > 1 && report.evaluation.comparisons.iter().any(better) {
+    let run = report.header.run.short();
+    if let (Recommendation::Adopt(_), Purpose::Sweep | Purpose::Stage { .. }) =
+        (&report.evaluation.recommendation, &report.header.purpose)
+    {
         notices.push(format!(
-            "selection estimate: the best of {family} candidates tends to look better than it is; \
-             publish its gain only from fresh blocks against the baseline alone"
+            "selection estimate: what was chosen for looking best tends to look better than it is; the gain to publish \
+             is that of fresh blocks, `kvmtune confirm {run}`"
         ));
+    }
+    if let Some(certificate) = &report.header.certificate {
+        notices.push(certificate::line(certificate, report.evaluation.done as usize));
     }
     let (measured, planned) = report.blocks();
     match report.end {
@@ -140,13 +185,14 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
         None => {}
     }
     let counts = report.evaluation.counts;
-    if counts.failed + counts.invalid > 0 {
+    if counts.failed + counts.invalid + counts.unsteady > 0 {
         notices.push(format!(
-            "{} trials gave no number ({} failed, {} invalid); their blocks are missing from the comparisons they \
+            "{} trials gave no number ({} failed, {} invalid, {} not steady); their blocks are missing from the comparisons they \
              belong to",
-            counts.failed + counts.invalid,
+            counts.failed + counts.invalid + counts.unsteady,
             counts.failed,
-            counts.invalid
+            counts.invalid,
+            counts.unsteady
         ));
     }
     notices

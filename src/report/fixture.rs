@@ -3,11 +3,11 @@
 
 use super::Report;
 use crate::decision::{Evaluation, evaluate};
-use crate::design::{Block, Plan, Treatment, TreatmentId, WholePlot, block};
-use crate::event::{Drift, End, Outcome, RunHeader, RunId, Stage, Timing, Trial, TrialRecord};
-use crate::experiment::{Goal, Guard, Guest, MetricId, Protocol, Response};
+use crate::design::{Block, Guests, Plan, PlannedFactor, Role, Treatment, TreatmentId, WholePlot, block};
+use crate::event::{Drift, End, Outcome, Purpose, RunHeader, RunId, Stage, Timing, Trial, TrialRecord};
+use crate::experiment::{Goal, Guard, Guest, MetricId, Protocol, Response, Stopping};
 use crate::facts::Facts;
-use crate::tunable::{Address, Format, Kind, Setting, XmlSetting};
+use crate::tunable::{Address, Format, Kind, Level, Setting, XmlSetting};
 use crate::units::{Bytes, Percent, Span};
 use crate::workload::{Metric, Observation, Parser, Side, Workload};
 use jiff::Timestamp;
@@ -30,6 +30,8 @@ impl Fixture {
             records: &self.records,
             evaluation: &self.evaluation,
             end: self.end,
+            selection: None,
+            certified: None,
         }
     }
 
@@ -80,13 +82,15 @@ impl Fixture {
     fn of(experiment: &str, treatments: Vec<Treatment>, ratios: &[f64]) -> Self {
         let seed = 41;
         let blocks: Vec<Block> = (0..=BLOCKS)
-            .map(|number| block(number, &treatments, seed))
+            .map(|number| block(number, &treatments, Guests::Shared, seed))
             .collect();
         let records = records(&treatments, &blocks, ratios);
         let plan = Plan {
             seed,
-            factors: Vec::new(),
+            factors: factors(&treatments),
             treatments,
+            guests: Guests::Shared,
+            planned: BLOCKS,
             blocks,
             notices: vec!["the device has no `kyber`".into()],
         };
@@ -97,11 +101,13 @@ impl Fixture {
             experiment: experiment.into(),
             file: "experiments/quickstart.toml".into(),
             text: "name = \"quickstart\"\n".into(),
+            purpose: Purpose::Sweep,
+            certificate: None,
             protocol: protocol(),
             plan,
             facts: facts(),
         };
-        let evaluation = evaluate(&header.protocol, &header.plan, &records).unwrap();
+        let evaluation = evaluate(&header, &records).unwrap();
         let end = Some(End::Complete);
         Self {
             header,
@@ -113,9 +119,31 @@ impl Fixture {
 
     /// The same with the evaluation of what the records say now.
     pub(super) fn evaluated(mut self) -> Self {
-        self.evaluation = evaluate(&self.header.protocol, &self.header.plan, &self.records).unwrap();
+        self.evaluation = evaluate(&self.header, &self.records).unwrap();
         self
     }
+}
+
+/// The factors of these treatments, each with the levels it has in them.
+fn factors(treatments: &[Treatment]) -> Vec<PlannedFactor> {
+    let factor = |place: usize| {
+        let mut levels: Vec<Level> = Vec::new();
+        for treatment in treatments {
+            let label = treatment.levels[place].1.clone();
+            let settings = [&treatment.restart, &treatment.live][place].clone();
+            if !levels.iter().any(|l| l.label == label) {
+                levels.push(Level { label, settings });
+            }
+        }
+        PlannedFactor {
+            tunable: treatments[0].levels[place].0.clone(),
+            whole_plot: place == 0,
+            levels,
+            baseline: 0,
+            original: 0,
+        }
+    };
+    vec![factor(0), factor(1)]
 }
 
 fn treatment(id: &str, cache: &str, scheduler: &str) -> Treatment {
@@ -132,6 +160,8 @@ fn treatment(id: &str, cache: &str, scheduler: &str) -> Treatment {
     };
     Treatment {
         id: serde_json::from_value::<TreatmentId>(id.into()).unwrap(),
+        name: None,
+        role: Role::Listed,
         levels: vec![
             ("domain.disk.cache".into(), cache.into()),
             ("guest.disk.scheduler".into(), scheduler.into()),
@@ -252,10 +282,12 @@ fn protocol() -> Protocol {
             ],
             requirements: Vec::new(),
         }],
-        response: Response {
+        derived: Vec::new(),
+        responses: vec![Response {
             metric: id("iops"),
             goal: Goal::Maximize,
-        },
+        }],
+        stopping: Stopping::Fixed,
         guards: vec![Guard {
             metric: id("clat_p99_us"),
             goal: Goal::Minimize,

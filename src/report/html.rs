@@ -4,7 +4,7 @@
 //! they are.
 
 use super::overhead::overhead;
-use super::{Report, ReportError, conclusion, plots, text, wording};
+use super::{Report, ReportError, certificate, conclusion, effects, plots, text, verdict, wording};
 use crate::analysis::Comparison;
 use crate::decision::Recommendation;
 use crate::event::{Outcome, TrialRecord};
@@ -65,11 +65,21 @@ fn first_screen(report: &Report<'_>, name: &str) -> Markup {
         section {
             h2 { "Verdicts" }
             (verdicts(report))
-            p .small { (wording::LEGEND) }
+            p .small { (wording::legend(report.evaluation)) }
             (list("What was not proven", &conclusion::unproven(report)))
+            @if let Some(certificate) = report.certified {
+                (list("Certificate of this host", &certificate::lines(certificate)))
+            }
+            details {
+                summary { "The evidence for each verdict" }
+                @for (treatment, comparison) in report.candidates() {
+                    pre { (verdict::lines(report, treatment, comparison).join("\n")) }
+                }
+            }
+            (factors(report))
             (list("Notices", &conclusion::notices(report)))
             dl {
-                @for (name, value) in text::head(report).into_iter().skip(2) {
+                @for (name, value) in text::head(report).into_iter().skip(if report.header.protocol.question.is_some() { 2 } else { 1 }) {
                     dt { (name) } dd { (value) }
                 }
             }
@@ -99,7 +109,7 @@ fn verdicts(report: &Report<'_>) -> Markup {
                 tbody {
                     tr { th scope="row" { "baseline" } td colspan="4" { (text::baseline(report)) } }
                     @for (treatment, comparison) in report.candidates() {
-                        (verdict(&report.label(&treatment.id), comparison))
+                        (candidate(&report.label(&treatment.id), comparison))
                     }
                 }
             }
@@ -107,7 +117,23 @@ fn verdicts(report: &Report<'_>) -> Markup {
     }
 }
 
-fn verdict(label: &str, comparison: &Comparison) -> Markup {
+/// What each factor does by itself and with others.
+fn factors(report: &Report<'_>) -> Markup {
+    html! {
+        @for (title, rows) in effects::tables(report) {
+            h3 { (title) }
+            p .small { "Averaged over the other factors; the intervals hold at 95 % together." }
+            div .wide {
+                table {
+                    thead { tr { @for name in effects::HEADER { th scope="col" { (name) } } } }
+                    tbody { @for row in rows { tr { @for cell in row { td { (cell) } } } } }
+                }
+            }
+        }
+    }
+}
+
+fn candidate(label: &str, comparison: &Comparison) -> Markup {
     let word = wording::verdict(comparison.primary().verdict);
     html! {
         tr {
@@ -116,6 +142,16 @@ fn verdict(label: &str, comparison: &Comparison) -> Markup {
             td .number { (comparison.primary().effect.blocks) }
             td .number { (wording::p_value(comparison.primary().p_holm)) }
             td class=(word.replace(' ', "-")) { (word) }
+        }
+        @for judgement in comparison.responses.iter().skip(1) {
+            @let word = wording::verdict(judgement.verdict);
+            tr .guard {
+                td { (wording::tame(&judgement.effect.metric, wording::NAME)) }
+                td { (wording::change(&judgement.effect)) }
+                td .number { (judgement.effect.blocks) }
+                td .number { (wording::p_value(judgement.p_holm)) }
+                td class=(word.replace(' ', "-")) { (word) }
+            }
         }
         @for guard in &comparison.guards {
             @let outcome = wording::guard_outcome(guard.outcome);

@@ -1,11 +1,11 @@
-//! The report as one JSON document, schema `kvmtune-report-1`. Knows no layout; texts stand in it as they were found.
+//! The report as one JSON document, schema `kvmtune-report-2`. Knows no layout; texts stand in it as they were found.
 
 use super::overhead::{Overhead, overhead};
-use super::{Report, conclusion, pace, wording};
-use crate::analysis::{Comparison, Interval};
-use crate::decision::{Counts, Recommendation};
-use crate::event::{End, Outcome, TrialRecord};
-use crate::experiment::{Goal, Guest, MetricId};
+use super::{Report, conclusion, pace, verdict, wording};
+use crate::analysis::{Comparison, Interval, Rule, Stop};
+use crate::decision::{Counts, Effects, Recommendation};
+use crate::event::{Certificate, End, Outcome, Purpose, TrialRecord};
+use crate::experiment::{Goal, Guest, MetricId, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -22,16 +22,27 @@ pub struct Document<'a> {
     file: &'a str,
     text: &'a str,
     question: Option<&'a str>,
+    purpose: &'a Purpose,
     guest: &'a Guest,
     host: String,
+    host_class: String,
     seed: u64,
     blocks: Blocks,
     end: Option<End>,
     answer: String,
     recommendation: &'a Recommendation,
-    response: ResponseRow<'a>,
+    rule: Rule,
+    stop: Option<Stop>,
+    responses: Vec<ResponseRow<'a>>,
     baseline: BaselineRow<'a>,
     treatments: Vec<TreatmentRow<'a>>,
+    effects: &'a [Effects],
+    /// What an A/A run certifies, when this is one.
+    certificate: Option<&'a Certificate>,
+    /// What an earlier A/A run said of this host when the run began.
+    certified_by: Option<&'a Certificate>,
+    /// Of a confirmation: the change in the run that found the treatment; it is not used.
+    selection_change_percent: Option<f64>,
     counts: Counts,
     trials: Vec<TrialRow<'a>>,
     overhead: Overhead,
@@ -42,8 +53,8 @@ pub struct Document<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Blocks {
-    planned: usize,
-    measured: usize,
+    planned: u32,
+    measured: u32,
     seconds_each: Option<f64>,
 }
 
@@ -72,6 +83,7 @@ struct TreatmentRow<'a> {
     change_interval_percent: Option<Interval>,
     more_seconds: Option<f64>,
     comparison: &'a Comparison,
+    lines: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -99,11 +111,10 @@ struct Seconds {
 impl<'a> From<Report<'a>> for Document<'a> {
     fn from(report: Report<'a>) -> Self {
         let (header, evaluation) = (report.header, report.evaluation);
-        let response = header.protocol.response();
         let (measured, planned) = report.blocks();
-        let seconds_each = pace::block(header, report.records).map(|t| t.as_secs_f64());
+        let seconds_each = pace::block(header, report.records, header.plan.treatments.len()).map(|t| t.as_secs_f64());
         Self {
-            schema: "kvmtune-report-1",
+            schema: "kvmtune-report-2",
             run: header.run.to_string(),
             started: header.started,
             version: &header.version,
@@ -111,8 +122,10 @@ impl<'a> From<Report<'a>> for Document<'a> {
             file: &header.file,
             text: &header.text,
             question: header.protocol.question.as_deref(),
+            purpose: &header.purpose,
             guest: &header.protocol.guest,
             host: wording::host(&header.facts),
+            host_class: header.facts.class(),
             seed: header.plan.seed,
             blocks: Blocks {
                 planned,
@@ -122,23 +135,33 @@ impl<'a> From<Report<'a>> for Document<'a> {
             end: report.end,
             answer: conclusion::answer(&report),
             recommendation: &evaluation.recommendation,
-            response: ResponseRow {
-                metric: &response.metric,
-                goal: response.goal,
-                unit: header.protocol.unit(&response.metric),
-            },
+            rule: evaluation.rule,
+            stop: evaluation.stop,
+            responses: header.protocol.responses.iter().map(|r| response(report, r)).collect(),
             baseline: BaselineRow {
                 id: report.baseline().map(|t| t.id.as_str()),
                 levels: report.baseline().map_or(&[], |t| &t.levels),
                 median: evaluation.baseline_medians[0],
             },
             treatments: treatments(report, seconds_each),
+            effects: &evaluation.effects,
+            certificate: report.certified,
+            certified_by: header.certificate.as_ref(),
+            selection_change_percent: report.selection,
             counts: evaluation.counts,
             trials: report.records.iter().map(trial).collect(),
             overhead: overhead(&report),
             notices: conclusion::notices(&report),
             facts: &header.facts.record,
         }
+    }
+}
+
+fn response<'a>(report: Report<'a>, response: &'a Response) -> ResponseRow<'a> {
+    ResponseRow {
+        metric: &response.metric,
+        goal: response.goal,
+        unit: report.header.protocol.unit(&response.metric),
     }
 }
 
@@ -158,6 +181,7 @@ fn treatments(report: Report<'_>, seconds_each: Option<f64>) -> Vec<TreatmentRow
                 _ => None,
             },
             comparison,
+            lines: verdict::lines(&report, treatment, comparison),
         }
     };
     report.candidates().map(row).collect()

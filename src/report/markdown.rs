@@ -1,6 +1,6 @@
 //! The verdict table in Markdown (GitHub's flavour). Knows its escapes, not where it is shown.
 
-use super::{Report, conclusion, text, wording};
+use super::{Report, certificate, conclusion, effects, text, verdict, wording};
 use crate::analysis::Comparison;
 use std::fmt::Write as _;
 
@@ -18,11 +18,24 @@ pub fn markdown(report: &Report<'_>) -> String {
     for (treatment, comparison) in report.candidates() {
         out += &candidate(&report.label(&treatment.id), comparison);
     }
-    let _ = writeln!(out, "\n{}\n", escape(wording::LEGEND));
+    let _ = writeln!(out, "\n{}\n", escape(&wording::legend(report.evaluation)));
     for (name, value) in text::head(report).into_iter().skip(1) {
         let _ = writeln!(out, "- {name}: {}", escape(&value));
     }
-    out += &list("Not proven", &conclusion::unproven(report));
+    out += "\n### Verdicts\n";
+    for (treatment, comparison) in report.candidates() {
+        out += &evidence(&verdict::lines(report, treatment, comparison));
+    }
+    for (title, rows) in effects::tables(report) {
+        let _ = write!(out, "\n### {}\n\n| {} |\n|---|---|--:|--:|\n", escape(&title), effects::HEADER.join(" | "));
+        for row in rows {
+            let cells: Vec<_> = row.iter().map(|cell| escape(cell)).collect();
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+        }
+    }
+    if let Some(certificate) = report.certified {
+        out += &list("Certificate", &certificate::lines(certificate));
+    }
     out += &list("Trials without a number", &text::without_number(report));
     out += &list("Notices", &conclusion::notices(report));
     out
@@ -38,6 +51,17 @@ fn candidate(label: &str, comparison: &Comparison) -> String {
         escape(&wording::p_value(comparison.primary().p_holm)),
         wording::verdict(comparison.primary().verdict),
     );
+    for judgement in comparison.responses.iter().skip(1) {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | **{}** |",
+            escape(&wording::tame(&judgement.effect.metric, wording::NAME)),
+            escape(&wording::change(&judgement.effect)),
+            judgement.effect.blocks,
+            escape(&wording::p_value(judgement.p_holm)),
+            wording::verdict(judgement.verdict),
+        );
+    }
     for guard in &comparison.guards {
         let limit = wording::tame(&wording::guard_limit(guard), wording::NAME);
         let _ = writeln!(
@@ -48,6 +72,16 @@ fn candidate(label: &str, comparison: &Comparison) -> String {
             guard.effect.blocks,
             wording::guard_outcome(guard.outcome),
         );
+    }
+    out
+}
+
+/// The lines of one candidate as a list in a list.
+fn evidence(lines: &[String]) -> String {
+    let mut out = String::new();
+    for (place, line) in lines.iter().enumerate() {
+        let indent = if place == 0 { "\n" } else { "  " };
+        let _ = writeln!(out, "{indent}- {}", escape(line.trim_start()));
     }
     out
 }

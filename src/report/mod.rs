@@ -3,7 +3,9 @@
 //! Knows events, the header and records of a run and its [`Evaluation`]; not who ran it, not where it is kept. Every
 //! text from a user or a guest is treated as hostile: see [`tame`].
 
+mod certificate;
 mod conclusion;
+mod effects;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -20,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod verdict;
 mod wording;
 
 pub use error::ReportError;
@@ -37,7 +40,7 @@ pub use wording::tame;
 use crate::analysis::Comparison;
 use crate::decision::Evaluation;
 use crate::design::{Treatment, TreatmentId};
-use crate::event::{End, RunHeader, TrialRecord};
+use crate::event::{Certificate, End, RunHeader, TrialRecord};
 
 /// Everything a report is made of.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +53,10 @@ pub struct Report<'a> {
     pub evaluation: &'a Evaluation,
     /// How the run ended; nothing while it runs and after it was killed.
     pub end: Option<End>,
+    /// Of a confirmation: by how much the treatment changed the response in the run that found it, in percent.
+    pub selection: Option<f64>,
+    /// What the run certifies, when it is an A/A run.
+    pub certified: Option<&'a Certificate>,
 }
 
 impl<'a> Report<'a> {
@@ -60,8 +67,14 @@ impl<'a> Report<'a> {
 
     /// Each other treatment with its comparison, in the plan's order.
     fn candidates(&self) -> impl Iterator<Item = (&'a Treatment, &'a Comparison)> + use<'a> {
-        let treatments = self.header.plan.treatments.iter().skip(1);
+        let treatments = self.header.plan.candidates().map(|(_, treatment)| treatment);
         treatments.zip(&self.evaluation.comparisons)
+    }
+
+    /// The name of a candidate by its place among the candidates.
+    fn candidate_label(&self, candidate: usize) -> String {
+        let mut all = self.header.plan.candidates();
+        all.nth(candidate).map_or_else(String::new, |(_, t)| self.label(&t.id))
     }
 
     /// The treatment's differences from the baseline; its id when the plan has no such treatment.
@@ -69,12 +82,8 @@ impl<'a> Report<'a> {
         wording::label(&self.header.plan, id)
     }
 
-    /// Number of blocks in which every treatment has a trial, and how many were planned; the discarded one left out.
-    fn blocks(&self) -> (usize, usize) {
-        let treatments = self.header.plan.treatments.len();
-        let judged = || self.header.plan.blocks.iter().filter(|b| b.number > 0);
-        let trials = |number| self.records.iter().filter(|r| r.trial.block == number).count();
-        let measured = judged().filter(|b| trials(b.number) >= treatments).count();
-        (measured, judged().count())
+    /// Number of complete blocks, and how many were planned; the discarded one left out.
+    fn blocks(&self) -> (u32, u32) {
+        (self.evaluation.done, self.header.plan.judged())
     }
 }

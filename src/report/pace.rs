@@ -1,5 +1,6 @@
 //! How long a block of this run takes, from the trials that are done. Does not know what the time is for.
 
+use crate::design::Guests;
 use crate::event::{RunHeader, TrialRecord};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -52,11 +53,12 @@ pub(super) fn step(marks: &[Mark], restarts: bool) -> Option<Duration> {
     Some(weigh(&mut live) + weigh(&mut restart))
 }
 
-/// Time a block of this run takes.
-pub(super) fn block(header: &RunHeader, records: &[TrialRecord]) -> Option<Duration> {
+/// Time a block of so many `trials` takes in this run.
+pub(super) fn block(header: &RunHeader, records: &[TrialRecord], trials: usize) -> Option<Duration> {
     let marks: Vec<_> = records.iter().map(Mark::from).collect();
-    let restarts = header.plan.treatments.iter().any(|t| !t.restart.is_empty());
-    let trials = u32::try_from(header.plan.treatments.len()).unwrap_or(u32::MAX);
+    let fresh = header.plan.guests == Guests::Fresh;
+    let restarts = fresh || header.plan.treatments.iter().any(|t| !t.restart.is_empty());
+    let trials = u32::try_from(trials).unwrap_or(u32::MAX);
     step(&marks, restarts).map(|step| step.saturating_mul(trials))
 }
 

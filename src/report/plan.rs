@@ -3,7 +3,11 @@
 //! Knows the plan and the time it should take; not how the time was estimated.
 
 use super::table::{fill, table};
+use super::certificate::{self, Proof};
 use super::wording;
+use crate::analysis::{Rule, registered_looks};
+use crate::decision::claim_rule;
+use crate::event::RunHeader;
 use crate::design::{Block, Plan, Treatment};
 use crate::units::Span;
 use serde::Serialize;
@@ -33,6 +37,10 @@ pub struct PlanDocument<'a> {
     restarts: usize,
     expected_seconds: f64,
     touches: Vec<Place>,
+    rule: Rule,
+    looks: Vec<u32>,
+    /// What it can prove; nothing without an A/A run of the same question on this host.
+    proof: Option<Proof>,
     notices: &'a [String],
 }
 
@@ -44,7 +52,8 @@ struct PlannedTreatment<'a> {
 }
 
 /// The plan for a terminal, at most `width` columns wide.
-pub fn plan_text(plan: &Plan, expected: Span, width: u16) -> String {
+pub fn plan_text(header: &RunHeader, expected: Span, width: u16) -> String {
+    let plan = &header.plan;
     let judged = plan.blocks.iter().filter(|b| b.number > 0).count();
     let mut out = format!(
         "{} treatments in {judged} blocks + {} discarded, {} trials, {} guest starts\n",
@@ -53,6 +62,9 @@ pub fn plan_text(plan: &Plan, expected: Span, width: u16) -> String {
         plan.trials(),
         plan.restarts(),
     );
+    if let Some(purpose) = wording::purpose(&header.purpose) {
+        let _ = writeln!(out, "{purpose}");
+    }
     let _ = writeln!(
         out,
         "seed {}, about {}\n",
@@ -75,6 +87,11 @@ pub fn plan_text(plan: &Plan, expected: Span, width: u16) -> String {
     }
     out += "\ntouches, and restores after each trial\n";
     out += &touches(plan, width);
+    out += &looks(header);
+    match proof(header, expected) {
+        Some(proof) => out += &certificate::proof_text(&proof, header.protocol.smallest_effect),
+        None => out += certificate::UNKNOWN,
+    }
     if !plan.notices.is_empty() {
         out += "\nnotices\n";
     }
@@ -83,6 +100,31 @@ pub fn plan_text(plan: &Plan, expected: Span, width: u16) -> String {
         let _ = write!(out, "  - {}", lines.trim_start());
     }
     out
+}
+
+/// When claims may be made.
+fn looks(header: &RunHeader) -> String {
+    let rule = claim_rule(header);
+    let (planned, beyond) = registered_looks(rule);
+    let told = |looks: &[u32]| looks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match rule {
+        Rule::Fixed { blocks } => format!("\njudged once, after {blocks} blocks\n"),
+        Rule::Looks { .. } => format!(
+            "\nlooks after {} blocks; with `--continue` also after {}\n",
+            told(&planned),
+            told(&beyond)
+        ),
+        Rule::Anytime => "\njudged after every block, by a process that may be stopped at any time\n".into(),
+    }
+}
+
+/// What the plan can prove, as far as an A/A run tells.
+fn proof(header: &RunHeader, expected: Span) -> Option<Proof> {
+    let certificate = header.certificate.as_ref()?;
+    let plan = &header.plan;
+    let family = plan.candidates().count() * header.protocol.responses.len();
+    let block = expected.0 / u32::try_from(plan.blocks.len()).unwrap_or(1).max(1);
+    Some(certificate::proof(certificate, plan.judged(), family, block))
 }
 
 fn treatments(plan: &Plan, width: u16) -> String {
@@ -150,7 +192,8 @@ fn touches(plan: &Plan, width: u16) -> String {
 }
 
 /// Everything the text says and the order of every block, ready to be serialised.
-pub fn plan_json(plan: &Plan, expected: Span) -> PlanDocument<'_> {
+pub fn plan_json(header: &RunHeader, expected: Span) -> PlanDocument<'_> {
+    let plan = &header.plan;
     PlanDocument {
         schema: "kvmtune-plan-1",
         seed: plan.seed,
@@ -167,6 +210,9 @@ pub fn plan_json(plan: &Plan, expected: Span) -> PlanDocument<'_> {
         restarts: plan.restarts(),
         expected_seconds: expected.0.as_secs_f64(),
         touches: places(plan),
+        rule: claim_rule(header),
+        looks: registered_looks(claim_rule(header)).0,
+        proof: proof(header, expected),
         notices: &plan.notices,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::table::table;
 use super::wording;
+use crate::event::Purpose;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ pub struct RunRow {
     pub done: u32,
     /// Trials of the plan.
     pub planned: u32,
+    /// What it is for.
+    pub purpose: Purpose,
     /// True when its numbers are of a model.
     pub simulated: bool,
     /// Its state in words.
@@ -27,7 +30,13 @@ pub struct RunRow {
 
 fn state(run: &RunRow) -> String {
     let simulated = if run.simulated { "simulated, " } else { "" };
-    format!("{simulated}{}", wording::tame(&run.state, 40))
+    let purpose = match &run.purpose {
+        Purpose::Sweep => String::new(),
+        Purpose::Noise => "A/A, ".into(),
+        Purpose::Confirm { of } => format!("confirms {}, ", of.short()),
+        Purpose::Stage { number, of, .. } => format!("factor {number} of {of}, "),
+    };
+    format!("{simulated}{purpose}{}", wording::tame(&run.state, 40))
 }
 
 /// A line a run, as given.

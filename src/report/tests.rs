@@ -3,7 +3,9 @@
 
 use super::fixture::Fixture;
 use super::*;
-use crate::event::Outcome;
+use crate::analysis::Noise;
+use crate::event::{Certificate, Outcome, Purpose};
+use std::time::Duration;
 use crate::units::Span;
 
 fn columns(text: &str) -> usize {
@@ -64,9 +66,9 @@ fn the_same_in_markdown() {
 fn the_document_keeps_its_schema() {
     let fixture = Fixture::quickstart();
     let document = value(&json(&fixture.report()));
-    assert_eq!(document["schema"], "kvmtune-report-1");
+    assert_eq!(document["schema"], "kvmtune-report-2");
     assert_eq!(
-        document["treatments"][0]["comparison"]["verdict"]["kind"],
+        document["treatments"][0]["comparison"]["responses"][0]["verdict"]["kind"],
         "better"
     );
     assert_eq!(
@@ -100,11 +102,10 @@ fn overhead_is_told_live_and_after_a_start() {
 #[test]
 fn a_plan_tells_what_it_will_do() {
     let fixture = Fixture::quickstart();
-    let plan = &fixture.header.plan;
-    let text = plan_text(plan, EXPECTED, 80);
+    let text = plan_text(&fixture.header, EXPECTED, 80);
     assert!(columns(&text) <= 80, "{text}");
     insta::assert_snapshot!(text);
-    let document = value(&plan_json(plan, EXPECTED));
+    let document = value(&plan_json(&fixture.header, EXPECTED));
     assert_eq!(document["schema"], "kvmtune-plan-1");
     assert_eq!(document["touches"].as_array().unwrap().len(), 2);
 }
@@ -113,6 +114,7 @@ fn a_plan_tells_what_it_will_do() {
 fn runs_are_listed() {
     let row = RunRow {
         simulated: false,
+        purpose: Purpose::Sweep,
         id: "0123456789ab".into(),
         experiment: "quick\u{1b}[2Jstart".into(),
         started: Fixture::quickstart().header.started,
@@ -193,7 +195,7 @@ fn hostile_texts_stay_texts() {
     check_page(&page);
     let terminal = text(&report, 80, false);
     assert!(columns(&terminal) <= 80, "{terminal}");
-    let plan = plan_text(&fixture.header.plan, EXPECTED, 80);
+    let plan = plan_text(&fixture.header, EXPECTED, 80);
     assert!(columns(&plan) <= 80, "{plan}");
     let markdown = markdown(&report);
     for (name, out) in [
@@ -224,5 +226,59 @@ fn many_treatments_and_blocks_are_drawn() {
     let fixture = fixture.evaluated();
     let svg = effects_plot(&fixture.report()).unwrap() + &samples_plot(&fixture.report()).unwrap();
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
-    assert!(text(&fixture.report(), 80, false).contains("no resolution"));
+    assert!(text(&fixture.report(), 80, false).contains("at cap"));
+}
+
+fn certificate(fixture: &Fixture) -> Certificate {
+    Certificate {
+        run: fixture.header.run,
+        started: fixture.header.started,
+        metric: fixture.header.protocol.response().metric.clone(),
+        noise: Noise {
+            blocks: 20,
+            within_cv: 0.011,
+            sigma_d: 0.0156,
+            sigma_d_percent: 1.57,
+            lag1: 0.08,
+            drift_percent: -0.4,
+            drift_percent_per_hour: -1.2,
+            interleaving_gain: Some(1.8),
+        },
+        trial: Duration::from_secs(9),
+    }
+}
+
+#[test]
+fn a_certificate_tells_what_a_host_resolves() {
+    let mut fixture = Fixture::quickstart();
+    let certificate = certificate(&fixture);
+    insta::assert_snapshot!("certificate", super::certificate::lines(&certificate).join("\n"));
+    fixture.header.certificate = Some(certificate);
+    let plan = plan_text(&fixture.header, EXPECTED, 80);
+    let proof: Vec<_> = plan.lines().skip_while(|l| !l.starts_with("what it can prove")).collect();
+    insta::assert_snapshot!("what_a_plan_can_prove", proof.join("\n"));
+}
+
+#[test]
+fn a_confirmation_sets_the_selection_beside_its_own_gain() {
+    let mut fixture = Fixture::quickstart();
+    fixture.header.purpose = Purpose::Confirm {
+        of: fixture.header.run,
+    };
+    fixture.header.plan.guests = crate::design::Guests::Fresh;
+    fixture.header.certificate = Some(certificate(&fixture));
+    let fixture = fixture.evaluated();
+    let mut report = fixture.report();
+    report.selection = Some(36.4);
+    let (treatment, comparison) = report.candidates().next().unwrap();
+    insta::assert_snapshot!("confirmed", verdict::lines(&report, treatment, comparison).join("\n"));
+    assert!(text(&report, 80, false).contains("is confirmed"));
+}
+
+#[test]
+fn an_a_a_run_says_whether_it_found_a_difference() {
+    let mut fixture = Fixture::quickstart();
+    fixture.header.purpose = Purpose::Noise;
+    let report = fixture.report();
+    assert!(text(&report, 80, false).contains("VERDICT differs from itself"));
 }

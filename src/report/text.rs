@@ -1,8 +1,8 @@
 //! The verdict table for a terminal. Knows how wide it may be and whether it may be coloured, not what stdout is.
 
 use super::table::{fill, pieces, table};
-use super::{Report, conclusion, wording};
-use crate::analysis::Comparison;
+use super::{Report, certificate, conclusion, effects, verdict, wording};
+use crate::analysis::{Comparison, Judgement};
 use crate::design::Treatment;
 use std::fmt::Write as _;
 
@@ -16,12 +16,16 @@ pub fn text(report: &Report<'_>, width: u16, colour: bool) -> String {
     let width = width.max(NARROWEST);
     let mut out = headline(report, width);
     out.push('\n');
-    let verdicts = verdict_table(report, width);
-    out += &if colour { coloured(&verdicts) } else { verdicts };
-    out += &fill(wording::LEGEND, width, "");
+    let table = verdict_table(report, width);
+    out += &if colour { coloured(&table) } else { table };
+    out += &fill(&wording::legend(report.evaluation), width, "");
     out.push('\n');
     out += &fill(&conclusion::answer(report), width, "");
-    out += &list("not proven", &conclusion::unproven(report), width);
+    out += &verdicts(report, width);
+    out += &effect_tables(report, width);
+    if let Some(certificate) = report.certified {
+        out += &list("certificate", &certificate::lines(certificate), width);
+    }
     out += &list("trials without a number", &without_number(report), width);
     out += &list("notices", &conclusion::notices(report), width);
     out
@@ -44,6 +48,9 @@ pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let mut head = vec![("experiment", wording::tame(&header.experiment, wording::NAME))];
     if let Some(question) = &header.protocol.question {
         head.push(("question", wording::tame(question, wording::SENTENCE)));
+    }
+    if let Some(purpose) = wording::purpose(&header.purpose) {
+        head.push(("purpose", purpose));
     }
     head.push(("guest", wording::guest(&header.protocol.guest)));
     head.push(("host", wording::host(&header.facts)));
@@ -76,6 +83,7 @@ fn verdict_table(report: &Report<'_>, width: u16) -> String {
     ]];
     for (treatment, comparison) in report.candidates() {
         rows.push(candidate(report, treatment, comparison, first));
+        rows.extend(comparison.responses.iter().skip(1).map(|r| response(r, first)));
         rows.extend(guards(comparison, first));
     }
     table(&header, rows, &[2], width)
@@ -101,7 +109,10 @@ fn candidate(
         .baseline()
         .map(|b| wording::differences(treatment, b))
         .unwrap_or_default();
-    let lines: Vec<_> = differences.iter().flat_map(|d| pieces(d, first)).collect();
+    let mut lines: Vec<_> = differences.iter().flat_map(|d| pieces(d, first)).collect();
+    if lines.is_empty() || treatment.name.is_some() {
+        lines = pieces(&report.label(&treatment.id), first);
+    }
     vec![
         lines.join("\n"),
         wording::change(&comparison.primary().effect),
@@ -109,6 +120,41 @@ fn candidate(
         wording::p_value(comparison.primary().p_holm),
         wording::verdict(comparison.primary().verdict).into(),
     ]
+}
+
+/// A response beside the first.
+fn response(judgement: &Judgement, first: usize) -> Vec<String> {
+    let metric = wording::tame(&judgement.effect.metric, wording::NAME);
+    let name = fill(&metric, u16::try_from(first).unwrap_or(u16::MAX), "  ");
+    vec![
+        name.trim_end().into(),
+        wording::change(&judgement.effect),
+        judgement.effect.blocks.to_string(),
+        wording::p_value(judgement.p_holm),
+        wording::verdict(judgement.verdict).into(),
+    ]
+}
+
+/// The evidence for each candidate, ending in its verdict.
+fn verdicts(report: &Report<'_>, width: u16) -> String {
+    let mut out = String::from("\nverdicts\n");
+    for (treatment, comparison) in report.candidates() {
+        for line in verdict::lines(report, treatment, comparison) {
+            let indent = if line.starts_with("  ") { "    " } else { "  " };
+            let hanging = format!("{indent}    ");
+            let _ = write!(out, "{indent}{}", fill(line.trim_start(), width, &hanging).trim_start());
+        }
+    }
+    out
+}
+
+fn effect_tables(report: &Report<'_>, width: u16) -> String {
+    let mut out = String::new();
+    for (title, rows) in effects::tables(report) {
+        let _ = writeln!(out, "\n{title}, averaged over the other factors; 95 % together");
+        out += &table(&effects::HEADER, rows, &[2, 3], width);
+    }
+    out
 }
 
 fn guards(comparison: &Comparison, first: usize) -> impl Iterator<Item = Vec<String>> {
@@ -163,6 +209,9 @@ fn coloured(table: &str) -> String {
         ("inconclusive", 33),
         ("unproven", 33),
         ("no resolution", 33),
+        ("at cap", 33),
+        ("no gain", 36),
+        ("dropped", 90),
     ];
     let paint = |line: &str| {
         let cell = words.iter().find_map(|&(word, code)| {

@@ -1,8 +1,11 @@
 //! The words and number formats every report shares, and the taming of hostile texts. Knows no layout.
 
-use crate::analysis::{Effect, GuardOutcome, GuardReport, Interval, MORE_BLOCKS_CAP, Stop, Verdict};
+use crate::analysis::{
+    Effect, GuardOutcome, GuardReport, Interval, Level, MORE_BLOCKS_CAP, Rule, Stop, Verdict,
+};
+use crate::decision::Evaluation;
 use crate::design::{Plan, Treatment, TreatmentId};
-use crate::event::{Drift, End, Outcome, Stage};
+use crate::event::{Drift, End, Outcome, Purpose, Stage};
 use crate::experiment::{Goal, Guest};
 use crate::facts::Facts;
 use crate::simulation::NOTICE;
@@ -17,8 +20,32 @@ pub(super) const NAME: usize = 120;
 pub(super) const SENTENCE: usize = 600;
 
 /// What the columns of a verdict table mean.
-pub(super) const LEGEND: &str = "n: blocks compared. Intervals of the response hold at 95 % for all candidates \
-     together; each end of a guard's interval is a one-sided 95 % bound.";
+pub(super) fn legend(evaluation: &Evaluation) -> String {
+    let level = confidence(evaluation.confidence);
+    let looks = match evaluation.rule {
+        Rule::Fixed { .. } => "",
+        Rule::Looks { .. } | Rule::Anytime => " and looks",
+    };
+    format!(
+        "n: blocks compared. Intervals of the responses hold at {level} for all candidates{looks} together; each end of \
+         a guard's interval is a one-sided {level} bound."
+    )
+}
+
+/// `95 %`, `97.5 %`.
+pub(super) fn confidence(level: Level) -> String {
+    format!("{} %", (1000.0 * level.get()).round() / 10.0)
+}
+
+/// What a run is for, in a few words; `None` for the usual.
+pub(super) fn purpose(purpose: &Purpose) -> Option<String> {
+    match purpose {
+        Purpose::Sweep => None,
+        Purpose::Noise => Some("A/A: the baseline against itself".into()),
+        Purpose::Confirm { of } => Some(format!("confirmation of run {} on fresh guests", of.short())),
+        Purpose::Stage { number, of, .. } => Some(format!("factor {number} of {of}, from the best proven so far")),
+    }
+}
 
 /// `text` as one line of at most `max` characters that cannot move a cursor, colour a terminal or turn the direction
 /// of writing: line ends and tabs become blanks, other control and invisible formatting characters `\u{fffd}`.
@@ -64,6 +91,15 @@ pub(super) fn percent(value: f64) -> String {
         text[1..].to_string()
     } else {
         text
+    }
+}
+
+/// `1.2 %`: a size, without a sign.
+pub(super) fn share(value: f64) -> String {
+    if value.abs() < 0.095 {
+        format!("{value:.2} %")
+    } else {
+        format!("{value:.1} %")
     }
 }
 
