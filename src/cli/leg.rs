@@ -202,12 +202,8 @@ impl Leg {
                 to_the_end,
             } => {
                 let plan = plan(experiment, looked, OwnPart::of(header).part(), header.plan.seed)?;
-                let mut header = go_on(header, plan, &looked.facts)?;
-                if *to_the_end {
-                    header.protocol.time_budget = None;
-                }
                 Ok(Planned {
-                    header,
+                    header: go_on(header, plan, &looked.facts)?,
                     records: records.clone(),
                     to_the_end: *to_the_end,
                     goes_on: true,

@@ -67,6 +67,12 @@ pub struct Pace {
     pub overhead: Duration,
 }
 
+/// The time one of several stages has.
+pub fn stage_budget(budget: Option<Span>, stages: usize) -> Option<Span> {
+    let stages = u32::try_from(stages.max(1)).unwrap_or(u32::MAX);
+    budget.map(|budget| Span(budget.0 / stages))
+}
+
 /// Which part of an experiment is planned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Part<'p> {
@@ -144,7 +150,13 @@ impl Plan {
             Part::Whole | Part::Stage { .. } => experiment.design.blocks,
         };
         plan.repeat_baseline_in_long_blocks(experiment, pace);
-        plan.planned = plan.blocks_in_budget(experiment, pace, wanted);
+        let budget = match part {
+            Part::Whole => experiment.time_budget,
+            Part::Stage { .. } => stage_budget(experiment.time_budget, experiment.factors.len()),
+            // Fewer blocks than were asked for would answer another question.
+            Part::Noise { .. } | Part::Confirm { .. } => None,
+        };
+        plan.planned = plan.blocks_in_budget(experiment, budget, pace, wanted);
         plan.extend(plan.planned);
         if plan.judged() < FEWEST_PROVING_BLOCKS {
             plan.notices.push(format!(
@@ -191,10 +203,15 @@ impl Plan {
         }
     }
 
-    /// As many of the wanted blocks as the time budget should hold; fixed numbers and those of confirmations stay.
-    fn blocks_in_budget(&mut self, experiment: &Experiment, pace: Pace, wanted: u32) -> u32 {
-        let (Some(budget), Stopping::Looks { min, .. }) = (experiment.time_budget, experiment.design.stopping)
-        else {
+    /// As many of the wanted blocks as the time budget should hold, where the number was not fixed.
+    fn blocks_in_budget(
+        &mut self,
+        experiment: &Experiment,
+        budget: Option<Span>,
+        pace: Pace,
+        wanted: u32,
+    ) -> u32 {
+        let (Some(budget), Stopping::Looks { min, .. }) = (budget, experiment.design.stopping) else {
             return wanted;
         };
         let mut probe = Self {

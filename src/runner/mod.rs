@@ -8,10 +8,11 @@ mod trial;
 use crate::change::{Change, ChangeError, Journal, Outcome as Changed, Verified, with_treatment};
 use crate::analysis::AnalysisError;
 use crate::decision::{Progress, progress};
-use crate::design::{Block, Guests, WholePlot};
-use crate::event::{End, Event, Outcome, RunHeader, Timing, Trial, TrialRecord};
+use crate::design::{Block, Guests, WholePlot, stage_budget};
+use crate::event::{End, Event, Outcome, Purpose, RunHeader, Timing, Trial, TrialRecord};
 use crate::host::{Cancel, Host};
 use crate::tunable::Activation;
+use crate::units::Span;
 use crate::workload::Places;
 use std::sync::atomic::Ordering;
 
@@ -69,8 +70,8 @@ pub fn run(
         return Ok(End::Answered { stop });
     }
     let started = host.clock();
+    let budget = budget(task);
     for block in &task.header.plan.blocks {
-        let budget = task.header.protocol.time_budget;
         let out_of_time = budget.is_some_and(|budget| host.since(started) >= budget.0);
         if out_of_time && block.number > 1 {
             return Ok(End::TimeBudget);
@@ -80,6 +81,16 @@ pub fn run(
         }
     }
     Ok(End::Complete)
+}
+
+/// The time a run has; none for one whose number of blocks is all that counts.
+fn budget(task: &Task<'_>) -> Option<Span> {
+    let whole = task.header.protocol.time_budget.filter(|_| !task.to_the_end);
+    match task.header.purpose {
+        Purpose::Sweep => whole,
+        Purpose::Stage { of, .. } => stage_budget(whole, of as usize),
+        Purpose::Noise | Purpose::Confirm { .. } => None,
+    }
 }
 
 struct Runner<'r, 's> {
