@@ -39,6 +39,8 @@ fn provable(certificate: &Certificate, blocks: u32, level: Level) -> Option<f64>
 /// The whole certificate.
 pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
     let noise = &certificate.noise;
+    let per_hour = noise.drift_percent_per_hour.map(|d| format!(", {} an hour", wording::percent(d)));
+    let per_hour = per_hour.unwrap_or_default();
     let mut lines = vec![
         format!(
             "within-block CV {} (of {}, {} blocks)",
@@ -51,11 +53,7 @@ pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
             wording::share(noise.sigma_d_percent)
         ),
         format!("lag-1 autocorrelation {:.2}", noise.lag1),
-        format!(
-            "drift {} over the run, {} an hour",
-            wording::percent(noise.drift_percent),
-            wording::percent(noise.drift_percent_per_hour)
-        ),
+        format!("drift {} over the run{per_hour}", wording::percent(noise.drift_percent)),
     ];
     if let Some(gain) = noise.interleaving_gain {
         lines.push(format!(

@@ -241,7 +241,7 @@ fn certificate(fixture: &Fixture) -> Certificate {
             sigma_d_percent: 1.57,
             lag1: 0.08,
             drift_percent: -0.4,
-            drift_percent_per_hour: -1.2,
+            drift_percent_per_hour: Some(-1.2),
             interleaving_gain: Some(1.8),
         },
         trial: Duration::from_secs(9),
