@@ -15,7 +15,7 @@ use super::{AnalysisError, Arm, Estimate, Level, Sample, smallest_provable_effec
 const SHAMOS: f64 = 1.048_358;
 
 /// Seconds a run must last for its drift to be told for an hour.
-const SHORTEST_FOR_HOURS: f64 = 1800.0;
+const SHORTEST_FOR_HOURS: f64 = 1200.0;
 
 /// The two values of a block of an A/A run, in the order of time.
 #[derive(Debug, Clone, Copy, PartialEq)]

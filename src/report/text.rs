@@ -74,8 +74,12 @@ fn verdict_table(report: &Report<'_>, width: u16) -> String {
     let first = usize::from(width - OTHER_COLUMNS);
     let metric = wording::tame(&report.header.protocol.response().metric.metric, 22);
     let header = ["treatment", &metric, "n", "p Holm", "verdict"];
+    let named = report.baseline().and_then(|b| b.name.as_ref());
     let mut rows = vec![vec![
-        "baseline".into(),
+        named.map_or_else(
+            || "baseline".into(),
+            |name| wording::tame(&format!("baseline: {name}"), first),
+        ),
         baseline(report),
         String::new(),
         String::new(),

@@ -28,9 +28,13 @@ pub(super) fn lines(report: &Report<'_>, treatment: &Treatment, comparison: &Com
 fn headline(report: &Report<'_>, treatment: &Treatment) -> String {
     let header = report.header;
     let workloads: Vec<_> = header.protocol.workloads.iter().map(|w| w.name.as_str()).collect();
+    let mut label = report.label(&treatment.id);
+    if let (Some(_), Some(baseline)) = (&treatment.name, report.baseline()) {
+        let differences = wording::differences(treatment, baseline).join(" ");
+        label = wording::tame(&format!("{label} ({differences})"), wording::SENTENCE);
+    }
     format!(
-        "{} | {} | host class {} | seed {}",
-        report.label(&treatment.id),
+        "{label} | {} | host class {} | seed {}",
         wording::tame(&workloads.join(", "), wording::NAME),
         header.facts.class(),
         header.plan.seed
