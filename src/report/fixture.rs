@@ -3,9 +3,9 @@
 
 use super::Report;
 use crate::decision::{Evaluation, evaluate};
-use crate::design::{Block, Plan, Treatment, TreatmentId, WholePlot, block};
-use crate::event::{Drift, End, Outcome, RunHeader, RunId, Stage, Timing, Trial, TrialRecord};
-use crate::experiment::{Goal, Guard, Guest, MetricId, Protocol, Response};
+use crate::design::{Block, Guests, Plan, Role, Treatment, TreatmentId, WholePlot, block};
+use crate::event::{Drift, End, Outcome, Purpose, RunHeader, RunId, Stage, Timing, Trial, TrialRecord};
+use crate::experiment::{Goal, Guard, Guest, MetricId, Protocol, Response, Stopping};
 use crate::facts::Facts;
 use crate::tunable::{Address, Format, Kind, Setting, XmlSetting};
 use crate::units::{Bytes, Percent, Span};
@@ -80,13 +80,15 @@ impl Fixture {
     fn of(experiment: &str, treatments: Vec<Treatment>, ratios: &[f64]) -> Self {
         let seed = 41;
         let blocks: Vec<Block> = (0..=BLOCKS)
-            .map(|number| block(number, &treatments, seed))
+            .map(|number| block(number, &treatments, Guests::Shared, seed))
             .collect();
         let records = records(&treatments, &blocks, ratios);
         let plan = Plan {
             seed,
             factors: Vec::new(),
             treatments,
+            guests: Guests::Shared,
+            planned: BLOCKS,
             blocks,
             notices: vec!["the device has no `kyber`".into()],
         };
@@ -97,11 +99,13 @@ impl Fixture {
             experiment: experiment.into(),
             file: "experiments/quickstart.toml".into(),
             text: "name = \"quickstart\"\n".into(),
+            purpose: Purpose::Sweep,
+            certificate: None,
             protocol: protocol(),
             plan,
             facts: facts(),
         };
-        let evaluation = evaluate(&header.protocol, &header.plan, &records).unwrap();
+        let evaluation = evaluate(&header, &records).unwrap();
         let end = Some(End::Complete);
         Self {
             header,
@@ -113,7 +117,7 @@ impl Fixture {
 
     /// The same with the evaluation of what the records say now.
     pub(super) fn evaluated(mut self) -> Self {
-        self.evaluation = evaluate(&self.header.protocol, &self.header.plan, &self.records).unwrap();
+        self.evaluation = evaluate(&self.header, &self.records).unwrap();
         self
     }
 }
@@ -132,6 +136,8 @@ fn treatment(id: &str, cache: &str, scheduler: &str) -> Treatment {
     };
     Treatment {
         id: serde_json::from_value::<TreatmentId>(id.into()).unwrap(),
+        name: None,
+        role: Role::Listed,
         levels: vec![
             ("domain.disk.cache".into(), cache.into()),
             ("guest.disk.scheduler".into(), scheduler.into()),
@@ -252,15 +258,17 @@ fn protocol() -> Protocol {
             ],
             requirements: Vec::new(),
         }],
-        response: Response {
+        derived: Vec::new(),
+        responses: vec![Response {
             metric: id("iops"),
             goal: Goal::Maximize,
-        },
+        }],
         guards: vec![Guard {
             metric: id("clat_p99_us"),
             goal: Goal::Minimize,
             margin: Percent(5.0),
         }],
+        stopping: Stopping::Fixed,
         smallest_effect: Percent(1.0),
         time_budget: None,
     }

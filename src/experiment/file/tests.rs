@@ -1,8 +1,8 @@
 //! What a right file means. Wrong ones are in tests/bad.
 
 use super::*;
-use crate::experiment::{Goal, Levels};
-use crate::units::Bytes;
+use crate::experiment::{Formula, Goal, Levels, Stopping};
+use crate::units::{Bytes, Percent};
 use proptest::prelude::*;
 
 const SMALLEST: &str = r#"
@@ -31,9 +31,11 @@ fn everything_else_has_a_default() {
         disk: Bytes::mib(256),
     };
     assert_eq!(found.guest, lab);
-    assert_eq!(found.response.metric.to_string(), "fio-randread-4k.iops");
-    assert_eq!(found.response.goal, Goal::Maximize);
-    assert_eq!(found.design.blocks, 8);
+    assert_eq!(found.responses[0].metric.to_string(), "fio-randread-4k.iops");
+    assert_eq!(found.responses[0].goal, Goal::Maximize);
+    assert_eq!(found.design.blocks, 20);
+    assert_eq!(found.design.stopping, Stopping::Looks { min: 8, max: 20 });
+    assert_eq!(found.design.confirm, Some(12));
     assert_eq!(found.design.kind, DesignKind::FullFactorial);
     assert!(matches!(found.factors[0].levels, Levels::Available(_)));
     assert_eq!((found.seed, found.time_budget), (None, None));
@@ -72,11 +74,12 @@ fn what_is_written_counts() {
     assert_eq!((name.as_str(), connect.as_str()), ("web", "qemu:///system"));
     assert_eq!(found.workloads[0].time, Span::secs(20));
     assert_eq!(found.workloads[0].warmup, Span::secs(3));
-    assert_eq!(found.response.goal, Goal::Minimize);
+    assert_eq!(found.responses[0].goal, Goal::Minimize);
     assert_eq!(found.guards[0].margin, Percent(2.0));
     assert_eq!(found.guards[1].margin, Percent(5.0));
     assert_eq!(found.guards[1].goal, Goal::Maximize);
     assert_eq!(found.design.kind, DesignKind::OneAtATime);
+    assert_eq!((found.design.stopping, found.design.blocks), (Stopping::Fixed, 12));
     assert_eq!(found.time_budget, Some(Span::secs(5400)));
 }
 
@@ -148,8 +151,8 @@ proptest! {
 
     #[test]
     fn any_value_of_any_key_is_answered(
-        key in "(name|question|guest|factor|workload|response|guard|design|budget|seed)",
-        sub in "(kind|use|time|metric|goal|tunable|levels|baseline|blocks|domain|scratch|margin)",
+        key in "(name|question|guest|factor|workload|response|derived|treatment|guard|design|budget|seed)",
+        sub in "(kind|use|time|metric|goal|tunable|levels|baseline|blocks|stopping|confirm|set|ratio|sum|unit|domain|scratch|margin)",
         value in "(1|-1|1e400|nan|true|\"\"|\"5\"|\"%\"|\"\u{1F600}\"|\\[\\]|\\[\\[\\]\\]|\\{\\}|1979-05-27)",
     ) {
         let _ = read(&format!("{key} = {value}")).map_err(|e| e.to_string());

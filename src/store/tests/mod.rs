@@ -9,7 +9,7 @@ mod refusal;
 use super::{RunSummary, Store, StoreError};
 use crate::design::{Plan, TreatmentId};
 use crate::event::{
-    Drift, End, Event, Outcome, RawOutput, RunHeader, RunId, Stage, Timing, Trial, TrialRecord,
+    Drift, End, Event, Outcome, Purpose, RawOutput, RunHeader, RunId, Stage, Timing, Trial, TrialRecord,
 };
 use crate::experiment::Protocol;
 use crate::facts::Facts;
@@ -31,13 +31,15 @@ fn plan() -> Plan {
     let loaded = json!({"address": {"guest-module": "bfq"}, "value": "loaded",
         "kind": {"choice": ["loaded", "absent"]}, "coupled": true});
     let level = |label| json!({"label": label, "settings": [loaded]});
-    let treatment = |id, label| json!({"id": id, "levels": [["guest.disk.scheduler", label]], "restart": [], "live": [loaded]});
+    let treatment = |id, label| json!({"id": id, "name": null, "role": "listed", "levels": [["guest.disk.scheduler", label]], "restart": [], "live": [loaded]});
     let block = |number| json!({"number": number, "plots": [{"treatments": [1, 0]}]});
     serde_json::from_value(json!({
         "seed": u64::MAX,
         "factors": [{"tunable": "guest.disk.scheduler", "whole_plot": false,
-            "levels": [level("none"), level("bfq")], "baseline": 0}],
+            "levels": [level("none"), level("bfq")], "baseline": 0, "original": 0}],
         "treatments": [treatment(BASELINE, "none"), treatment(BFQ, "bfq")],
+        "guests": "shared",
+        "planned": 2,
         "blocks": [block(0), block(1), block(2)],
         "notices": ["2 blocks prove nothing"],
     }))
@@ -49,8 +51,10 @@ fn protocol() -> Protocol {
         "question": null,
         "guest": { "lab": { "vcpus": 2, "memory": "512MiB", "disk": "256MiB" } },
         "workloads": [],
-        "response": { "metric": { "workload": "fio", "metric": "iops" }, "goal": "maximize" },
+        "derived": [],
+        "responses": [{ "metric": { "workload": "fio", "metric": "iops" }, "goal": "maximize" }],
         "guards": [],
+        "stopping": { "kind": "fixed" },
         "smallest_effect": "1%",
         "time_budget": null,
     }))
@@ -66,6 +70,8 @@ fn header(run: RunId, experiment: &str) -> RunHeader {
         experiment: experiment.into(),
         file: format!("{experiment}.toml"),
         text: "name = \"é\"\n".into(),
+        purpose: Purpose::Sweep,
+        certificate: None,
         protocol: protocol(),
         plan: plan(),
         facts: Facts {
@@ -215,6 +221,7 @@ fn the_last_end_or_resumption_tells_the_state() {
         let header = header(run, "cache");
         let summary = RunSummary {
             simulated: false,
+            purpose: Purpose::Sweep,
             run,
             experiment: header.experiment,
             started: header.started,
@@ -230,7 +237,12 @@ fn the_last_end_or_resumption_tells_the_state() {
     expect(None, None, Some(run));
     expect(end(End::Interrupted), Some(End::Interrupted), Some(run));
     expect(Some(notice), Some(End::Interrupted), Some(run));
-    expect(Some(Event::RunResumed { run, done: 1 }), None, Some(run));
+    let resumed = Event::RunResumed {
+        run,
+        done: 1,
+        blocks: 2,
+    };
+    expect(Some(resumed), None, Some(run));
     expect(end(End::TimeBudget), Some(End::TimeBudget), None);
     expect(end(End::Complete), Some(End::Complete), None);
 }

@@ -62,7 +62,11 @@ fn events_of_no_run_are_refused() {
         store.record(&finished(0, invalid())),
         Err(StoreError::NoRun)
     ));
-    let resumed = store.record(&Event::RunResumed { run, done: 0 });
+    let resumed = store.record(&Event::RunResumed {
+        run,
+        done: 0,
+        blocks: 2,
+    });
     assert!(matches!(resumed, Err(StoreError::Unknown { .. })));
     assert!(matches!(store.record(&end), Err(StoreError::NoRun)));
 }
@@ -81,7 +85,7 @@ fn a_newer_schema_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(store_with(&dir, &[(1, "cache")]));
     let db = Connection::open(dir.path().join(FILE)).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     for result in [Store::open(dir.path()), Store::open_existing(dir.path())] {
         let error = result.unwrap_err();
@@ -89,8 +93,8 @@ fn a_newer_schema_is_left_alone() {
             matches!(
                 error,
                 StoreError::Newer {
-                    found: 2,
-                    known: 1,
+                    found: 3,
+                    known: 2,
                     ..
                 }
             ),
