@@ -182,18 +182,18 @@ fn a_candidate_is_kept_for_its_second_response() {
 #[test]
 fn a_failed_guard_does_not_lead() {
     let family = [
-        guarded(&around(1.30, 0.01, 8), BAD),
-        guarded(&around(1.10, 0.01, 8), 1.0),
-        guarded(&around(1.02, 0.01, 8), 1.0),
+        guarded(&around(1.30, 0.01, 10), BAD),
+        guarded(&around(1.10, 0.01, 10), 1.0),
+        guarded(&around(1.02, 0.01, 10), 1.0),
     ];
-    let course = at(&family, LOOKS, 8).course;
+    let course = at(&family, LOOKS, 10).course;
     let dropped = Some(Dropped {
         after: 5,
         leader: Some(1),
     });
     assert_eq!(course.dropped, [None, None, dropped]);
     assert_eq!(course.stop, Some(Stop::Superiority));
-    let alone = at(&family[..1], LOOKS, 8);
+    let alone = at(&family[..1], LOOKS, 10);
     assert_eq!(claims(&alone.course), [Some(true)]);
     assert_eq!(alone.course.stop, None, "a claim with a failed guard is no winner");
 }
@@ -258,7 +258,7 @@ fn any_block_of_an_anytime_run_may_claim() {
     assert_eq!(judged.course.stop, Some(Stop::Superiority));
     let judgement = judged.comparisons[0].primary();
     assert_eq!(judgement.verdict, Verdict::Better);
-    assert!(judgement.p_raw <= 0.05 && judgement.claim_below == 0.05);
+    assert!(judgement.p_raw <= 0.05 && (judgement.claim_below - 0.05).abs() < 1e-9);
     let before = at(&better, Rule::Anytime, first - 1).course;
     assert_eq!(before.stop, None);
     let nothing = [candidate(&to_and_fro(1.0, 0.05, 60))];
@@ -289,7 +289,7 @@ fn holm_is_over_candidates_and_responses() {
 fn better_here_and_worse_there_is_not_better() {
     let (up, down) = (around(1.1, 0.01, 10), around(0.9, 0.01, 10));
     let family = [several(&[&up, &down])];
-    let judged = at(&family, LOOKS, 8);
+    let judged = at(&family, LOOKS, 10);
     let verdicts: Vec<_> = judged.comparisons[0].responses.iter().map(|r| r.verdict).collect();
     assert_eq!(verdicts, [Verdict::Better, Verdict::Worse]);
     assert!(!judged.comparisons[0].is_better());
@@ -367,7 +367,7 @@ fn rules() -> impl Strategy<Value = Rule> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn later_blocks_change_nothing_earlier(family in families(), rule in rules(), done in 0_u32..22) {
@@ -385,6 +385,7 @@ proptest! {
 
     #[test]
     fn claims_are_made_at_looks_and_stay(family in families(), rule in rules()) {
+        prop_assume!(!matches!(rule, Rule::Fixed { .. }), "a fixed number is judged once");
         let (planned, beyond) = registered_looks(rule);
         let is_look = |done| rule == Rule::Anytime || planned.contains(&done) || beyond.contains(&done);
         let mut before = follow(&family, &criteria(rule), 0).unwrap();
@@ -392,9 +393,7 @@ proptest! {
             let now = follow(&family, &criteria(rule), done).unwrap();
             for (was, is) in claims(&before).into_iter().zip(claims(&now)) {
                 prop_assert!(was.is_none() || was == is);
-                // A fixed number may be passed by a run to the end, and is judged with all it has.
-                let is_fixed = matches!(rule, Rule::Fixed { .. });
-                prop_assert!(was == is || is_look(done) || is_fixed);
+                prop_assert!(was == is || is_look(done));
             }
             for (was, is) in before.dropped.iter().zip(&now.dropped) {
                 prop_assert!(was.is_none() || was == is);

@@ -104,6 +104,34 @@ fn a_newer_schema_is_left_alone() {
 }
 
 #[test]
+fn an_older_schema_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(FILE);
+    let db = Connection::open(&file).unwrap();
+    db.execute_batch("CREATE TABLE run (id TEXT PRIMARY KEY)").unwrap();
+    db.pragma_update(None, "application_id", 0x6b76_6d74).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    drop(db);
+    let before = fs::read(&file).unwrap();
+    for result in [Store::open(dir.path()), Store::open_existing(dir.path())] {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::Older {
+                    found: 1,
+                    known: 2,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert!(error.to_string().contains("kvmtune.db"), "{error}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
 fn another_programs_database_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE);
