@@ -32,7 +32,12 @@ impl Series {
         Self {
             metric: self.metric.clone(),
             goal: self.goal,
-            pairs: self.pairs.iter().copied().filter(|pair| pair.block <= done).collect(),
+            pairs: self
+                .pairs
+                .iter()
+                .copied()
+                .filter(|pair| pair.block <= done)
+                .collect(),
         }
     }
 }

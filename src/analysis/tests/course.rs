@@ -40,7 +40,11 @@ fn to_and_fro(centre: f64, half: f64, blocks: usize) -> Vec<f64> {
     (0..blocks)
         .map(|block| {
             let swing = half * (1.0 + 0.01 * block as f64);
-            if block % 2 == 0 { centre + swing } else { centre - swing }
+            if block % 2 == 0 {
+                centre + swing
+            } else {
+                centre - swing
+            }
         })
         .collect()
 }
@@ -50,7 +54,12 @@ fn at(family: &[Candidate], rule: Rule, done: u32) -> Judged {
 }
 
 fn claims(course: &Course) -> Vec<Option<bool>> {
-    course.tested.iter().flatten().map(|tested| tested.claim).collect()
+    course
+        .tested
+        .iter()
+        .flatten()
+        .map(|tested| tested.claim)
+        .collect()
 }
 
 #[test]
@@ -77,7 +86,10 @@ fn a_look_claims_and_blocks_between_do_not() {
         .filter(|&done| claims(&at(&family, LOOKS, done).course) == [Some(true)])
         .collect();
     let first = claimed[0];
-    assert!(registered_looks(LOOKS).0.contains(&first) && first > 8, "{claimed:?}");
+    assert!(
+        registered_looks(LOOKS).0.contains(&first) && first > 8,
+        "{claimed:?}"
+    );
     assert_eq!(claimed, (first..=20).collect::<Vec<_>>(), "what is claimed stays");
     let before = at(&family, LOOKS, first - 1);
     let judgement = before.comparisons[0].primary();
@@ -195,7 +207,10 @@ fn a_failed_guard_does_not_lead() {
     assert_eq!(course.stop, Some(Stop::Superiority));
     let alone = at(&family[..1], LOOKS, 10);
     assert_eq!(claims(&alone.course), [Some(true)]);
-    assert_eq!(alone.course.stop, None, "a claim with a failed guard is no winner");
+    assert_eq!(
+        alone.course.stop, None,
+        "a claim with a failed guard is no winner"
+    );
 }
 
 #[test]
@@ -290,7 +305,11 @@ fn better_here_and_worse_there_is_not_better() {
     let (up, down) = (around(1.1, 0.01, 10), around(0.9, 0.01, 10));
     let family = [several(&[&up, &down])];
     let judged = at(&family, LOOKS, 10);
-    let verdicts: Vec<_> = judged.comparisons[0].responses.iter().map(|r| r.verdict).collect();
+    let verdicts: Vec<_> = judged.comparisons[0]
+        .responses
+        .iter()
+        .map(|r| r.verdict)
+        .collect();
     assert_eq!(verdicts, [Verdict::Better, Verdict::Worse]);
     assert!(!judged.comparisons[0].is_better());
     assert_ne!(judged.course.stop, Some(Stop::Superiority));
@@ -304,7 +323,9 @@ fn the_certificate_refuses_what_it_could_not_have_shown() {
             certified_cv,
             ..criteria(Rule::Fixed { blocks: 10 })
         };
-        compare(&two_percent, &criteria, 10).unwrap().comparisons[0].primary().verdict
+        compare(&two_percent, &criteria, 10).unwrap().comparisons[0]
+            .primary()
+            .verdict
     };
     assert_eq!(with(None), Verdict::Better);
     assert_eq!(with(Some(0.01)), Verdict::Better);
@@ -331,7 +352,11 @@ fn what_lacks_resolution_is_never_a_winner() {
     ratios.extend(around(1.2, 0.05, 10));
     let judged = at(&[candidate(&ratios)], Rule::Fixed { blocks: 20 }, 20);
     let judgement = judged.comparisons[0].primary();
-    assert!(judgement.p_holm < 0.05, "the test alone would claim: {}", judgement.p_holm);
+    assert!(
+        judgement.p_holm < 0.05,
+        "the test alone would claim: {}",
+        judgement.p_holm
+    );
     assert_eq!(judgement.verdict, Verdict::NoResolution);
     let judged = at(&[candidate(&ratios)], LOOKS, 20);
     assert_ne!(judged.course.stop, Some(Stop::Superiority));

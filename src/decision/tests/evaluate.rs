@@ -64,7 +64,8 @@ fn sweep(text: &str) -> RunHeader {
 
 /// A little that differs from block to block and treatment to treatment.
 fn wobble(block: u32, treatment: usize) -> f64 {
-    let mixed = (u64::from(block) * 41 + treatment as u64 * 29 + u64::from(block) * treatment as u64 * 13) % 97;
+    let mixed =
+        (u64::from(block) * 41 + treatment as u64 * 29 + u64::from(block) * treatment as u64 * 13) % 97;
     0.004 * (mixed as f64 / 97.0 - 0.5)
 }
 
@@ -86,10 +87,14 @@ fn trials(
     outcome: impl Fn(u32, usize) -> Option<Outcome>,
 ) -> Vec<TrialRecord> {
     let plan = &header.plan;
-    let order = plan.blocks.iter().filter(|b| b.number <= blocks).flat_map(|block| {
-        let plots = block.plots.iter().flat_map(|plot| &plot.treatments);
-        plots.map(|treatment| (block.number, *treatment))
-    });
+    let order = plan
+        .blocks
+        .iter()
+        .filter(|b| b.number <= blocks)
+        .flat_map(|block| {
+            let plots = block.plots.iter().flat_map(|plot| &plot.treatments);
+            plots.map(|treatment| (block.number, *treatment))
+        });
     let mut records = Vec::new();
     for (order, (block, treatment)) in (0..).zip(order) {
         let Some(outcome) = outcome(block, treatment) else {
@@ -192,14 +197,23 @@ fn the_baseline_in_the_middle_is_pooled() {
     let evaluation = evaluate(&header, &records).unwrap();
     assert_eq!(evaluation.comparisons.len(), 2, "it is no candidate");
     let gain = |c: usize| evaluation.comparisons[c].primary().effect.gain_percent.unwrap();
-    assert!(gain(0).abs() < 1e-9 && (gain(1) - 10.0).abs() < 1e-9, "{} {}", gain(0), gain(1));
+    assert!(
+        gain(0).abs() < 1e-9 && (gain(1) - 10.0).abs() < 1e-9,
+        "{} {}",
+        gain(0),
+        gain(1)
+    );
     let without: Vec<_> = records[..records.len() - 4]
         .iter()
         .chain(&records[records.len() - 4..])
         .filter(|r| r.trial.block < 8 || r.trial.treatment != header.plan.treatments[3].id)
         .cloned()
         .collect();
-    assert_eq!(progress(&header, &without).unwrap().done, 7, "it belongs to the block");
+    assert_eq!(
+        progress(&header, &without).unwrap().done,
+        7,
+        "it belongs to the block"
+    );
 }
 
 #[test]
@@ -227,7 +241,11 @@ fn trials_without_a_sound_number_count_as_such() {
     assert_eq!((counts.unsteady, counts.failed, counts.invalid), (1, 1, 1));
     assert_eq!((counts.discarded, counts.measured), (3, 21));
     assert_eq!(evaluation.done, 8, "a failed trial was made");
-    let blocks: Vec<_> = evaluation.comparisons.iter().map(|c| c.primary().effect.blocks).collect();
+    let blocks: Vec<_> = evaluation
+        .comparisons
+        .iter()
+        .map(|c| c.primary().effect.blocks)
+        .collect();
     assert_eq!(blocks, [5, 7]);
 }
 
@@ -241,11 +259,17 @@ fn a_derived_metric_is_one_of_each_trial() {
     let records = trials(&header, 8, |block, treatment| {
         let load = 1.0 + 0.1 * f64::from(block);
         let ratio = [1.0, 1.2, 1.0][treatment] * (1.0 + wobble(block, treatment));
-        Some(measured(&[("iops", 100.0 * load * ratio), ("clat_mean_us", 10.0 * load)]))
+        Some(measured(&[
+            ("iops", 100.0 * load * ratio),
+            ("clat_mean_us", 10.0 * load),
+        ]))
     });
     let evaluation = evaluate(&header, &records).unwrap();
     let found = evaluation.comparisons[0].primary();
-    assert_eq!((found.effect.metric.as_str(), found.verdict), ("speed", Verdict::Better));
+    assert_eq!(
+        (found.effect.metric.as_str(), found.verdict),
+        ("speed", Verdict::Better)
+    );
     assert!((found.effect.gain_percent.unwrap() - 20.0).abs() < 0.5);
     let Outcome::Measured { observations } = &records[0].outcome else {
         panic!()
@@ -265,10 +289,7 @@ fn stages_share_one_error_rate() {
         SCHEDULERS.replace(", \"kyber\"", "")
     );
     let verdict = |of: u32| {
-        let part = Part::Stage {
-            factor: 0,
-            kept: &[],
-        };
+        let part = Part::Stage { factor: 0, kept: &[] };
         let purpose = Purpose::Stage {
             number: 1,
             of,
@@ -291,12 +312,22 @@ fn a_restart_factor_has_its_main_effect() {
         let levels = &header.plan.treatments[treatment].levels;
         let has = |level: &str| levels.iter().any(|(_, l)| l == level);
         let ratio = if has("native") { 1.2 } else { 1.0 } * if has("bfq") { 0.9 } else { 1.0 };
-        Some(measured(&[("iops", 5000.0 * ratio * (1.0 + wobble(block, treatment)))]))
+        Some(measured(&[(
+            "iops",
+            5000.0 * ratio * (1.0 + wobble(block, treatment)),
+        )]))
     });
     let effects = evaluate(&header, &records).unwrap().effects;
     assert_eq!(effects.len(), 1);
-    let main: Vec<_> = effects[0].main.iter().map(|e| e.contrast.gain_percent.unwrap()).collect();
-    assert!((main[0] - 20.0).abs() < 0.5 && (main[1] + 10.0).abs() < 0.5, "{main:?}");
+    let main: Vec<_> = effects[0]
+        .main
+        .iter()
+        .map(|e| e.contrast.gain_percent.unwrap())
+        .collect();
+    assert!(
+        (main[0] - 20.0).abs() < 0.5 && (main[1] + 10.0).abs() < 0.5,
+        "{main:?}"
+    );
     assert!(header.plan.factors[0].whole_plot);
     assert_eq!(effects[0].main[0].contrast.blocks, 10);
     let interaction = &effects[0].interactions[0].contrast;
@@ -323,21 +354,31 @@ fn an_a_a_run_certifies_its_noise() {
     assert_eq!(header.plan.treatments[1].role, Role::Again);
     let certificate = certificate(&header, &records).unwrap().unwrap();
     assert_eq!((certificate.run, certificate.noise.blocks), (header.run, 20));
-    assert!((0.01..0.06).contains(&certificate.noise.within_cv), "{certificate:?}");
+    assert!(
+        (0.01..0.06).contains(&certificate.noise.within_cv),
+        "{certificate:?}"
+    );
     assert!(certificate.trial.abs_diff(Duration::from_secs(10)) < Duration::from_secs(1));
     let evaluation = evaluate(&header, &records).unwrap();
     assert_eq!(evaluation.rule, Rule::Fixed { blocks: 20 });
     assert_eq!(evaluation.comparisons[0].treatment, "baseline again");
 
     let of = super::super::certificate;
-    assert_eq!(of(&header, &records[..3]).unwrap(), None, "one block tells nothing");
+    assert_eq!(
+        of(&header, &records[..3]).unwrap(),
+        None,
+        "one block tells nothing"
+    );
     let sweep = sweep(&SCHEDULERS.replace(", \"kyber\"", ""));
     assert_eq!(of(&sweep, &gains(&sweep, 8, &[1.0; 2])).unwrap(), None);
 
     // What it could not have shown is not claimed in a run under it.
     let mut certified = sweep.clone();
     let small = gains(&sweep, 8, &[1.0, 1.02]);
-    assert_eq!(progress(&certified, &small).unwrap().stop, Some(Stop::Superiority));
+    assert_eq!(
+        progress(&certified, &small).unwrap().stop,
+        Some(Stop::Superiority)
+    );
     certified.certificate = Some(certificate);
     assert_eq!(progress(&certified, &small).unwrap().stop, None);
 }

@@ -79,7 +79,10 @@ fn what_is_written_counts() {
     assert_eq!(found.guards[1].margin, Percent(5.0));
     assert_eq!(found.guards[1].goal, Goal::Maximize);
     assert_eq!(found.design.kind, DesignKind::OneAtATime);
-    assert_eq!((found.design.stopping, found.design.blocks), (Stopping::Fixed, 12));
+    assert_eq!(
+        (found.design.stopping, found.design.blocks),
+        (Stopping::Fixed, 12)
+    );
     assert_eq!(found.time_budget, Some(Span::secs(5400)));
 }
 
@@ -96,12 +99,21 @@ fn blocks_tell_how_often_to_look() {
         ("blocks = 5\nstopping = \"looks\"", looks(5, 5), 5),
         ("stopping = \"fixed\"", Stopping::Fixed, 20),
         ("stopping = \"anytime\"", Stopping::Anytime, 20),
-        ("blocks = { min = 6, max = 30 }\nstopping = \"fixed\"", Stopping::Fixed, 30),
+        (
+            "blocks = { min = 6, max = 30 }\nstopping = \"fixed\"",
+            Stopping::Fixed,
+            30,
+        ),
     ] {
         let found = design(text);
         assert_eq!((found.stopping, found.blocks), (stopping, blocks), "{text}");
     }
-    for (text, confirm) in [("true", Some(12)), ("false", None), ("6", Some(6)), ("30", Some(30))] {
+    for (text, confirm) in [
+        ("true", Some(12)),
+        ("false", None),
+        ("6", Some(6)),
+        ("30", Some(30)),
+    ] {
         assert_eq!(design(&format!("confirm = {text}")).confirm, confirm, "{text}");
     }
 }
@@ -136,12 +148,22 @@ fn several_responses_and_derived_metrics() {
     let Formula::Ratio(over, under) = &found.derived[0].formula else {
         panic!("{:?}", found.derived)
     };
-    assert_eq!((over.metric.as_str(), under.metric.as_str()), ("iops", "clat_mean_us"));
-    assert_eq!((found.guards[0].metric.to_string().as_str(), found.guards[0].goal), ("derived.all", Goal::Minimize));
+    assert_eq!(
+        (over.metric.as_str(), under.metric.as_str()),
+        ("iops", "clat_mean_us")
+    );
+    assert_eq!(
+        (found.guards[0].metric.to_string().as_str(), found.guards[0].goal),
+        ("derived.all", Goal::Minimize)
+    );
     let value = |m: &crate::experiment::MetricId| (m.metric != "clat_p99_us").then_some(2.0);
     assert_eq!(found.derived[0].formula.value(value), Some(1.0));
     assert_eq!(found.derived[1].formula.value(value), None, "a part is missing");
-    assert_eq!(found.derived[0].formula.value(|_| Some(0.0)), None, "0 by 0 is nothing");
+    assert_eq!(
+        found.derived[0].formula.value(|_| Some(0.0)),
+        None,
+        "0 by 0 is nothing"
+    );
 }
 
 const LISTED: &str = r#"

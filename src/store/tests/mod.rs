@@ -10,7 +10,8 @@ use super::{RunSummary, Store, StoreError};
 use crate::analysis::Stop;
 use crate::design::{Plan, TreatmentId};
 use crate::event::{
-    Certificate, Drift, End, Event, Outcome, Purpose, RawOutput, RunHeader, RunId, Stage, Timing, Trial, TrialRecord,
+    Certificate, Drift, End, Event, Outcome, Purpose, RawOutput, RunHeader, RunId, Stage, Timing, Trial,
+    TrialRecord,
 };
 use crate::experiment::Protocol;
 use crate::facts::Facts;
@@ -277,7 +278,11 @@ fn purpose_and_certificate_are_kept() {
             ..header(run_id(n), "cache")
         };
         let header = Box::new(header);
-        store.record(&Event::RunStarted { header: header.clone() }).unwrap();
+        store
+            .record(&Event::RunStarted {
+                header: header.clone(),
+            })
+            .unwrap();
         assert_eq!(store.header(run_id(n)).unwrap(), *header);
     }
     let kept: Vec<_> = store.runs().unwrap().into_iter().map(|run| run.purpose).collect();
@@ -316,9 +321,7 @@ fn a_dropped_treatment_and_an_early_end_are_logged() {
         leader: treatment(BASELINE),
     };
     store.record(&dropped).unwrap();
-    let end = End::Answered {
-        stop: Stop::Futility,
-    };
+    let end = End::Answered { stop: Stop::Futility };
     store.record(&Event::RunFinished { end }).unwrap();
     let run = run_id(1);
     assert_eq!(store.trials(run).unwrap()[1].outcome, unsteady);

@@ -108,7 +108,8 @@ fn an_older_schema_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE);
     let db = Connection::open(&file).unwrap();
-    db.execute_batch("CREATE TABLE run (id TEXT PRIMARY KEY)").unwrap();
+    db.execute_batch("CREATE TABLE run (id TEXT PRIMARY KEY)")
+        .unwrap();
     db.pragma_update(None, "application_id", 0x6b76_6d74).unwrap();
     db.pragma_update(None, "user_version", 1).unwrap();
     drop(db);
