@@ -151,7 +151,9 @@ pub struct Judged {
 /// Compares every candidate with the baseline after `done` blocks. Pass the whole family at once, with candidates
 /// that failed or were dropped: each that is left out makes the correction too weak.
 pub fn compare(family: &[Candidate], criteria: &Criteria, done: u32) -> Result<Judged, AnalysisError> {
-    let course = follow(family, criteria, done)?;
+    // Blocks after these are of no account, not even to tell how many there are.
+    let family: Vec<Candidate> = family.iter().map(|candidate| candidate.upto(done)).collect();
+    let course = follow(&family, criteria, done)?;
     let mut judge = Judge {
         criteria,
         prices: Prices::new(criteria.rule),

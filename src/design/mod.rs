@@ -463,3 +463,7 @@ pub(crate) fn combinations(kind: DesignKind, counts: &[usize]) -> usize {
         DesignKind::OneAtATime | DesignKind::OneFactor => 1 + counts.iter().map(|c| c.saturating_sub(1)).sum::<usize>(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -250,11 +250,12 @@ pub(super) fn has_level(factor: &Factor, text: &str, facts: &Facts) -> bool {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::design::Plan;
+    use crate::design::{Pace, Part, Plan};
     use crate::diagnostic::Source;
     use crate::experiment::parse;
     use crate::tunable::catalogue;
     use crate::workload::Library;
+    use std::time::Duration;
 
     fn plan(factor: &str) -> Result<Plan, crate::diagnostic::Diagnostics> {
         let source = Source {
@@ -262,7 +263,11 @@ mod tests {
             text: format!("[[factor]]\n{factor}\n[workload]\nuse = \"fio-randread-4k\"\n"),
         };
         let experiment = parse(&source, &Library::builtin()).unwrap();
-        Plan::new(&experiment, &Machine::of(&experiment).facts, 1)
+        let pace = Pace {
+            boot: Duration::ZERO,
+            overhead: Duration::ZERO,
+        };
+        Plan::new(&experiment, &Machine::of(&experiment).facts, Part::Whole, pace, 1)
     }
 
     #[test]
