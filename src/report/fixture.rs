@@ -251,6 +251,7 @@ fn protocol() -> Protocol {
                 metric("clat_p99_us", "us", Goal::Minimize),
             ],
             requirements: Vec::new(),
+            steady: crate::workload::SteadyRule::Off,
         }],
         response: Response {
             metric: id("iops"),
