@@ -8,11 +8,13 @@ mod treatment;
 pub use order::{Block, Guests, WholePlot, block};
 pub use treatment::{Role, Treatment, TreatmentId};
 
+use crate::analysis::FEWEST_SAMPLES;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::{DesignKind, Experiment, Factor, Levels, Stopping, Text};
 use crate::facts::Facts;
 use crate::tunable::{Activation, Level, LevelError, ambient_level, available_levels, level};
 use crate::units::Span;
+use crate::workload::SteadyRule;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
@@ -164,6 +166,7 @@ impl Plan {
                 plan.judged()
             ));
         }
+        plan.notices.extend(too_short_to_settle(experiment));
         Ok(plan)
     }
 
@@ -267,6 +270,20 @@ impl Plan {
         let restarts = u32::try_from(self.restarts()).unwrap_or(u32::MAX);
         Span((work + pace.overhead).saturating_mul(trials) + pace.boot.saturating_mul(restarts))
     }
+}
+
+/// Names the workloads that are not long enough to be seen settling.
+fn too_short_to_settle(experiment: &Experiment) -> Option<String> {
+    let judged = experiment.workloads.iter().filter(|w| w.steady != SteadyRule::Off);
+    let short = judged.filter(|w| !w.is_long_enough_for(FEWEST_SAMPLES));
+    let names: Vec<_> = short.map(|w| format!("{} ({})", w.name, w.time)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "trials are too short to tell whether the workload settled: {}; {}s are needed",
+            names.join(", "),
+            FEWEST_SAMPLES + 1
+        )
+    })
 }
 
 fn too_few_or_many(treatments: &[Treatment], levels_are_good: bool) -> Option<Diagnostic> {

@@ -472,7 +472,7 @@ fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostEr
         wall: done.wall,
         stdout: done.stdout,
         stderr: done.stderr,
-        result: None,
+        ..JobOutput::default()
     })
 }
 

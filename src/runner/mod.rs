@@ -3,6 +3,7 @@
 //! Synchronous and on one thread, because libvirt's taps, the lab's network and one agent command at a time all
 //! belong to it. Does not know the store or any report: it calls a sink.
 
+mod settle;
 mod trial;
 
 use crate::change::{Change, ChangeError, Journal, Outcome as Changed, Verified, with_treatment};
@@ -14,6 +15,7 @@ use crate::host::{Cancel, Host};
 use crate::tunable::Activation;
 use crate::units::Span;
 use crate::workload::Places;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 /// After this many trials in a row without a number something is wrong that more trials will not mend.
@@ -65,6 +67,7 @@ pub fn run(
         failures: 0,
         progress: progress(task.header, &task.records)?,
         records: task.records.clone(),
+        noticed: BTreeSet::new(),
     };
     if let (Some(stop), false) = (runner.progress.stop, task.to_the_end) {
         return Ok(End::Answered { stop });
@@ -106,6 +109,8 @@ struct Runner<'r, 's> {
     progress: Progress,
     /// Every trial so far, without raw outputs.
     records: Vec<TrialRecord>,
+    /// Workloads of which a trial had something to say; once is enough.
+    noticed: BTreeSet<String>,
 }
 
 /// Why the trials of a whole plot stopped early.
@@ -256,10 +261,15 @@ impl Runner<'_, '_> {
             let trial = self.trial(block, treatment);
             self.say(&Event::TrialStarted { trial: trial.clone() })?;
             let measured = trial::measure(verified, self.task, treatment).map_err(RunError::from)?;
-            if self.is_cancelled() && !matches!(measured.outcome, Outcome::Measured { .. }) {
+            if self.is_cancelled() && !measured.is_complete() {
                 return Err(Break::Over(End::Interrupted));
             }
             left.remove(0);
+            for (workload, text) in measured.notices {
+                if self.noticed.insert(workload) {
+                    self.say(&Event::Notice { text })?;
+                }
+            }
             let record = TrialRecord {
                 trial,
                 started: measured.started,
