@@ -372,7 +372,7 @@ fn explain(error: &LevelError, span: Range<usize>) -> Diagnostic {
             diagnostic.hint("`kvmtune check FILE` tells what this host and guest offer")
         }
         LevelError::NoList { .. } => diagnostic.hint("list the levels, as in levels = [\"4MiB\", \"16MiB\"]"),
-        LevelError::Illegal(_) => diagnostic,
+        LevelError::Illegal(_) | LevelError::Unusable { .. } => diagnostic,
     }
 }
 

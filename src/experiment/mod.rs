@@ -154,6 +154,17 @@ pub struct Factor {
     pub span: Range<usize>,
 }
 
+impl Factor {
+    /// The texts it names: its levels and its baseline.
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        let listed = match &self.levels {
+            Levels::Listed(texts) => texts.as_slice(),
+            Levels::Available(_) => &[],
+        };
+        listed.iter().chain(&self.baseline)
+    }
+}
+
 /// The levels of a factor as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Levels {

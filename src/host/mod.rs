@@ -4,9 +4,11 @@
 
 pub mod agent;
 mod any;
+mod build;
 mod command;
 pub mod fake;
 mod guest_job;
+mod guest_module;
 mod kernel;
 pub mod libvirt;
 mod local;
@@ -20,8 +22,8 @@ pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
 pub use simulated::{Position, SimulatedHost};
 
-use crate::facts::Facts;
-use crate::tunable::Address;
+use crate::facts::{Facts, Meaning};
+use crate::tunable::{Address, XmlSetting};
 use crate::units::Bytes;
 use crate::workload::Side;
 use jiff::Timestamp;
@@ -172,6 +174,10 @@ pub trait Host {
     fn power(&mut self, power: Power) -> Result<(), HostError>;
     /// Runs a command to its end.
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError>;
+    /// What a value of domain XML means on this host; `None` when it means what it says.
+    fn meaning(&mut self, _setting: XmlSetting, _value: &str) -> Option<Meaning> {
+        None
+    }
     /// Waits until the machine may have settled. A simulated host does not sleep.
     fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);

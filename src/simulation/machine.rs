@@ -121,11 +121,7 @@ fn bracketed(words: &[String], selected: &str) -> String {
 
 /// The texts a factor names: its levels and its baseline.
 fn texts(factor: &Factor) -> impl Iterator<Item = &str> {
-    let listed = match &factor.levels {
-        Levels::Listed(texts) => texts.as_slice(),
-        Levels::Available(_) => &[],
-    };
-    listed.iter().chain(&factor.baseline).map(|t| t.text.as_str())
+    factor.texts().map(|t| t.text.as_str())
 }
 
 /// What a place that takes words is made to offer: the usual ones, and all the factor names.
@@ -169,6 +165,10 @@ fn default(address: &Address) -> &'static str {
         Address::DomainXml(XmlSetting::DiskCache) => "none",
         Address::DomainXml(XmlSetting::DiskIo) => "threads",
         Address::DomainXml(XmlSetting::Hugepages) => "off",
+        Address::DomainXml(XmlSetting::Machine) => "pc-q35-7.2",
+        Address::DomainXml(XmlSetting::Emulator) => "/usr/bin/qemu-system-x86_64",
+        Address::DomainXml(XmlSetting::Kernel | XmlSetting::Initrd) => "none",
+        Address::DomainXml(XmlSetting::DiskImage) => "/var/lib/libvirt/images/simulated.img",
         other => {
             let name = other.to_string();
             let known = DEFAULTS.iter().find(|(end, _)| name.ends_with(end));
