@@ -90,7 +90,10 @@ impl Place {
     }
 
     pub fn purposes(&self) -> Vec<Purpose> {
-        self.recorded().into_iter().map(|(header, _)| header.purpose).collect()
+        self.recorded()
+            .into_iter()
+            .map(|(header, _)| header.purpose)
+            .collect()
     }
 
     /// What a refused command says.
@@ -110,7 +113,12 @@ impl Place {
             .unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         let trial = |line: &String| line.starts_with("block ");
-        let seen = said.by_ref().map(Result::unwrap).filter(trial).take(trials).count();
+        let seen = said
+            .by_ref()
+            .map(Result::unwrap)
+            .filter(trial)
+            .take(trials)
+            .count();
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         assert!(said.all(|line| line.is_ok()) && seen == trials);
         let status = child.wait().unwrap();
@@ -142,4 +150,3 @@ pub fn verdicts(report: &Value) -> Vec<String> {
     let treatments = report["treatments"].as_array().unwrap();
     treatments.iter().map(verdict).collect()
 }
-
