@@ -137,7 +137,7 @@ pub(super) struct Known {
 /// The experiment of a recorded run as its files are now; fails when they have changed.
 pub(super) fn known(store: &Store, header: &RunHeader, given: Option<&Experiment>) -> Result<Known, Failure> {
     let records = store.trials(header.run)?;
-    let (mut experiment, simulated) = simulate::resume(files::recorded(header)?, header, &records)?;
+    let (mut experiment, simulated) = simulate::resume(store, files::recorded(header)?, header, &records)?;
     experiment.design.stopping = header.protocol.stopping;
     let same_file = given.is_none_or(|given| given.source.text == header.text);
     if !same_file || experiment.protocol() != header.protocol {

@@ -7,7 +7,6 @@ mod settle;
 mod trial;
 
 use crate::change::{Change, ChangeError, Journal, Outcome as Changed, Verified, with_treatment};
-use crate::analysis::AnalysisError;
 use crate::decision::{Progress, progress};
 use crate::design::{Block, Guests, WholePlot, stage_budget};
 use crate::event::{End, Event, Outcome, Purpose, RunHeader, Timing, Trial, TrialRecord};
@@ -41,9 +40,6 @@ pub enum RunError {
     /// The host could not be restored, or the journal not be written.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// The numbers cannot be judged.
-    #[error("cannot tell whether the run may end: {0}")]
-    Analysis(#[from] AnalysisError),
     /// The sink refused an event: nothing is measured that cannot be kept.
     #[error("{0}")]
     Sink(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -65,10 +61,12 @@ pub fn run(
         boot: task.records.iter().map(|r| r.trial.boot).max().unwrap_or(0),
         needs_guest: true,
         failures: 0,
-        progress: progress(task.header, &task.records)?,
+        progress: Progress::unknown(&task.header.plan),
         records: task.records.clone(),
         noticed: BTreeSet::new(),
+        is_judged: true,
     };
+    runner.follow()?;
     if let (Some(stop), false) = (runner.progress.stop, task.to_the_end) {
         return Ok(End::Answered { stop });
     }
@@ -111,6 +109,8 @@ struct Runner<'r, 's> {
     records: Vec<TrialRecord>,
     /// Workloads of which a trial had something to say; once is enough.
     noticed: BTreeSet<String>,
+    /// False once the numbers could not be judged.
+    is_judged: bool,
 }
 
 /// Why the trials of a whole plot stopped early.
@@ -158,10 +158,26 @@ impl Runner<'_, '_> {
         done.any(|trial| trial.block == block && trial.treatment == *id)
     }
 
+    /// Brings the progress up to date. A number that cannot be judged, such as a latency of 0, is no reason to lose those
+    /// to come: the run goes on to its last block.
+    fn follow(&mut self) -> Result<(), RunError> {
+        match progress(self.task.header, &self.records) {
+            Ok(now) => self.progress = now,
+            Err(error) => {
+                self.progress.stop = None;
+                if std::mem::take(&mut self.is_judged) {
+                    let text = format!("{error}: the run cannot end early, and goes on to its last block");
+                    self.say(&Event::Notice { text })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// After a block: tells which treatments were dropped, and whether the run may end.
     fn judge(&mut self) -> Result<Option<End>, RunError> {
-        let now = progress(self.task.header, &self.records)?;
-        let before = std::mem::replace(&mut self.progress, now);
+        let before = self.progress.clone();
+        self.follow()?;
         let plan = &self.task.header.plan;
         let id = |treatment: usize| plan.treatments[treatment].id.clone();
         let dropped = self.progress.dropped.iter();
@@ -328,3 +344,7 @@ impl Runner<'_, '_> {
         (self.sink)(event).map_err(RunError::Sink)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
