@@ -268,7 +268,11 @@ impl Judge<'_> {
 /// `effect`.
 fn blocks_of_evidence(sample: &Sample, effect: f64, level: Level) -> u32 {
     let centre = hodges_lehmann(sample).log_ratio();
-    let moved: Vec<f64> = sample.values().iter().map(|value| value - centre + effect).collect();
+    let moved: Vec<f64> = sample
+        .values()
+        .iter()
+        .map(|value| value - centre + effect)
+        .collect();
     let enough = |blocks: usize| {
         let differences: Vec<f64> = moved.iter().copied().cycle().take(blocks).collect();
         e_value(&differences).greatest * level.alpha() >= 1.0

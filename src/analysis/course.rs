@@ -112,7 +112,10 @@ pub(super) struct Tracks {
 
 impl Tracks {
     pub(super) fn of(candidate: &Candidate) -> Result<Self, AnalysisError> {
-        let responses = candidate.responses.iter().map(|s| log_ratios_by_block(s).map(Track));
+        let responses = candidate
+            .responses
+            .iter()
+            .map(|s| log_ratios_by_block(s).map(Track));
         let guards = candidate
             .guards
             .iter()

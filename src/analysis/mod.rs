@@ -31,7 +31,6 @@ mod steady;
 #[cfg(test)]
 mod tests;
 
-
 pub use anytime::{EValue, anytime_interval, e_value};
 pub use comparison::{Comparison, Effect, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare};
 pub use course::{Course, Dropped, Stop, follow};

@@ -206,8 +206,8 @@ mod tests {
         // 20 blocks of a minute: 120 values an hour.
         let per_hour = noise.drift_percent_per_hour.unwrap();
         assert!((per_hour - 100.0 * 0.12_f64.exp_m1()).abs() < 1e-9);
-        // A step of drift between neighbours, in turn; ten of them between halves of ten.
-        assert!((noise.interleaving_gain.unwrap() - 10.0).abs() < 1e-9);
+        // A step of drift between neighbours, in turn; five of them between halves of five.
+        assert!((noise.interleaving_gain.unwrap() - 5.0).abs() < 1e-9);
         assert!(noise.lag1 > 0.9, "{noise:?}");
         // The arm that comes first alternates, and with it the sign of one step.
         assert!((noise.sigma_d - 0.001 * (20.0_f64 / 19.0).sqrt()).abs() < 1e-9);

@@ -21,7 +21,10 @@ pub fn certificate(
     let mut blocks = Vec::new();
     let mut starts: Vec<Timestamp> = Vec::new();
     for block in judged_blocks(&header.plan) {
-        let values = (numbers.value(block, 0, metric), numbers.value(block, again, metric));
+        let values = (
+            numbers.value(block, 0, metric),
+            numbers.value(block, again, metric),
+        );
         let trials = (numbers.trial(block, 0), numbers.trial(block, again));
         let ((Some(own), Some(other)), (Some(own_trial), Some(other_trial))) = (values, trials) else {
             continue;

@@ -5,8 +5,8 @@
 mod file;
 mod response;
 
-pub(crate) use file::{metric, metrics};
 pub use file::parse;
+pub(crate) use file::{metric, metrics};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 
 use crate::diagnostic::Source;

@@ -38,7 +38,9 @@ fn provable(certificate: &Certificate, blocks: u32, level: Level) -> Option<f64>
 /// The whole certificate.
 pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
     let noise = &certificate.noise;
-    let per_hour = noise.drift_percent_per_hour.map(|d| format!(", {} an hour", wording::percent(d)));
+    let per_hour = noise
+        .drift_percent_per_hour
+        .map(|d| format!(", {} an hour", wording::percent(d)));
     let per_hour = per_hour.unwrap_or_default();
     let mut lines = vec![
         format!(
@@ -52,7 +54,10 @@ pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
             wording::share(noise.sigma_d_percent)
         ),
         format!("lag-1 autocorrelation {:.2}", noise.lag1),
-        format!("drift {} over the run{per_hour}", wording::percent(noise.drift_percent)),
+        format!(
+            "drift {} over the run{per_hour}",
+            wording::percent(noise.drift_percent)
+        ),
     ];
     if let Some(gain) = noise.interleaving_gain {
         lines.push(format!(
@@ -63,7 +68,9 @@ pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
         let block = certificate.trial.saturating_mul(2);
         let blocks = fits(budget, block);
         let told = provable(certificate, blocks, Level::P95).map_or_else(|| "nothing".into(), wording::share);
-        lines.push(format!("smallest provable effect in {name}: {told} ({blocks} blocks of one candidate)"));
+        lines.push(format!(
+            "smallest provable effect in {name}: {told} ({blocks} blocks of one candidate)"
+        ));
     }
     lines
 }
@@ -134,10 +141,17 @@ pub(super) fn proof_lines(proof: &Proof, interest: Percent) -> Vec<String> {
         proof.run, proof.family
     )];
     lines.push(match proof.smallest_percent {
-        Some(smallest) => format!("{} blocks: differences from {} on", proof.blocks, wording::share(smallest)),
+        Some(smallest) => format!(
+            "{} blocks: differences from {} on",
+            proof.blocks,
+            wording::share(smallest)
+        ),
         None => format!("{} blocks: nothing, there are too few", proof.blocks),
     });
-    if proof.smallest_percent.is_some_and(|smallest| smallest > interest.0) {
+    if proof
+        .smallest_percent
+        .is_some_and(|smallest| smallest > interest.0)
+    {
         lines.push(format!(
             "smallest-effect is {interest}: differences between the two will rather stay inconclusive"
         ));
@@ -155,5 +169,4 @@ pub(super) fn proof_lines(proof: &Proof, interest: Percent) -> Vec<String> {
 }
 
 /// What a plan says without a certificate.
-pub(super) const UNKNOWN: &str =
-    "what it can prove is not known: there is no A/A run of this workload on this host; `kvmtune noise FILE` makes one";
+pub(super) const UNKNOWN: &str = "what it can prove is not known: there is no A/A run of this workload on this host; `kvmtune noise FILE` makes one";

@@ -2,13 +2,13 @@
 //!
 //! Knows the plan and the time it should take; not how the time was estimated.
 
-use super::table::{fill, table};
 use super::certificate::{self, Proof};
+use super::table::{fill, table};
 use super::wording;
 use crate::analysis::{Rule, registered_looks};
 use crate::decision::claim_rule;
-use crate::event::RunHeader;
 use crate::design::{Block, Plan, Treatment};
+use crate::event::RunHeader;
 use crate::units::Span;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -112,7 +112,13 @@ pub fn plan_text(header: &RunHeader, expected: Span, width: u16) -> String {
 fn looks(header: &RunHeader) -> String {
     let rule = claim_rule(header);
     let (planned, beyond) = registered_looks(rule);
-    let told = |looks: &[u32]| looks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let told = |looks: &[u32]| {
+        looks
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match rule {
         Rule::Fixed { blocks } => format!("judged once, after {blocks} blocks"),
         Rule::Looks { .. } => format!(

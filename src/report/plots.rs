@@ -169,7 +169,12 @@ fn draw_effect(chart: &mut Chart<'_, '_>, comparison: &Comparison, y: f64) -> Re
         let line = [(interval.low, y), (interval.high, y)];
         chart.draw_series([PathElement::new(line, colour.stroke_width(3))])?;
     }
-    if let Some(change) = comparison.primary().effect.change_percent().filter(|c| c.is_finite()) {
+    if let Some(change) = comparison
+        .primary()
+        .effect
+        .change_percent()
+        .filter(|c| c.is_finite())
+    {
         chart.draw_series([Circle::new((change, y), 5, colour.filled())])?;
     }
     Ok(())
@@ -192,7 +197,13 @@ fn series(report: &Report<'_>) -> Vec<Samples> {
         .map(|treatment| {
             let judged = report.header.plan.blocks.iter().filter(|b| b.number > 0);
             let points = judged.filter_map(|b| {
-                let value = value(&report.header.protocol, report.records, b.number, treatment, metric)?;
+                let value = value(
+                    &report.header.protocol,
+                    report.records,
+                    b.number,
+                    treatment,
+                    metric,
+                )?;
                 Some((f64::from(b.number), value))
             });
             Samples {

@@ -148,7 +148,11 @@ fn verdicts(report: &Report<'_>, width: u16) -> String {
         for line in verdict::lines(report, treatment, comparison) {
             let indent = if line.starts_with("  ") { "    " } else { "  " };
             let hanging = format!("{indent}    ");
-            let _ = write!(out, "{indent}{}", fill(line.trim_start(), width, &hanging).trim_start());
+            let _ = write!(
+                out,
+                "{indent}{}",
+                fill(line.trim_start(), width, &hanging).trim_start()
+            );
         }
     }
     out

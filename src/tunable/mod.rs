@@ -72,7 +72,9 @@ impl Tunable {
 
     /// True when host and guest can be asked which levels they offer.
     pub fn lists_levels(&self) -> bool {
-        matches!(self.kind, Kind::Choice(_) | Kind::Pins | Kind::Word { .. })
+        // Machine types are offered by dozens, most of them old ones for guests that migrate.
+        let listed = matches!(self.kind, Kind::Choice(_) | Kind::Pins | Kind::Word { .. });
+        listed && self.home != Home::DomainXml(XmlSetting::Machine)
     }
 
     /// True when the setting is inside the guest, so that it needs a running guest to be read.

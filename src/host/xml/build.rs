@@ -96,7 +96,9 @@ impl Editor {
                 let devices = self.child_or_new(domain, "devices")?;
                 self.set_text(devices, "emulator", value)
             }
-            XmlSetting::Kernel if value == NONE => self.remove_from_os(domain, &["kernel", "initrd", "cmdline"]),
+            XmlSetting::Kernel if value == NONE => {
+                self.remove_from_os(domain, &["kernel", "initrd", "cmdline"])
+            }
             XmlSetting::Initrd if value == NONE => self.remove_from_os(domain, &["initrd"]),
             XmlSetting::Kernel => self.set_in_os(domain, "kernel", value),
             XmlSetting::Initrd => self.set_in_os(domain, "initrd", value),
@@ -209,9 +211,18 @@ mod tests {
     #[test]
     fn another_family_gets_new_addresses_and_keeps_those_of_the_host() {
         let xml = edited(XmlSetting::Machine, "pc-i440fx-7.2");
-        assert!(!xml.contains("pcie-root") && !xml.contains("sata") && !xml.contains("slot=\"5\""), "{xml}");
+        assert!(
+            !xml.contains("pcie-root") && !xml.contains("sata") && !xml.contains("slot=\"5\""),
+            "{xml}"
+        );
         assert!(!xml.contains("bus=\"1\""), "{xml}");
-        for kept in ["bus=\"9\"", "model=\"none\"", "type=\"drive\"", "<!-- mine -->", "/meta"] {
+        for kept in [
+            "bus=\"9\"",
+            "model=\"none\"",
+            "type=\"drive\"",
+            "<!-- mine -->",
+            "/meta",
+        ] {
             assert!(xml.contains(kept), "{kept} in {xml}");
         }
     }
@@ -228,7 +239,10 @@ mod tests {
     #[test]
     fn kernel_and_emulator_are_libvirts_own_elements() {
         let xml = edited(XmlSetting::Kernel, "/boot/vmlinuz-2");
-        assert!(xml.contains("/evil") && xml.contains("<initrd>/i</initrd>"), "{xml}");
+        assert!(
+            xml.contains("/evil") && xml.contains("<initrd>/i</initrd>"),
+            "{xml}"
+        );
         let xml = edited(XmlSetting::Emulator, "/opt/qemu");
         assert!(xml.contains("<x:emulator>/x</x:emulator>"), "{xml}");
         let xml = edited(XmlSetting::Kernel, "none");
@@ -241,10 +255,18 @@ mod tests {
     #[test]
     fn an_image_takes_the_place_of_any_source() {
         let missing = value(XML, XmlSetting::DiskImage, Some("vdb"));
-        assert!(missing.unwrap_err().to_string().contains("source of the data disk"));
+        assert!(
+            missing
+                .unwrap_err()
+                .to_string()
+                .contains("source of the data disk")
+        );
         let xml = edited(XmlSetting::DiskImage, "/var/b.img");
         assert!(!xml.contains("nbd") && !xml.contains("/b\""), "{xml}");
-        assert!(xml.contains("file=\"/x\"") && xml.contains("file=\"/meta\""), "{xml}");
+        assert!(
+            xml.contains("file=\"/x\"") && xml.contains("file=\"/meta\""),
+            "{xml}"
+        );
         assert!(!xml.contains("type=\"network\""), "{xml}");
     }
 
@@ -252,9 +274,15 @@ mod tests {
     fn a_domain_without_them_is_no_domain_to_compare() {
         for (xml, lacks) in [
             ("<domain type='kvm'><devices/></domain>", "<os><type>"),
-            ("<domain type='kvm'><os><type>hvm</type></os></domain>", "machine type"),
+            (
+                "<domain type='kvm'><os><type>hvm</type></os></domain>",
+                "machine type",
+            ),
             ("<domain><os><type machine='pc'/></os></domain>", "type"),
-            ("<domain type='kvm'><os><type machine='pc'/></os></domain>", "<emulator>"),
+            (
+                "<domain type='kvm'><os><type machine='pc'/></os></domain>",
+                "<emulator>",
+            ),
             ("<domain", "parsed"),
         ] {
             let error = build(xml).unwrap_err().to_string();
