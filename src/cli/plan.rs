@@ -2,16 +2,16 @@
 
 use super::exit::Code;
 use super::failure::Failure;
+use super::leg::Leg;
 use super::results::show_plan;
 use super::{Common, files, simulate};
 use crate::check::{Lack, definition_lacks, guest_lacks, host_lacks};
-use super::leg::Leg;
 use crate::design::Pace;
-use crate::store::Store;
 use crate::experiment::Experiment;
 use crate::facts::{Facts, Meaning};
 use crate::host::{AnyHost, Cancel, Host, HostError, Power};
 use crate::session::{Session, SessionError};
+use crate::store::Store;
 use crate::tunable::{Address, XmlSetting};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -147,11 +147,16 @@ fn meanings(
     asked.sort_by_key(|(setting, _)| *setting != XmlSetting::Emulator);
     let mut meanings: BTreeMap<String, BTreeMap<String, Meaning>> = BTreeMap::new();
     for (setting, factor) in asked {
-        let texts = factor.texts().filter_map(|t| factor.tunable.kind.parse(&t.text).ok());
+        let texts = factor
+            .texts()
+            .filter_map(|t| factor.tunable.kind.parse(&t.text).ok());
         for text in texts {
             if let Some(meaning) = session.host.meaning(setting, text.as_str()) {
                 let address = Address::DomainXml(setting).to_string();
-                meanings.entry(address).or_default().insert(text.to_string(), meaning);
+                meanings
+                    .entry(address)
+                    .or_default()
+                    .insert(text.to_string(), meaning);
             }
         }
     }

@@ -42,7 +42,8 @@ impl Judge<'_> {
         };
         Some(match judged {
             Ok(text) => Meaning::Is(text),
-            Err(why) => Meaning::Unusable(why),
+            // What an emulator says can have several lines.
+            Err(why) => Meaning::Unusable(why.split_whitespace().collect::<Vec<_>>().join(" ")),
         })
     }
 
@@ -79,7 +80,9 @@ impl Judge<'_> {
             return Err(format!("{value} is not executable; chmod +x it"));
         }
         // A killed run's guest is found by it.
-        let is_qemu = file.file_name().is_some_and(|n| n.to_string_lossy().contains("qemu"));
+        let is_qemu = file
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy().contains("qemu"));
         if !is_qemu {
             return Err(format!(
                 "{} does not have `qemu` in its name, by which its processes are told from others; copy or rename it",
@@ -122,7 +125,10 @@ impl Judge<'_> {
         let (file, _) = plain_file(value)?;
         let others = disks.iter().filter(|d| d.target != self.disk);
         if let Some(other) = others.into_iter().find(|d| is_source(d, &file)) {
-            return Err(format!("{value} is the guest's own disk {} already", other.target));
+            return Err(format!(
+                "{value} is the guest's own disk {} already",
+                other.target
+            ));
         }
         if let Some(holder) = self.holder(&file) {
             return Err(format!("{value} is in use: it is {holder}; copy it"));
@@ -202,14 +208,20 @@ fn is_source(disk: &DiskXml, file: &Path) -> bool {
 /// The disk's format is that of its definition; it is never guessed, because a guest can write the beginning of its raw
 /// disk. An image of another format would be a disk of garbage.
 fn same_format(disk: Option<&DiskXml>, path: &str) -> Result<(), String> {
-    let format = disk.and_then(|d| d.driver.get("type")).map_or("raw", String::as_str);
+    let format = disk
+        .and_then(|d| d.driver.get("type"))
+        .map_or("raw", String::as_str);
     let mut magic = [0; 4];
     File::open(path)
         .and_then(|mut file| file.read_exact(&mut magic))
         .map_err(|e| format!("{path} cannot be read: {e}"))?;
     match (format, magic == QCOW2) {
-        ("raw", true) => Err(format!("{path} is a qcow2 image, and the disk is raw; convert it with qemu-img")),
-        ("qcow2", false) => Err(format!("{path} is no qcow2 image, as the disk is; convert it with qemu-img")),
+        ("raw", true) => Err(format!(
+            "{path} is a qcow2 image, and the disk is raw; convert it with qemu-img"
+        )),
+        ("qcow2", false) => Err(format!(
+            "{path} is no qcow2 image, as the disk is; convert it with qemu-img"
+        )),
         _ => Ok(()),
     }
 }
@@ -230,7 +242,11 @@ pub(super) fn running(domain: &Domain, setting: XmlSetting, target: &str) -> Res
         }
         XmlSetting::Kernel | XmlSetting::Initrd => {
             let command = fs::read(format!("/proc/{pid}/cmdline")).map_err(|e| fail(&e))?;
-            let option = if setting == XmlSetting::Kernel { "-kernel" } else { "-initrd" };
+            let option = if setting == XmlSetting::Kernel {
+                "-kernel"
+            } else {
+                "-initrd"
+            };
             Ok(argument(&command, option).unwrap_or_else(|| "none".into()))
         }
         _ => image(domain, &xml::disk(&xml()?, Some(target)).map_err(|e| fail(&e))?),
@@ -250,9 +266,8 @@ fn machine(domain: &Domain) -> Result<String, HostError> {
 fn image(domain: &Domain, disk: &DiskXml) -> Result<String, HostError> {
     let block = readback::block(domain, disk, "its image")?;
     let file = block["inserted"]["image"]["filename"].as_str();
-    file.map(str::to_string).ok_or_else(|| {
-        HostError::new("ask QEMU for its image", format!("disk {} has none", disk.target))
-    })
+    file.map(str::to_string)
+        .ok_or_else(|| HostError::new("ask QEMU for its image", format!("disk {} has none", disk.target)))
 }
 
 /// What follows an option on a command line: the last one counts, and a text that looks like it does not.
@@ -285,7 +300,11 @@ mod tests {
         let path = folder.path().join("a").display().to_string();
         assert!(plain_file(&path).unwrap_err().contains("no file"));
         assert!(initrd(&path).is_err() && initrd("6.12").is_err());
-        assert!(plain_file(&folder.path().display().to_string()).unwrap_err().contains("plain"));
+        assert!(
+            plain_file(&folder.path().display().to_string())
+                .unwrap_err()
+                .contains("plain")
+        );
         fs::write(&path, "kernel").unwrap();
         assert_eq!(initrd(&path), Ok(path.clone()));
     }
@@ -308,7 +327,11 @@ mod tests {
         assert_eq!(same_format(Some(&disk("raw")), &raw), Ok(()));
         assert_eq!(same_format(Some(&disk("qcow2")), &qcow2), Ok(()));
         assert!(same_format(None, &qcow2).unwrap_err().contains("the disk is raw"));
-        assert!(same_format(Some(&disk("qcow2")), &raw).unwrap_err().contains("no qcow2"));
+        assert!(
+            same_format(Some(&disk("qcow2")), &raw)
+                .unwrap_err()
+                .contains("no qcow2")
+        );
         assert!(same_format(None, &file("empty", b"")).is_err());
     }
 }

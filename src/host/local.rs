@@ -7,7 +7,9 @@ mod levels;
 use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
-use super::{Host, HostError, Job, JobOutput, Power, Scope, guest_job, guest_module, kernel, readback, survey, xml};
+use super::{
+    Host, HostError, Job, JobOutput, Power, Scope, guest_job, guest_module, kernel, readback, survey, xml,
+};
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::tunable::{Address, XmlSetting};

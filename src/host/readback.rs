@@ -203,7 +203,9 @@ pub(super) fn block(domain: &Domain, disk: &DiskXml, what: &str) -> Result<Value
             .is_some_and(|q| q.split('/').any(|part| part == alias))
     };
     let mut blocks = query(domain, "query-block")?;
-    let found = blocks.as_array_mut().and_then(|all| all.iter_mut().find(|b| is_disk(b)));
+    let found = blocks
+        .as_array_mut()
+        .and_then(|all| all.iter_mut().find(|b| is_disk(b)));
     found.map(Value::take).ok_or_else(fail)
 }
 

@@ -294,10 +294,18 @@ mod tests {
             (&Kind::Integer { min: 2, max: 9 }, "10", None),
             (&Kind::Bytes, "", None),
             (&Kind::Words, "a\0b", None),
-            (&path(false), " /boot/vmlinuz-6.12+deb12 ", Some("/boot/vmlinuz-6.12+deb12")),
+            (
+                &path(false),
+                " /boot/vmlinuz-6.12+deb12 ",
+                Some("/boot/vmlinuz-6.12+deb12"),
+            ),
             (&path(false), "none", None),
             (&path(true), "none", Some("none")),
-            (&path(true), "6.12.117+deb12-cloud-amd64", Some("6.12.117+deb12-cloud-amd64")),
+            (
+                &path(true),
+                "6.12.117+deb12-cloud-amd64",
+                Some("6.12.117+deb12-cloud-amd64"),
+            ),
             (&path(true), "boot/vmlinuz", None),
             (&path(true), "..", None),
         ] {
@@ -313,8 +321,9 @@ mod tests {
     #[test]
     fn paths_are_absolute_and_plain() {
         for bad in [
-            "", "/", "//", "/a//b", "/a/", "/a/../b", "/./a", "/a/..", "a/b", "/a b", "/a;b", "/a$b", "/a`b", "/a,b",
-            "/a'b", "/a\"b", "/a\\b", "/a\nb", "/a\0b", "/a&b", "/a<b", "/ä", "/-a", "~/a", "file:/a",
+            "", "/", "//", "/a//b", "/a/", "/a/../b", "/./a", "/a/..", "a/b", "/a b", "/a;b", "/a$b", "/a`b",
+            "/a,b", "/a'b", "/a\"b", "/a\\b", "/a\nb", "/a\0b", "/a&b", "/a<b", "/ä", "/-a", "~/a",
+            "file:/a",
         ] {
             assert_eq!(canonical(&path(false), bad), None, "{bad:?}");
             assert_eq!(canonical(&path(true), bad), None, "{bad:?}");

@@ -52,7 +52,11 @@ impl LocalHost {
         let told = guest.agent.read_file(path, MAX_SETTING);
         let told = told.map_err(|e| guest_job::failed(format!("read guest:{path}"), &e))?;
         let told = String::from_utf8_lossy(&told).trim().to_string();
-        Ok(if told == found { found } else { format!("{told} (booted from {found})") })
+        Ok(if told == found {
+            found
+        } else {
+            format!("{told} (booted from {found})")
+        })
     }
 
     /// What a level means here, or why it cannot be used.

@@ -96,7 +96,9 @@ impl Editor {
                 let devices = self.child_or_new(domain, "devices")?;
                 self.set_text(devices, "emulator", value)
             }
-            XmlSetting::Kernel if value == NONE => self.remove_from_os(domain, &["kernel", "initrd", "cmdline"]),
+            XmlSetting::Kernel if value == NONE => {
+                self.remove_from_os(domain, &["kernel", "initrd", "cmdline"])
+            }
             XmlSetting::Initrd if value == NONE => self.remove_from_os(domain, &["initrd"]),
             XmlSetting::Kernel => self.set_in_os(domain, "kernel", value),
             XmlSetting::Initrd => self.set_in_os(domain, "initrd", value),
@@ -116,16 +118,14 @@ impl Editor {
         let Some(devices) = self.child(domain, "devices").filter(|_| !same) else {
             return Ok(());
         };
-        let all: Vec<_> = self.xot.children(devices).collect();
-        for device in all {
+        for device in self.elements(devices) {
             let kind = self.attribute(device, "type").unwrap_or_default();
             if self.is(device, "controller") && matches!(kind.as_str(), "pci" | "ide" | "sata") {
                 self.xot.remove(device)?;
                 continue;
             }
             // Deeper ones, below <source>, are of the host.
-            let own: Vec<_> = self.xot.children(device).collect();
-            for node in own {
+            for node in self.elements(device) {
                 if self.is(node, "address") && self.attribute(node, "type").as_deref() == Some("pci") {
                     self.xot.remove(node)?;
                 }
@@ -166,10 +166,15 @@ impl Editor {
         Ok(())
     }
 
+    /// The texts between two elements become one when what stands between them goes: only elements are held on to.
+    fn elements(&self, parent: Node) -> Vec<Node> {
+        let all = self.xot.children(parent);
+        all.filter(|n| self.xot.is_element(*n)).collect()
+    }
+
     fn set_text(&mut self, parent: Node, name: &str, value: &str) -> Result<(), xot::Error> {
         let node = self.child_or_new(parent, name)?;
-        let old: Vec<_> = self.xot.children(node).collect();
-        for part in old {
+        while let Some(part) = self.xot.first_child(node) {
             self.xot.remove(part)?;
         }
         self.xot.append_text(node, value)
@@ -189,12 +194,12 @@ mod tests {
 
     const XML: &str = "<domain type='kvm'><metadata><x:a xmlns:x='urn:x'><x:emulator>/x</x:emulator>\
         <os><kernel>/evil</kernel></os><disk><source file='/meta'/><target dev='vdb'/></disk></x:a></metadata>\
-        <os><!-- mine --><type arch='x86_64' machine='pc-q35-7.2'>hvm</type><kernel>/k<!-- c --></kernel>\
-        <initrd>/i</initrd><cmdline>root=/dev/vda</cmdline></os><devices><emulator>/usr/bin/qemu</emulator>\
+        <os><!-- mine --><type arch='x86_64' machine='pc-q35-7.2'>hvm</type><kernel>/k<!-- c -->\n</kernel>\
+        <initrd>/i</initrd><cmdline>root=/dev/vda</cmdline></os><devices>\n <!-- a --><?pi b?> <emulator>/usr/bin/qemu</emulator>\
         <controller type='pci' index='0' model='pcie-root'/><controller type='usb' model='none'/>\
         <controller type='sata' index='0'><address type='pci' slot='0x1f'/></controller>\
         <disk type='file' device='disk'><source file='/x'/><target dev='vda'/><address type='drive' unit='1'/></disk>\
-        <disk type='network' device='disk'><driver name='qemu' type='raw'/>\
+        <disk type='network' device='disk'>\n <address type='pci' bus='7'/>\n <driver name='qemu' type='raw'/>\
         <source protocol='nbd' name='n'><host name='h'/></source><backingStore type='file'><source file='/b'/>\
         </backingStore><target dev='vdb'/><address type='pci' bus='0' slot='5'/></disk>\
         <interface type='hostdev'><source><address type='pci' bus='9' slot='1'/></source>\
@@ -209,9 +214,21 @@ mod tests {
     #[test]
     fn another_family_gets_new_addresses_and_keeps_those_of_the_host() {
         let xml = edited(XmlSetting::Machine, "pc-i440fx-7.2");
-        assert!(!xml.contains("pcie-root") && !xml.contains("sata") && !xml.contains("slot=\"5\""), "{xml}");
+        assert!(
+            !xml.contains("pcie-root")
+                && !xml.contains("sata")
+                && !xml.contains("slot=\"5\"")
+                && !xml.contains("bus=\"7\""),
+            "{xml}"
+        );
         assert!(!xml.contains("bus=\"1\""), "{xml}");
-        for kept in ["bus=\"9\"", "model=\"none\"", "type=\"drive\"", "<!-- mine -->", "/meta"] {
+        for kept in [
+            "bus=\"9\"",
+            "model=\"none\"",
+            "type=\"drive\"",
+            "<!-- mine -->",
+            "/meta",
+        ] {
             assert!(xml.contains(kept), "{kept} in {xml}");
         }
     }
@@ -228,7 +245,10 @@ mod tests {
     #[test]
     fn kernel_and_emulator_are_libvirts_own_elements() {
         let xml = edited(XmlSetting::Kernel, "/boot/vmlinuz-2");
-        assert!(xml.contains("/evil") && xml.contains("<initrd>/i</initrd>"), "{xml}");
+        assert!(
+            xml.contains("/evil") && xml.contains("<initrd>/i</initrd>"),
+            "{xml}"
+        );
         let xml = edited(XmlSetting::Emulator, "/opt/qemu");
         assert!(xml.contains("<x:emulator>/x</x:emulator>"), "{xml}");
         let xml = edited(XmlSetting::Kernel, "none");
@@ -241,10 +261,18 @@ mod tests {
     #[test]
     fn an_image_takes_the_place_of_any_source() {
         let missing = value(XML, XmlSetting::DiskImage, Some("vdb"));
-        assert!(missing.unwrap_err().to_string().contains("source of the data disk"));
+        assert!(
+            missing
+                .unwrap_err()
+                .to_string()
+                .contains("source of the data disk")
+        );
         let xml = edited(XmlSetting::DiskImage, "/var/b.img");
         assert!(!xml.contains("nbd") && !xml.contains("/b\""), "{xml}");
-        assert!(xml.contains("file=\"/x\"") && xml.contains("file=\"/meta\""), "{xml}");
+        assert!(
+            xml.contains("file=\"/x\"") && xml.contains("file=\"/meta\""),
+            "{xml}"
+        );
         assert!(!xml.contains("type=\"network\""), "{xml}");
     }
 
@@ -252,9 +280,15 @@ mod tests {
     fn a_domain_without_them_is_no_domain_to_compare() {
         for (xml, lacks) in [
             ("<domain type='kvm'><devices/></domain>", "<os><type>"),
-            ("<domain type='kvm'><os><type>hvm</type></os></domain>", "machine type"),
+            (
+                "<domain type='kvm'><os><type>hvm</type></os></domain>",
+                "machine type",
+            ),
             ("<domain><os><type machine='pc'/></os></domain>", "type"),
-            ("<domain type='kvm'><os><type machine='pc'/></os></domain>", "<emulator>"),
+            (
+                "<domain type='kvm'><os><type machine='pc'/></os></domain>",
+                "<emulator>",
+            ),
             ("<domain", "parsed"),
         ] {
             let error = build(xml).unwrap_err().to_string();
