@@ -23,7 +23,10 @@ impl Pick {
 fn every_combination(factors: &[PlannedFactor]) -> Vec<Pick> {
     let counts: Vec<_> = factors.iter().map(|f| f.levels.len()).collect();
     let baseline = baseline(factors);
-    let total = counts.iter().fold(1_usize, |n, c| n.saturating_mul(*c)).min(MAX_TREATMENTS + 1);
+    let total = counts
+        .iter()
+        .fold(1_usize, |n, c| n.saturating_mul(*c))
+        .min(MAX_TREATMENTS + 1);
     let others = (0..total)
         .map(|n| nth_combination(n, &counts))
         .filter(|p| *p != baseline);

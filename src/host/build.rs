@@ -42,7 +42,8 @@ impl Judge<'_> {
         };
         Some(match judged {
             Ok(text) => Meaning::Is(text),
-            Err(why) => Meaning::Unusable(why),
+            // What an emulator says can have several lines.
+            Err(why) => Meaning::Unusable(why.split_whitespace().collect::<Vec<_>>().join(" ")),
         })
     }
 

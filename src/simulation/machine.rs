@@ -161,7 +161,7 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
 
 fn default(address: &Address) -> &'static str {
     match address {
-        // As the lab's own guest has it: every way of submitting I/O is possible.
+        // As the lab's own guest has it: every way of submitting I/O is possible. A domain boots from its disk.
         Address::DomainXml(XmlSetting::DiskCache | XmlSetting::Kernel | XmlSetting::Initrd) => "none",
         Address::DomainXml(XmlSetting::DiskIo) => "threads",
         Address::DomainXml(XmlSetting::Hugepages) => "off",

@@ -118,16 +118,14 @@ impl Editor {
         let Some(devices) = self.child(domain, "devices").filter(|_| !same) else {
             return Ok(());
         };
-        let all: Vec<_> = self.xot.children(devices).collect();
-        for device in all {
+        for device in self.elements(devices) {
             let kind = self.attribute(device, "type").unwrap_or_default();
             if self.is(device, "controller") && matches!(kind.as_str(), "pci" | "ide" | "sata") {
                 self.xot.remove(device)?;
                 continue;
             }
             // Deeper ones, below <source>, are of the host.
-            let own: Vec<_> = self.xot.children(device).collect();
-            for node in own {
+            for node in self.elements(device) {
                 if self.is(node, "address") && self.attribute(node, "type").as_deref() == Some("pci") {
                     self.xot.remove(node)?;
                 }
@@ -168,10 +166,15 @@ impl Editor {
         Ok(())
     }
 
+    /// The texts between two elements become one when what stands between them goes: only elements are held on to.
+    fn elements(&self, parent: Node) -> Vec<Node> {
+        let all = self.xot.children(parent);
+        all.filter(|n| self.xot.is_element(*n)).collect()
+    }
+
     fn set_text(&mut self, parent: Node, name: &str, value: &str) -> Result<(), xot::Error> {
         let node = self.child_or_new(parent, name)?;
-        let old: Vec<_> = self.xot.children(node).collect();
-        for part in old {
+        while let Some(part) = self.xot.first_child(node) {
             self.xot.remove(part)?;
         }
         self.xot.append_text(node, value)
@@ -191,12 +194,12 @@ mod tests {
 
     const XML: &str = "<domain type='kvm'><metadata><x:a xmlns:x='urn:x'><x:emulator>/x</x:emulator>\
         <os><kernel>/evil</kernel></os><disk><source file='/meta'/><target dev='vdb'/></disk></x:a></metadata>\
-        <os><!-- mine --><type arch='x86_64' machine='pc-q35-7.2'>hvm</type><kernel>/k<!-- c --></kernel>\
-        <initrd>/i</initrd><cmdline>root=/dev/vda</cmdline></os><devices><emulator>/usr/bin/qemu</emulator>\
+        <os><!-- mine --><type arch='x86_64' machine='pc-q35-7.2'>hvm</type><kernel>/k<!-- c -->\n</kernel>\
+        <initrd>/i</initrd><cmdline>root=/dev/vda</cmdline></os><devices>\n <!-- a --><?pi b?> <emulator>/usr/bin/qemu</emulator>\
         <controller type='pci' index='0' model='pcie-root'/><controller type='usb' model='none'/>\
         <controller type='sata' index='0'><address type='pci' slot='0x1f'/></controller>\
         <disk type='file' device='disk'><source file='/x'/><target dev='vda'/><address type='drive' unit='1'/></disk>\
-        <disk type='network' device='disk'><driver name='qemu' type='raw'/>\
+        <disk type='network' device='disk'>\n <address type='pci' bus='7'/>\n <driver name='qemu' type='raw'/>\
         <source protocol='nbd' name='n'><host name='h'/></source><backingStore type='file'><source file='/b'/>\
         </backingStore><target dev='vdb'/><address type='pci' bus='0' slot='5'/></disk>\
         <interface type='hostdev'><source><address type='pci' bus='9' slot='1'/></source>\
@@ -212,7 +215,10 @@ mod tests {
     fn another_family_gets_new_addresses_and_keeps_those_of_the_host() {
         let xml = edited(XmlSetting::Machine, "pc-i440fx-7.2");
         assert!(
-            !xml.contains("pcie-root") && !xml.contains("sata") && !xml.contains("slot=\"5\""),
+            !xml.contains("pcie-root")
+                && !xml.contains("sata")
+                && !xml.contains("slot=\"5\"")
+                && !xml.contains("bus=\"7\""),
             "{xml}"
         );
         assert!(!xml.contains("bus=\"1\""), "{xml}");
