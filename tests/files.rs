@@ -111,7 +111,7 @@ fn the_examples_of_the_documentation_are_right() -> Result<(), Failure> {
         .skip(1)
         .filter_map(|tail| tail.split_once("```"))
         .collect();
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     let smallest = examples[0].0;
     for (example, _) in &examples {
         let example = if example.contains("[[treatment]]") {
