@@ -161,13 +161,12 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
 
 fn default(address: &Address) -> &'static str {
     match address {
-        // As the lab's own guest has it: every way of submitting I/O is possible.
-        Address::DomainXml(XmlSetting::DiskCache) => "none",
         Address::DomainXml(XmlSetting::DiskIo) => "threads",
         Address::DomainXml(XmlSetting::Hugepages) => "off",
         Address::DomainXml(XmlSetting::Machine) => "pc-q35-7.2",
         Address::DomainXml(XmlSetting::Emulator) => "/usr/bin/qemu-system-x86_64",
-        Address::DomainXml(XmlSetting::Kernel | XmlSetting::Initrd) => "none",
+        // Of a cache as the lab's own guest has it: every way of submitting I/O is possible.
+        Address::DomainXml(XmlSetting::DiskCache | XmlSetting::Kernel | XmlSetting::Initrd) => "none",
         Address::DomainXml(XmlSetting::DiskImage) => "/var/lib/libvirt/images/simulated.img",
         other => {
             let name = other.to_string();
@@ -260,7 +259,7 @@ mod tests {
     fn plan(factor: &str) -> Result<Plan, crate::diagnostic::Diagnostics> {
         let source = Source {
             name: "x.toml".into(),
-            text: format!("[[factor]]\n{factor}\n[workload]\nuse = \"fio-randread-4k\"\n"),
+            text: format!("[[factor]]\n{factor}\n[workload]\nuse = \"stress-ng-memory\"\n"),
         };
         let experiment = parse(&source, &Library::builtin()).unwrap();
         let pace = Pace {
