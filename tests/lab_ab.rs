@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(missing_docs, reason = "tests")]
 
-#[path = "common/mod.rs"]
-mod common;
 #[allow(dead_code, unreachable_pub, reason = "shared with tests that use more of it")]
 mod libvirtd;
 
@@ -99,7 +97,7 @@ fn kvmtune(folder: &Path, arguments: &[&str]) -> Command {
     command
         .current_dir(folder)
         .args(["--state", "state", "--results", "results", "--cache"])
-        .arg(common::cache())
+        .arg(libvirtd::common::cache())
         .args(arguments);
     command
 }
@@ -135,7 +133,7 @@ fn compare_in_lab(folder: &Path, one: &str, two: &str, is_build: impl Fn(&str, &
 
 #[test]
 fn two_machine_types() {
-    if !common::lab_is_possible() {
+    if !libvirtd::common::lab_is_possible() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -152,7 +150,7 @@ fn two_machine_types() {
 
 #[test]
 fn two_emulators() {
-    if !common::lab_is_possible() {
+    if !libvirtd::common::lab_is_possible() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +205,9 @@ fn two_machines_and_images_of_a_users_domain() {
         fs::write(&file, text).unwrap();
         file.display().to_string()
     };
-    let tools = kvmtune::lab::image::build(&common::cache()).unwrap().tools;
+    let tools = kvmtune::lab::image::build(&libvirtd::common::cache())
+        .unwrap()
+        .tools;
     for (two, why) in [
         (image("missing.img"), "there is no file"),
         (tools.display().to_string(), "own disk vda already"),

@@ -259,7 +259,7 @@ mod tests {
     fn plan(factor: &str) -> Result<Plan, crate::diagnostic::Diagnostics> {
         let source = Source {
             name: "x.toml".into(),
-            text: format!("[[factor]]\n{factor}\n[workload]\nuse = \"fio-randread-4k\"\n"),
+            text: format!("[[factor]]\n{factor}\n[workload]\nuse = \"stress-ng-memory\"\n"),
         };
         let experiment = parse(&source, &Library::builtin()).unwrap();
         let pace = Pace {

@@ -107,13 +107,8 @@ fn what_is_no_series_is_said_to_be_none() {
         let said = said(fio(series));
         assert!(said.contains(say), "{said}");
     }
-    let lines: Vec<_> = (1..=MAX_SAMPLES + 1)
-        .map(|n| format!("{n}000, 5, 0, 0, 0\n"))
-        .collect();
-    let text = lines.concat();
-    assert!(said(fio(text.as_bytes())).contains("more than 200000 samples"));
     assert!(said(fio(&vec![b'7'; 10 << 20])).contains("not a line of whole numbers"));
-    assert!(said(fio(&b"1,1,1,1\n".repeat(10 << 17))).contains("more than"));
+    assert!(said(fio(&b"1,1,1,1\n".repeat(10 << 17))).contains("more than 200000 samples"));
 }
 
 #[test]
