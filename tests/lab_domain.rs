@@ -169,7 +169,7 @@ fn after_a_kill_recover_brings_back_the_domains_own_start() {
 
     let file = daemon.experiment("kt-user", LIVE);
     let other = [
-        "cannot be resumed: the experiment file is another one now",
+        "cannot go on: the experiment file is another one now",
         "start a new run",
     ];
     assert_refused(

@@ -17,8 +17,12 @@ pub struct Pair {
 
 /// `±ln(candidate / baseline)`, positive where the candidate is better.
 ///
-/// Taken as a difference of logarithms, which is exactly antisymmetric and cannot overflow.
+/// Taken as a difference of logarithms, which is exactly antisymmetric and cannot overflow. Two zeros are equal; one
+/// zero has no ratio to anything.
 pub fn log_ratio(candidate: f64, baseline: f64, goal: Goal) -> Result<f64, RatioError> {
+    if candidate == 0.0 && baseline == 0.0 {
+        return Ok(0.0);
+    }
     let difference = logarithm(candidate, Arm::Candidate)? - logarithm(baseline, Arm::Baseline)?;
     Ok(match goal {
         Goal::Maximize => difference,

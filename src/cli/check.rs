@@ -2,6 +2,7 @@
 
 use super::exit::Code;
 use super::failure::Failure;
+use super::leg::Leg;
 use super::{Common, files, plan, print, print_json};
 use crate::check::host_lacks;
 use std::path::PathBuf;
@@ -19,7 +20,11 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
     let mut facts = None;
     if let (Some(experiment), true) = (&experiment, lacks.is_empty()) {
         match plan::look(common, experiment) {
-            Ok(planned) => facts = Some(planned.facts),
+            Ok(looked) => {
+                // Levels that are impossible here are known only once a plan is made.
+                Leg::first(experiment).plan(experiment, &looked, None, None)?;
+                facts = Some(looked.facts);
+            }
             Err(Failure::Lacks(found)) => lacks = found,
             Err(other) => return Err(other),
         }
