@@ -152,18 +152,28 @@ pub struct Judged {
 /// that failed or were dropped: each that is left out makes the correction too weak.
 pub fn compare(family: &[Candidate], criteria: &Criteria, done: u32) -> Result<Judged, AnalysisError> {
     let course = follow(family, criteria, done)?;
+    let comparisons = judge(family, criteria, done, &course)?;
+    Ok(Judged { comparisons, course })
+}
+
+/// The same with the course of these `done` blocks already followed: one comparison for each candidate, in the
+/// family's order.
+pub fn judge(
+    family: &[Candidate],
+    criteria: &Criteria,
+    done: u32,
+    course: &Course,
+) -> Result<Vec<Comparison>, AnalysisError> {
     let mut judge = Judge {
         criteria,
         prices: Prices::new(criteria.rule),
         done,
         hypotheses: family.iter().map(|c| c.responses.len()).sum(),
     };
-    let mut comparisons = Vec::with_capacity(family.len());
-    for (index, candidate) in family.iter().enumerate() {
-        let (tested, dropped) = (&course.tested[index], course.dropped[index]);
-        comparisons.push(judge.comparison(candidate, tested, dropped)?);
-    }
-    Ok(Judged { comparisons, course })
+    let places = family.iter().zip(&course.tested).zip(&course.dropped);
+    places
+        .map(|((candidate, tested), dropped)| judge.comparison(candidate, tested, *dropped))
+        .collect()
 }
 
 struct Judge<'c> {
@@ -266,7 +276,11 @@ impl Judge<'_> {
 /// `effect`.
 fn blocks_of_evidence(sample: &Sample, effect: f64, level: Level) -> u32 {
     let centre = hodges_lehmann(sample).log_ratio();
-    let moved: Vec<f64> = sample.values().iter().map(|value| value - centre + effect).collect();
+    let moved: Vec<f64> = sample
+        .values()
+        .iter()
+        .map(|value| value - centre + effect)
+        .collect();
     let enough = |blocks: usize| {
         let differences: Vec<f64> = moved.iter().copied().cycle().take(blocks).collect();
         e_value(&differences).greatest * level.alpha() >= 1.0
