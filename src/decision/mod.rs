@@ -10,7 +10,7 @@ mod recommend;
 mod tests;
 
 pub use certificate::{certificate, certifies};
-pub use evaluate::{claim_rule, Counts, Effects, Evaluation, Progress, evaluate, progress};
+pub use evaluate::{Counts, Effects, Evaluation, Progress, claim_rule, evaluate, progress};
 pub use extend::{Refusal, extension};
-pub use numbers::{observed, value};
+pub use numbers::{observed, values};
 pub use recommend::{Blocked, KeepReason, Recommendation, Winner, recommend};
