@@ -2,8 +2,8 @@
 //!
 //! Serialisable, no formatting, no effects.
 
-use crate::design::{Plan, TreatmentId};
 use crate::analysis::{Noise, Stop};
+use crate::design::{Plan, TreatmentId};
 use crate::experiment::{MetricId, Protocol};
 use crate::facts::Facts;
 use crate::workload::Observation;
@@ -193,12 +193,13 @@ pub struct Timing {
     pub restore: Duration,
 }
 
-/// What one workload of one trial printed, as it was.
+/// What one workload of one trial left, as it was: one for its numbers and, where the tool writes them to a file of
+/// their own, one for its samples after that; all again when it was run again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawOutput {
     /// The workload's name.
     pub workload: String,
-    /// Result file, or standard output where there is none.
+    /// Result file, or standard output where there is none; or the series.
     pub content: Vec<u8>,
 }
 

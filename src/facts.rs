@@ -13,6 +13,16 @@ pub const SIMULATED: &str = "simulated";
 /// Holds the model's whole text there, so that a run can be read and resumed without its file.
 pub const SIMULATED_MODEL: &str = "simulated.model";
 
+/// What a level means on one host, where only the host can tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Meaning {
+    /// It stands for this text: a machine type without its alias, a kernel's whole release.
+    Is(String),
+    /// It cannot be used, for this reason.
+    Unusable(String),
+}
+
 /// One NUMA node of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -43,6 +53,9 @@ pub struct Facts {
     pub guest_modules: BTreeSet<String>,
     /// Raw contents read at the addresses an experiment uses, by the address as text.
     pub readings: BTreeMap<String, String>,
+    /// What levels mean, by the address as text and the level's canonical text. Others mean what they say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meanings: BTreeMap<String, BTreeMap<String, Meaning>>,
     /// Everything recorded with a run for the reader: CPU, kernel, versions, mitigations …
     pub record: BTreeMap<String, String>,
 }
@@ -71,6 +84,11 @@ impl Facts {
     /// The model these facts are of, when there is no machine behind them.
     pub fn simulated(&self) -> Option<&str> {
         self.record.get(SIMULATED).map(String::as_str)
+    }
+
+    /// What the level `text` means at `address`, when the host was asked.
+    pub fn meaning(&self, address: &Address, text: &str) -> Option<&Meaning> {
+        self.meanings.get(&address.to_string())?.get(text)
     }
 
     /// The raw content that was read at `address`.

@@ -62,7 +62,7 @@ fn family(seed: u64, effects: &[f64]) -> Vec<Candidate> {
     let with_baseline: Vec<f64> = std::iter::once(0.0).chain(effects.iter().copied()).collect();
     let blocks: Vec<Vec<f64>> = (0..BLOCKS).map(|_| night.block(&with_baseline)).collect();
     let candidate = |index: usize| {
-        let pairs = (0..)
+        let pairs = (1..)
             .zip(&blocks)
             .map(|(block, values)| Pair {
                 block,
@@ -77,7 +77,7 @@ fn family(seed: u64, effects: &[f64]) -> Vec<Candidate> {
         };
         Candidate {
             treatment: index.to_string(),
-            response,
+            responses: vec![response],
             guards: Vec::new(),
         }
     };
@@ -89,11 +89,13 @@ fn compare_night(seed: u64, effects: &[f64]) -> Vec<Comparison> {
         equivalence: Margin::new(0.05).unwrap(),
         ..Criteria::default()
     };
-    compare(&family(seed, effects), &criteria).unwrap()
+    compare(&family(seed, effects), &criteria, BLOCKS)
+        .unwrap()
+        .comparisons
 }
 
 fn claims(comparison: &Comparison) -> bool {
-    matches!(comparison.verdict, Verdict::Better | Verdict::Worse)
+    matches!(comparison.primary().verdict, Verdict::Better | Verdict::Worse)
 }
 
 fn rate(what: &str, replays: u32, hit: impl FnMut(u64) -> bool) -> (f64, Interval) {
@@ -130,13 +132,13 @@ fn intervals_cover_the_truth() {
     let truth = 0.03_f64;
     let covers = |effect: &Effect| effect.interval_percent.unwrap().contains(100.0 * truth.exp_m1());
     let (single, _) = rate("coverage of 95 %", 8_000, |seed| {
-        covers(&compare_night(2_000_000 + seed, &[truth])[0].effect)
+        covers(&compare_night(2_000_000 + seed, &[truth])[0].primary().effect)
     });
     assert!((0.93..=0.97).contains(&single), "{single}");
     let (all, _) = rate("joint coverage of four at 95 %", 2_000, |seed| {
         compare_night(3_000_000 + seed, &[truth; 4])
             .iter()
-            .all(|comparison| covers(&comparison.effect))
+            .all(|comparison| covers(&comparison.primary().effect))
     });
     assert!(all >= 0.94, "{all}");
 }
@@ -147,7 +149,7 @@ fn guards_and_equivalence_are_wrong_at_most_one_time_in_twenty() {
     let worst = (-0.05_f64).ln_1p();
     let mut wrongly_failed = 0_u32;
     let (held, _) = rate("guard held at its margin", 6_000, |seed| {
-        let response = family(4_000_000 + seed, &[worst]).remove(0).response;
+        let response = family(4_000_000 + seed, &[worst]).remove(0).responses.remove(0);
         let guard = Guard {
             series: response,
             margin: Margin::new(0.05).unwrap(),
@@ -159,7 +161,9 @@ fn guards_and_equivalence_are_wrong_at_most_one_time_in_twenty() {
     assert!(held <= 0.055, "{held}");
     assert!(f64::from(wrongly_failed) / 6_000.0 <= 0.055, "{wrongly_failed}");
     let (equivalent, _) = rate("equivalence claimed at its margin", 6_000, |seed| {
-        compare_night(5_000_000 + seed, &[0.05_f64.ln_1p()])[0].negligible
+        compare_night(5_000_000 + seed, &[0.05_f64.ln_1p()])[0]
+            .primary()
+            .negligible
     });
     assert!(equivalent <= 0.055, "{equivalent}");
 }
@@ -194,10 +198,11 @@ fn restart_claim(pairs: Vec<Pair>) -> bool {
     };
     let candidate = Candidate {
         treatment: "none".into(),
-        response,
+        responses: vec![response],
         guards: Vec::new(),
     };
-    claims(&compare(&[candidate], &Criteria::default()).unwrap()[0])
+    let judged = compare(&[candidate], &Criteria::default(), u32::MAX);
+    claims(&judged.unwrap().comparisons[0])
 }
 
 #[test]

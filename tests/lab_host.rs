@@ -18,6 +18,7 @@ fn job(argv: &[&str]) -> Job {
         expected: Duration::from_millis(100),
         limit: Duration::from_secs(20),
         max_output: Bytes(100_000),
+        series: None,
     }
 }
 

@@ -2,16 +2,15 @@
 //! nothing but the results is touched.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use assert_cmd::Command;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+#[path = "simulated/mod.rs"]
+mod simulated;
+
+use nix::sys::signal::Signal;
 use serde_json::Value;
+use simulated::{EFFECTS, NOISE, Place, verdicts};
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
-use tempfile::TempDir;
 
 const EXPERIMENT: &str = "
 [[factor]]
@@ -28,97 +27,8 @@ time = \"3s\"
 warmup = \"1s\"
 [design]
 blocks = 12
+confirm = false
 ";
-
-/// Noisy as a real machine: outliers, luck of starts, drift.
-const NOISE: &str = "
-boot = \"10s\"
-[[noise]]
-cv = \"1%\"
-tail = \"t3\"
-boot = \"0.5%\"
-drift = \"+2%\"
-wander = \"2%\"
-";
-
-const EFFECTS: &str = "
-[[effect]]
-set = { \"domain.disk.io\" = \"native\" }
-metric = \"iops\"
-change = \"+10%\"
-[[effect]]
-set = { \"domain.disk.io\" = \"native\", \"guest.disk.scheduler\" = \"bfq\" }
-metric = \"iops\"
-change = \"-30%\"
-";
-
-/// A folder with these files, and what the binary does in it.
-struct Place(TempDir);
-
-impl Place {
-    fn new(experiment: &str, model: &str) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        place.write("some.toml", experiment);
-        place.write("model.toml", model);
-        place
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.path().join(name), text).unwrap();
-    }
-
-    fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::cargo_bin("kvmtune").unwrap();
-        command.current_dir(self.0.path());
-        command.args(arguments.split(' ')).args(["--state", "state"]);
-        command
-    }
-
-    /// What is printed by a command that ends well.
-    fn does(&self, arguments: &str) -> String {
-        let done = self.command(arguments).assert().success();
-        String::from_utf8(done.get_output().stdout.clone()).unwrap()
-    }
-
-    fn json(&self, arguments: &str) -> Value {
-        serde_json::from_str(&self.does(&format!("{arguments} --json --quiet"))).unwrap()
-    }
-
-    /// The report of a run.
-    fn run(&self, options: &str) -> Value {
-        let report = self.json(&format!("run some.toml --simulate model.toml {options}"));
-        assert!(
-            !self.0.path().join("state").exists(),
-            "the state folder was touched"
-        );
-        report
-    }
-
-    /// The newest run's observations without its id and times.
-    fn observations(&self, run: &str) -> Vec<Vec<String>> {
-        let text = self.does(&format!("export {run} --csv"));
-        let mut table = csv::Reader::from_reader(text.as_bytes());
-        let header = table.headers().unwrap().clone();
-        let kept = |name: &str| name != "run" && name != "started" && name != "boot";
-        let row = |row: csv::StringRecord| {
-            let fields = header.iter().zip(row.iter()).filter(|(name, _)| kept(name));
-            fields.map(|(_, value)| value.to_string()).collect()
-        };
-        table.records().map(|r| row(r.unwrap())).collect()
-    }
-}
-
-/// Levels and verdict of each candidate.
-fn verdicts(report: &Value) -> Vec<String> {
-    let verdict = |treatment: &Value| {
-        let levels = treatment["levels"].as_array().unwrap().iter();
-        let levels: Vec<_> = levels.map(|l| l[1].as_str().unwrap()).collect();
-        let word = &treatment["comparison"]["verdict"]["kind"];
-        format!("{} {}", levels.join(" "), word.as_str().unwrap())
-    };
-    let treatments = report["treatments"].as_array().unwrap();
-    treatments.iter().map(verdict).collect()
-}
 
 #[test]
 fn a_planted_effect_and_its_interaction_are_found() {
@@ -250,26 +160,14 @@ fn an_interrupted_run_goes_on_with_its_model_from_the_record() {
     place.run("--seed 9");
     let whole = place.observations("latest");
 
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("kvmtune"))
-        .current_dir(place.0.path())
-        .args("run some.toml --simulate model.toml --seed 9".split(' '))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    let trial = |line: &String| line.starts_with("block ");
-    let seen = said.by_ref().map(Result::unwrap).filter(trial).take(15).count();
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
-    assert!(said.all(|line| line.is_ok()) && seen == 15);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    place.stops("run some.toml --simulate model.toml --seed 9", 15, Signal::SIGINT);
     let done = place.observations("latest").len();
     assert!((15 * 6..whole.len()).contains(&done), "{done} of {}", whole.len());
 
     // Neither file is needed any more.
     place.write("model.toml", "[[effect]]");
     fs::remove_file(place.0.path().join("some.toml")).unwrap();
-    let report = place.json("run --resume");
+    let report = place.json("run --resume")["runs"][0].clone();
     assert_eq!(report["end"], "complete");
     assert_eq!(place.observations("latest"), whole);
     let times: Vec<_> = report["trials"]

@@ -1,8 +1,8 @@
 //! Runs every built-in workload with the real tool, on loopback and a scratch file, where the tool is installed.
 
-use kvmtune::host::{JobOutput, RESULT_FILE};
+use kvmtune::host::{JobOutput, RESULT_FILE, SERIES_FILE};
 use kvmtune::units::Span;
-use kvmtune::workload::{Library, Places};
+use kvmtune::workload::{Library, Places, SteadyRule};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -43,6 +43,7 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
                 port.to_string()
             } else {
                 a.replace(RESULT_FILE, &file("result"))
+                    .replace(SERIES_FILE, &file("series"))
             }
         };
         argv.iter().map(place).collect()
@@ -62,11 +63,22 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
         stdout: done.stdout,
         stderr: done.stderr,
         result: std::fs::read(file("result")).ok(),
+        series: job.series.map(|path| {
+            let read = std::fs::read(path.replace(SERIES_FILE, &file("series")));
+            read.map_err(|e| e.to_string())
+        }),
         ..JobOutput::default()
     };
     let found = workload.observations(&out)?;
     assert_eq!(found.len(), workload.metrics.len(), "{found:?}");
     assert!(found[0].value > 0.0, "{found:?}");
+    if workload.steady != SteadyRule::Off {
+        let samples = workload.samples(&out)?.unwrap_or_default();
+        // fio may leave out the last.
+        assert!(samples.len() as u64 + 1 >= secs, "{samples:?}");
+        let mean = samples.iter().sum::<f64>() / samples.len() as f64;
+        assert!((0.5..2.0).contains(&(mean / found[0].value)), "{mean}: {found:?}");
+    }
     Ok(())
 }
 
@@ -90,18 +102,18 @@ fn serve(argv: &[String], port: u16) -> Result<Child, Failure> {
 
 #[test]
 fn fio_random_reads() -> Result<(), Failure> {
-    measure("fio-randread-4k", 1)
+    measure("fio-randread-4k", 3)
 }
 
 #[test]
 fn fio_random_writes() -> Result<(), Failure> {
-    measure("fio-randwrite-4k", 1)
+    measure("fio-randwrite-4k", 3)
 }
 
 #[test]
 fn iperf3_both_ways() -> Result<(), Failure> {
-    measure("iperf3-host-to-guest", 1)?;
-    measure("iperf3-guest-to-host", 1)
+    measure("iperf3-host-to-guest", 2)?;
+    measure("iperf3-guest-to-host", 2)
 }
 
 #[test]

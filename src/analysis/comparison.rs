@@ -164,6 +164,8 @@ pub fn judge(
     done: u32,
     course: &Course,
 ) -> Result<Vec<Comparison>, AnalysisError> {
+    // Blocks after these are of no account, not even to tell how many there are.
+    let family: Vec<Candidate> = family.iter().map(|candidate| candidate.upto(done)).collect();
     let mut judge = Judge {
         criteria,
         prices: Prices::new(criteria.rule),

@@ -226,12 +226,13 @@ impl<'f> Follower<'f> {
             running = running.max(left * p).min(1.0);
             let price = self.prices.nominal(moment, alpha / left);
             rejecting &= *p <= price;
-            let is_certified = sample.as_ref().is_some_and(|sample| self.is_certified(sample));
+            let is_provable = |sample: &Sample| !lacks_resolution(sample) && self.is_certified(sample);
+            let is_provable = sample.as_ref().is_some_and(is_provable);
             self.course.tested[*candidate][*response] = Tested {
                 p_raw: *p,
                 p_holm: running,
                 claim_below: (left * price).min(1.0),
-                claim: (rejecting && is_certified).then_some(*better),
+                claim: (rejecting && is_provable).then_some(*better),
             };
         }
     }

@@ -27,6 +27,36 @@ pub struct Candidate {
     pub guards: Vec<Guard>,
 }
 
+impl Series {
+    fn upto(&self, done: u32) -> Self {
+        Self {
+            metric: self.metric.clone(),
+            goal: self.goal,
+            pairs: self
+                .pairs
+                .iter()
+                .copied()
+                .filter(|pair| pair.block <= done)
+                .collect(),
+        }
+    }
+}
+
+impl Candidate {
+    /// The same without the blocks after the first `done` ones.
+    pub(super) fn upto(&self, done: u32) -> Self {
+        let guard = |guard: &Guard| Guard {
+            series: guard.series.upto(done),
+            margin: guard.margin,
+        };
+        Self {
+            treatment: self.treatment.clone(),
+            responses: self.responses.iter().map(|series| series.upto(done)).collect(),
+            guards: self.guards.iter().map(guard).collect(),
+        }
+    }
+}
+
 /// When claims may be made, and what they cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]

@@ -94,7 +94,11 @@ pub fn judge_guard(guard: &Guard, level: Level) -> Result<GuardReport, AnalysisE
 }
 
 /// The report of a guard whose interval has one-sided bounds at its ends.
-pub(super) fn guard_report(guard: &Guard, sample: Option<&Sample>, interval: Option<Interval>) -> GuardReport {
+pub(super) fn guard_report(
+    guard: &Guard,
+    sample: Option<&Sample>,
+    interval: Option<Interval>,
+) -> GuardReport {
     GuardReport {
         effect: Effect::new(&guard.series, sample, interval),
         margin: guard.margin,
@@ -133,7 +137,10 @@ const CAP_SHARE: f64 = 0.001;
 
 /// Whether in half or more of the blocks both values are the best there are.
 pub(super) fn is_at_cap(series: &Series) -> bool {
-    let values = series.pairs.iter().flat_map(|pair| [pair.candidate, pair.baseline]);
+    let values = series
+        .pairs
+        .iter()
+        .flat_map(|pair| [pair.candidate, pair.baseline]);
     let best = match series.goal {
         Goal::Maximize => values.fold(f64::NEG_INFINITY, f64::max),
         Goal::Minimize => values.fold(f64::INFINITY, f64::min),

@@ -52,4 +52,6 @@ pub use ratio::{Pair, log_ratio};
 pub use sample::Sample;
 pub use sequential::{boundary, looks};
 pub use signed_rank::{EXACT_LIMIT, SignedRankTest, signed_rank_test};
-pub use steady::{Steadiness, Truncation, mser5, snia_steady, steadiness};
+pub use steady::{
+    FEWEST_SAMPLES, Movement, Rounds, Steadiness, Truncation, movement, mser5, snia_steady, steadiness,
+};

@@ -14,6 +14,9 @@ use super::{AnalysisError, Arm, Estimate, Level, Sample, smallest_provable_effec
 /// 1 / (√2 Φ⁻¹(3/4)).
 const SHAMOS: f64 = 1.048_358;
 
+/// Seconds a run must last for its drift to be told for an hour.
+const SHORTEST_FOR_HOURS: f64 = 1200.0;
+
 /// The two values of a block of an A/A run, in the order of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AaBlock {
@@ -46,8 +49,8 @@ pub struct Noise {
     pub lag1: f64,
     /// Change over the run by the Theil–Sen slope of the log values, which a warm-up or a wild block does not bend.
     pub drift_percent: f64,
-    /// The same for an hour.
-    pub drift_percent_per_hour: f64,
+    /// The same for an hour; `None` for a run so short that an hour's drift would be a guess.
+    pub drift_percent_per_hour: Option<f64>,
     /// By how much differences of nothing shrink by interleaving: the root mean square difference of "k times A, then k
     /// times B" over that of "A and B in turn", over all windows of 2k successive values, k an eighth of all and two at
     /// least. 1 where order does not matter; `None` below four values, or where there is no noise at all.
@@ -80,7 +83,8 @@ impl Noise {
             sigma_d_percent: Estimate(sigma_d).percent(),
             lag1: lag1(&series),
             drift_percent: Estimate(slope * (series.len() - 1) as f64).percent(),
-            drift_percent_per_hour: Estimate(slope * 2.0 * 3600.0 / seconds_per_block).percent(),
+            drift_percent_per_hour: (seconds_per_block * blocks.len() as f64 >= SHORTEST_FOR_HOURS)
+                .then(|| Estimate(slope * 2.0 * 3600.0 / seconds_per_block).percent()),
             interleaving_gain: interleaving_gain(&series),
         })
     }
@@ -200,9 +204,10 @@ mod tests {
         let noise = noise(&drifting);
         assert!((noise.drift_percent - 100.0 * 0.039_f64.exp_m1()).abs() < 1e-9);
         // 20 blocks of a minute: 120 values an hour.
-        assert!((noise.drift_percent_per_hour - 100.0 * 0.12_f64.exp_m1()).abs() < 1e-9);
-        // A step of drift between neighbours, in turn; ten of them between halves of ten.
-        assert!((noise.interleaving_gain.unwrap() - 10.0).abs() < 1e-9);
+        let per_hour = noise.drift_percent_per_hour.unwrap();
+        assert!((per_hour - 100.0 * 0.12_f64.exp_m1()).abs() < 1e-9);
+        // A step of drift between neighbours, in turn; five of them between halves of five.
+        assert!((noise.interleaving_gain.unwrap() - 5.0).abs() < 1e-9);
         assert!(noise.lag1 > 0.9, "{noise:?}");
         // The arm that comes first alternates, and with it the sign of one step.
         assert!((noise.sigma_d - 0.001 * (20.0_f64 / 19.0).sqrt()).abs() < 1e-9);

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::sequential::{looks, spending_boundary};
-use super::{Interval, Level, Rule, Sample, anytime_interval, e_value, signed_rank_interval, signed_rank_test};
+use super::{
+    Interval, Level, Rule, Sample, anytime_interval, e_value, signed_rank_interval, signed_rank_test,
+};
 
 /// The share of the error rate that is kept for blocks added after the planned ones.
 const RESERVE: f64 = 0.1;
@@ -77,11 +79,7 @@ impl Prices {
         match self.rule {
             Rule::Anytime => Some(Moment::Any),
             Rule::Fixed { blocks } => (done >= blocks).then_some(Moment::Look(0)),
-            Rule::Looks { .. } => self
-                .looks
-                .iter()
-                .position(|&look| look == done)
-                .map(Moment::Look),
+            Rule::Looks { .. } => self.looks.iter().position(|&look| look == done).map(Moment::Look),
         }
     }
 

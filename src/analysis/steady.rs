@@ -19,6 +19,8 @@ const TREND_P: f64 = 0.005;
 const HARMLESS: f64 = 0.01;
 /// Rounds of the SNIA rule.
 const ROUNDS: usize = 5;
+/// With fewer samples [`steadiness`] says nothing, and rounds are too short to be a mean of anything.
+pub const FEWEST_SAMPLES: usize = BATCH * FEWEST_BATCHES;
 
 /// Where MSER-5 truncates a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub enum Steadiness {
     },
     /// It was still moving at its end.
     NotSteady,
-    /// There are too few samples to tell: under 40.
+    /// There are too few samples to tell: under [`FEWEST_SAMPLES`].
     TooShort,
 }
 
@@ -86,11 +88,7 @@ pub fn steadiness(samples: &[f64]) -> Steadiness {
     if batches.len() < FEWEST_BATCHES {
         return Steadiness::TooShort;
     }
-    let limit = batches.len() / 2;
-    let mut dropped = best_truncation(&batches, limit);
-    if dropped == limit {
-        dropped = best_truncation(&batches, limit / 2);
-    }
+    let dropped = judged_truncation(&batches);
     if samples.iter().all(|sample| sample.is_finite()) && !is_trending(&batches[dropped..]) {
         Steadiness::Steady {
             warmup: BATCH * dropped,
@@ -100,16 +98,74 @@ pub fn steadiness(samples: &[f64]) -> Steadiness {
     }
 }
 
-/// The SNIA rule over the last five rounds: they range over 20 % of their mean at most, and a line fitted to them moves
-/// by 10 % of it at most. Fewer rounds are not steady.
+/// How the samples move that [`steadiness`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Movement {
+    /// How many samples these are, at the end of the series.
+    pub samples: usize,
+    /// How far a line through them moves, as a share of their mean; negative when it falls.
+    pub share: f64,
+}
+
+/// What a series that is not steady does; `None` where nothing can be told.
+pub fn movement(samples: &[f64]) -> Option<Movement> {
+    let batches = batch_means(samples);
+    if batches.len() < FEWEST_BATCHES {
+        return None;
+    }
+    let kept = &batches[judged_truncation(&batches)..];
+    let line = Line::fit(kept);
+    Some(Movement {
+        samples: BATCH * kept.len(),
+        share: line.excursion().copysign(line.slope) / line.mean,
+    })
+}
+
+/// How five rounds vary, as shares of their mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rounds {
+    /// From the smallest round to the largest.
+    pub range: f64,
+    /// How far a line fitted to them moves.
+    pub excursion: f64,
+}
+
+impl Rounds {
+    /// The means of five equal rounds that end with the last sample; what is over is left out at the start. `None`
+    /// below [`FEWEST_SAMPLES`].
+    pub fn of(samples: &[f64]) -> Option<Self> {
+        if samples.len() < FEWEST_SAMPLES {
+            return None;
+        }
+        let length = samples.len() / ROUNDS;
+        let mut rounds = [0.0; ROUNDS];
+        let whole = samples[samples.len() - ROUNDS * length..].chunks_exact(length);
+        for (mean, round) in rounds.iter_mut().zip(whole) {
+            *mean = round.iter().sum::<f64>() / length as f64;
+        }
+        Some(Self::between(&rounds))
+    }
+
+    fn between(rounds: &[f64; ROUNDS]) -> Self {
+        let largest = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let smallest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
+        let line = Line::fit(rounds);
+        Self {
+            range: (largest - smallest) / line.mean.abs(),
+            excursion: line.excursion() / line.mean.abs(),
+        }
+    }
+
+    /// The SNIA rule: a range of 20 % at most, and an excursion of 10 % at most.
+    pub fn are_steady(self) -> bool {
+        self.range <= 0.20 && self.excursion <= 0.10
+    }
+}
+
+/// The SNIA rule over the last five rounds. Fewer rounds are not steady.
 pub fn snia_steady(rounds: &[f64]) -> bool {
-    let Some(window) = rounds.last_chunk::<ROUNDS>() else {
-        return false;
-    };
-    let largest = window.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let smallest = window.iter().copied().fold(f64::INFINITY, f64::min);
-    let line = Line::fit(window);
-    largest - smallest <= 0.20 * line.mean.abs() && line.excursion() <= 0.10 * line.mean.abs()
+    let window = rounds.last_chunk::<ROUNDS>();
+    window.is_some_and(|window| Rounds::between(window).are_steady())
 }
 
 fn batch_means(samples: &[f64]) -> Vec<f64> {
@@ -130,6 +186,17 @@ fn best_truncation(batches: &[f64], limit: usize) -> usize {
     scored
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map_or(0, |(dropped, _)| dropped)
+}
+
+/// The best truncation, where it is not the limit; else the best of those up to a quarter.
+fn judged_truncation(batches: &[f64]) -> usize {
+    let limit = batches.len() / 2;
+    let dropped = best_truncation(batches, limit);
+    if dropped == limit {
+        best_truncation(batches, limit / 2)
+    } else {
+        dropped
+    }
 }
 
 fn is_trending(batches: &[f64]) -> bool {
@@ -180,6 +247,7 @@ impl Line {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -230,6 +298,29 @@ mod tests {
     fn a_harmless_trend_is_steady() {
         let ramp: Vec<f64> = (0..60).map(|index| 10_000.0 + f64::from(index)).collect();
         assert!(matches!(steadiness(&ramp), Steadiness::Steady { .. }));
+    }
+
+    #[test]
+    fn a_movement_is_that_of_what_is_judged() {
+        let ramp: Vec<f64> = (0..60).map(|index| 100.0 + f64::from(index)).collect();
+        let found = movement(&ramp).unwrap();
+        // MSER drops the most it may of a ramp; the quarter that is left out then is a rest of whole batches.
+        assert_eq!(found.samples, 45);
+        assert!((found.share - 40.0 / 137.0).abs() < 1e-9, "{found:?}");
+        let fall: Vec<f64> = ramp.iter().rev().copied().collect();
+        assert!(movement(&fall).unwrap().share < -0.2);
+        assert_eq!(movement(&ramp[..39]), None);
+    }
+
+    #[test]
+    fn rounds_are_of_equal_length_and_end_with_the_series() {
+        let mut samples = vec![9000.0, 9000.0];
+        samples.extend((0..50).map(|index| 100.0 + f64::from(index / 10)));
+        let found = Rounds::of(&samples).unwrap();
+        assert!((found.range - 4.0 / 102.0).abs() < 1e-9, "{found:?}");
+        assert!((found.excursion - 4.0 / 102.0).abs() < 1e-9, "{found:?}");
+        assert!(found.are_steady());
+        assert_eq!(Rounds::of(&[1.0; 39]), None);
     }
 
     #[test]

@@ -220,12 +220,7 @@ fn plan(experiment: &Experiment, looked: &Looked, part: Part<'_>, seed: u64) -> 
     Ok(plan)
 }
 
-fn new_header(
-    experiment: &Experiment,
-    plan: Plan,
-    facts: Facts,
-    purpose: Purpose,
-) -> RunHeader {
+fn new_header(experiment: &Experiment, plan: Plan, facts: Facts, purpose: Purpose) -> RunHeader {
     RunHeader {
         run: RunId(uuid::Uuid::now_v7()),
         started: jiff::Timestamp::now(),
@@ -309,7 +304,8 @@ pub(super) fn next(
             } else {
                 let original = header.plan.factors.iter().all(|f| {
                     let begun = f.levels.get(f.original).map(|l| l.label.as_str());
-                    kept.iter().any(|(t, level)| *t == f.tunable && Some(level.as_str()) == begun)
+                    kept.iter()
+                        .any(|(t, level)| *t == f.tunable && Some(level.as_str()) == begun)
                 });
                 (!original).then(|| confirmed(kept)).flatten()
             }
@@ -325,6 +321,7 @@ pub(super) fn best(header: &RunHeader, records: &[TrialRecord]) -> Result<Option
         return Ok(None);
     };
     let mut candidates = header.plan.candidates();
-    let treatment = candidates.find(|(_, t)| t.label_against(&header.plan.treatments[0]) == winner.treatment());
+    let treatment =
+        candidates.find(|(_, t)| t.label_against(&header.plan.treatments[0]) == winner.treatment());
     Ok(treatment.map(|(_, t)| t.levels.clone()))
 }

@@ -2,16 +2,18 @@
 
 use super::exit::Code;
 use super::failure::Failure;
+use super::leg::Leg;
 use super::results::show_plan;
 use super::{Common, files, simulate};
 use crate::check::{Lack, definition_lacks, guest_lacks, host_lacks};
-use super::leg::Leg;
 use crate::design::Pace;
-use crate::store::Store;
 use crate::experiment::Experiment;
-use crate::facts::Facts;
+use crate::facts::{Facts, Meaning};
 use crate::host::{AnyHost, Cancel, Host, HostError, Power};
 use crate::session::{Session, SessionError};
+use crate::store::Store;
+use crate::tunable::{Address, XmlSetting};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -115,6 +117,7 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
             }
         }
     }
+    facts.meanings = meanings(session, experiment, &facts);
     Ok(Looked {
         facts,
         pace: Pace {
@@ -125,6 +128,39 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
             },
         },
     })
+}
+
+/// What the host says the levels of domain XML mean: emulators before the machine types they know.
+fn meanings(
+    session: &mut Session,
+    experiment: &Experiment,
+    facts: &Facts,
+) -> BTreeMap<String, BTreeMap<String, Meaning>> {
+    let mut asked: Vec<_> = experiment
+        .factors
+        .iter()
+        .filter_map(|factor| match factor.tunable.address(facts) {
+            Ok(Address::DomainXml(setting)) => Some((setting, factor)),
+            _ => None,
+        })
+        .collect();
+    asked.sort_by_key(|(setting, _)| *setting != XmlSetting::Emulator);
+    let mut meanings: BTreeMap<String, BTreeMap<String, Meaning>> = BTreeMap::new();
+    for (setting, factor) in asked {
+        let texts = factor
+            .texts()
+            .filter_map(|t| factor.tunable.kind.parse(&t.text).ok());
+        for text in texts {
+            if let Some(meaning) = session.host.meaning(setting, text.as_str()) {
+                let address = Address::DomainXml(setting).to_string();
+                meanings
+                    .entry(address)
+                    .or_default()
+                    .insert(text.to_string(), meaning);
+            }
+        }
+    }
+    meanings
 }
 
 /// Starts the guest, and tells what it lacks.

@@ -2,9 +2,9 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use crate::design::Pace;
 use super::{Common, print, print_json, say};
 use crate::decision::{Evaluation, certificate, evaluate};
+use crate::design::Pace;
 use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, MetricId};
 use crate::report::{self, Report};

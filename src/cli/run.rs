@@ -2,12 +2,12 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::leg::Leg;
+use super::leg::{Leg, next};
 use super::plan::require_host;
 use super::sitting::{Job, sit};
 use super::{Common, files, simulate};
 use crate::decision::extension;
-use crate::event::{RunHeader, TrialRecord};
+use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, Stopping};
 use crate::host::SimulatedHost;
 use crate::store::Store;
@@ -29,7 +29,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
     resume: Option<String>,
     /// Add blocks to a run, up to a look that was registered when it began, or tell why it may not have more
-    #[arg(long = "continue", id = "go_on", value_name = "RUN", requires = "blocks", conflicts_with = "resume")]
+    #[arg(
+        long = "continue",
+        id = "go_on",
+        value_name = "RUN",
+        requires = "blocks",
+        conflicts_with = "resume"
+    )]
     go_on: Option<String>,
     /// How many blocks to add at least
     #[arg(long, value_name = "N", requires = "go_on", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -47,9 +53,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
     let given = args.file.as_deref().map(files::experiment).transpose()?;
     let job = match (&args.resume, &args.go_on, given) {
         (Some(wanted), _, given) => resume(common, wanted, given.as_ref())?,
-        (None, Some(wanted), given) => {
-            add_blocks(common, wanted, given.as_ref(), args.blocks.unwrap_or(1))?
-        }
+        (None, Some(wanted), given) => add_blocks(common, wanted, given.as_ref(), args.blocks.unwrap_or(1))?,
         (None, None, Some(mut experiment)) => {
             if args.anytime {
                 experiment.design.stopping = Stopping::Anytime;
@@ -90,20 +94,23 @@ pub(super) fn begin<'j>(
 fn resume<'j>(common: &'j Common, wanted: &str, given: Option<&Experiment>) -> Result<Job<'j>, Failure> {
     let store = Store::open_existing(&common.results)?;
     let run = if wanted.is_empty() {
-        store.resumable()?
+        newest_to_go_on(&store)?
     } else {
         Some(store.find(wanted)?)
     };
     let run = run.ok_or_else(|| Failure::environment("no run is unfinished; `kvmtune runs` lists all"))?;
     let header = store.header(run)?;
-    if store.runs()?.iter().any(|r| r.run == run && r.is_over()) {
+    let known = known(&store, &header, given)?;
+    if !store.runs()?.iter().any(|r| r.run == run && r.is_over()) {
+        return go_on(common, known, header, false);
+    }
+    let Some(first) = following(&store, &known.experiment, &header, &known.records)? else {
         return Err(Failure::environment(format!(
             "run {} cannot be resumed: it is finished; start a new run, or add blocks with `--continue`",
             run.short()
         )));
-    }
-    let known = known(&store, &header, given)?;
-    go_on(common, known, header, false)
+    };
+    sitting(common, known, first, header.plan.seed)
 }
 
 /// The run goes on to the next registered look that gives at least so many blocks more.
@@ -137,7 +144,7 @@ pub(super) struct Known {
 /// The experiment of a recorded run as its files are now; fails when they have changed.
 pub(super) fn known(store: &Store, header: &RunHeader, given: Option<&Experiment>) -> Result<Known, Failure> {
     let records = store.trials(header.run)?;
-    let (mut experiment, simulated) = simulate::resume(files::recorded(header)?, header, &records)?;
+    let (mut experiment, simulated) = simulate::resume(store, files::recorded(header)?, header, &records)?;
     experiment.design.stopping = header.protocol.stopping;
     let same_file = given.is_none_or(|given| given.source.text == header.text);
     if !same_file || experiment.protocol() != header.protocol {
@@ -158,18 +165,73 @@ pub(super) fn known(store: &Store, header: &RunHeader, given: Option<&Experiment
     })
 }
 
+/// The newest run of all, when one follows it that was never begun; else the newest unfinished one.
+fn newest_to_go_on(store: &Store) -> Result<Option<RunId>, Failure> {
+    if let Some(newest) = store.runs()?.last().filter(|newest| newest.is_over()) {
+        let header = store.header(newest.run)?;
+        // Its files may be gone or changed by now; then nothing can follow it.
+        if let Ok(known) = known(store, &header, None)
+            && following(store, &known.experiment, &header, &known.records)?.is_some()
+        {
+            return Ok(Some(newest.run));
+        }
+    }
+    Ok(store.resumable()?)
+}
+
+/// The run that follows a finished one, unless it was begun.
+fn following(
+    store: &Store,
+    experiment: &Experiment,
+    header: &RunHeader,
+    records: &[TrialRecord],
+) -> Result<Option<Leg>, Failure> {
+    let begun = store.runs()?.iter().any(|r| follows(&r.purpose, header));
+    if begun {
+        Ok(None)
+    } else {
+        next(experiment, header, records)
+    }
+}
+
+/// Whether a run of this purpose follows the run of `header`.
+fn follows(purpose: &Purpose, header: &RunHeader) -> bool {
+    match (purpose, &header.purpose) {
+        (Purpose::Confirm { of }, _) => *of == header.run,
+        (
+            Purpose::Stage {
+                number,
+                first: Some(first),
+                ..
+            },
+            Purpose::Stage {
+                number: own,
+                first: own_first,
+                ..
+            },
+        ) => *number == own + 1 && *first == own_first.unwrap_or(header.run),
+        _ => false,
+    }
+}
+
 fn go_on(common: &Common, known: Known, header: RunHeader, to_the_end: bool) -> Result<Job<'_>, Failure> {
+    let seed = header.plan.seed;
+    let first = Leg::GoOn {
+        header: Box::new(header),
+        records: known.records.clone(),
+        to_the_end,
+    };
+    sitting(common, known, first, seed)
+}
+
+fn sitting(common: &Common, known: Known, first: Leg, seed: u64) -> Result<Job<'_>, Failure> {
     if known.simulated.is_none() {
         require_host(&known.experiment)?;
     }
     Ok(Job {
         experiment: known.experiment,
-        seed: Some(header.plan.seed),
-        first: Leg::GoOn {
-            header: Box::new(header),
-            records: known.records,
-            to_the_end,
-        },
+        seed: Some(seed),
+        first,
         simulated: known.simulated,
         store: Store::open(&common.results)?,
         common,

@@ -4,11 +4,12 @@ use super::failure::Failure;
 use super::files;
 use super::plan::draw_seed;
 use crate::diagnostic::Source;
-use crate::event::{RunHeader, TrialRecord};
+use crate::event::{Purpose, RunHeader, TrialRecord};
 use crate::experiment::Experiment;
 use crate::facts::SIMULATED_MODEL;
 use crate::host::{Position, SimulatedHost};
 use crate::simulation::{self, Machine};
+use crate::store::{RunSummary, Store};
 use jiff::Timestamp;
 use std::path::Path;
 use std::time::Duration;
@@ -47,6 +48,7 @@ pub(super) fn begin(file: &Path, experiment: &Experiment, seed: Option<u64>) -> 
 
 /// The host of a simulated run that goes on, from the record alone; nothing for a run on a machine.
 pub(super) fn resume(
+    store: &Store,
     experiment: Experiment,
     header: &RunHeader,
     done: &[TrialRecord],
@@ -59,9 +61,42 @@ pub(super) fn resume(
         name: name.into(),
         text: text.clone(),
     };
-    let at = position(header, done);
-    let host = host(&source, &experiment, header.plan.seed, at)?;
+    let mut at = position(header, done);
+    let before = before(store, header)?;
+    for run in &before {
+        let earlier = position(run, &store.trials(run.run)?);
+        at.trials += earlier.trials;
+        at.boots += earlier.boots;
+    }
+    let seed = before.first().unwrap_or(header).plan.seed;
+    let host = host(&source, &experiment, seed, at)?;
     Ok((simulation::stand_in(&experiment), Some(host)))
+}
+
+/// The runs that led to this one on the same model, the first of them first: its chance goes on from theirs, or a
+/// confirmation would see the luck of the selection again.
+fn before(store: &Store, header: &RunHeader) -> Result<Vec<RunHeader>, Failure> {
+    match header.purpose {
+        Purpose::Sweep | Purpose::Noise | Purpose::Stage { first: None, .. } => Ok(Vec::new()),
+        Purpose::Confirm { of } => {
+            let of = store.header(of)?;
+            let mut runs = before(store, &of)?;
+            runs.push(of);
+            Ok(runs)
+        }
+        Purpose::Stage {
+            number,
+            first: Some(start),
+            ..
+        } => {
+            let is_before = |run: &RunSummary| match run.purpose {
+                Purpose::Stage { number: n, first, .. } => n < number && first.unwrap_or(run.run) == start,
+                _ => false,
+            };
+            let runs = store.runs()?.into_iter().filter(is_before);
+            runs.map(|run| Ok(store.header(run.run)?)).collect()
+        }
+    }
 }
 
 fn host(source: &Source, experiment: &Experiment, seed: u64, at: Position) -> Result<SimulatedHost, Failure> {

@@ -112,6 +112,18 @@ pub struct Progress {
     pub stop: Option<Stop>,
 }
 
+impl Progress {
+    /// What is known of a run whose numbers cannot be judged: all of it is to be measured.
+    pub fn unknown(plan: &Plan) -> Self {
+        Self {
+            done: 0,
+            active: vec![true; plan.treatments.len()],
+            dropped: Vec::new(),
+            stop: None,
+        }
+    }
+}
+
 /// Follows the run through its complete blocks: the same record always gives the same progress.
 pub fn progress(header: &RunHeader, records: &[TrialRecord]) -> Result<Progress, AnalysisError> {
     let numbers = Numbers::new(&header.protocol, &header.plan, records);

@@ -80,7 +80,13 @@ pub fn recommend(comparisons: &[Comparison]) -> Recommendation {
         .iter()
         .filter(|comparison| comparison.is_better())
         .collect();
-    let gain = |comparison: &Comparison| comparison.primary().effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
+    let gain = |comparison: &Comparison| {
+        comparison
+            .primary()
+            .effect
+            .gain_percent
+            .unwrap_or(f64::NEG_INFINITY)
+    };
     better.sort_by(|a, b| gain(b).total_cmp(&gain(a)));
     let mut blocked = Vec::new();
     for comparison in better {

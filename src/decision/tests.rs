@@ -1,5 +1,7 @@
-//! Tests of the recommendation.
+//! Tests of the recommendation; those of whole runs are below.
 #![allow(clippy::unwrap_used, reason = "tests")]
+
+mod evaluate;
 
 use super::{KeepReason, Recommendation, recommend};
 use crate::analysis::{Candidate, Comparison, Criteria, Guard, GuardOutcome, Margin, Pair, Series, compare};
@@ -7,7 +9,7 @@ use crate::experiment::Goal;
 
 fn series(metric: &str, goal: Goal, ratio: f64, spread: f64) -> Series {
     let pair = |block: u32| {
-        let candidate = 100.0 * (ratio + spread * (f64::from(block) - 4.6));
+        let candidate = 100.0 * (ratio + spread * (f64::from(block) - 5.6));
         Pair {
             block,
             candidate,
@@ -17,7 +19,7 @@ fn series(metric: &str, goal: Goal, ratio: f64, spread: f64) -> Series {
     Series {
         metric: metric.into(),
         goal,
-        pairs: (0..10).map(pair).collect(),
+        pairs: (1..=10).map(pair).collect(),
     }
 }
 
@@ -25,7 +27,7 @@ fn series(metric: &str, goal: Goal, ratio: f64, spread: f64) -> Series {
 fn candidate(treatment: &str, throughput: f64, latency: f64, spread: f64) -> Candidate {
     Candidate {
         treatment: treatment.into(),
-        response: series("iops", Goal::Maximize, throughput, 0.002),
+        responses: vec![series("iops", Goal::Maximize, throughput, 0.002)],
         guards: vec![Guard {
             series: series("p99", Goal::Minimize, latency, spread),
             margin: Margin::new(0.05).unwrap(),
@@ -34,7 +36,7 @@ fn candidate(treatment: &str, throughput: f64, latency: f64, spread: f64) -> Can
 }
 
 fn compared(family: &[Candidate]) -> Vec<Comparison> {
-    compare(family, &Criteria::default()).unwrap()
+    compare(family, &Criteria::default(), 10).unwrap().comparisons
 }
 
 #[test]
@@ -86,7 +88,7 @@ fn the_baseline_stays_without_a_better_candidate() {
         KeepReason::NoneBetter
     );
     let unclear = Candidate {
-        response: series("iops", Goal::Maximize, 1.005, 0.02),
+        responses: vec![series("iops", Goal::Maximize, 1.005, 0.02)],
         ..candidate("unclear", 1.0, 1.0, 0.001)
     };
     let family = [candidate("slow", 0.9, 1.0, 0.001), unclear];
@@ -101,6 +103,6 @@ fn a_recommendation_serialises() {
     let recommendation = recommend(&compared(&[candidate("best", 1.10, 1.0, 0.001)]));
     let json = serde_json::to_value(&recommendation).unwrap();
     assert_eq!(json["kind"], "adopt");
-    assert_eq!(json["comparison"]["verdict"]["kind"], "better");
+    assert_eq!(json["comparison"]["responses"][0]["verdict"]["kind"], "better");
     assert_eq!(json["comparison"]["guards"][0]["outcome"], "held");
 }

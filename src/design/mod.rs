@@ -3,20 +3,22 @@
 //! Pure: the same experiment, facts and seed give the same plan. Does not know how a treatment is applied.
 
 mod order;
+mod picks;
 mod treatment;
 
 pub use order::{Block, Guests, WholePlot, block};
 pub use treatment::{Role, Treatment, TreatmentId};
 
+use crate::analysis::FEWEST_SAMPLES;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::{DesignKind, Experiment, Factor, Levels, Stopping, Text};
 use crate::facts::Facts;
 use crate::tunable::{Activation, Level, LevelError, ambient_level, available_levels, level};
 use crate::units::Span;
+use crate::workload::SteadyRule;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
-use treatment::Pick;
 
 /// A design with more treatments than this is a mistake, or work for a search.
 const MAX_TREATMENTS: usize = 256;
@@ -122,8 +124,11 @@ impl Plan {
         let mut treatments = Vec::new();
         if faults.is_empty() {
             bind_coupled_factors(&mut factors);
-            let picks = picks(experiment, facts, &mut factors, part, &mut faults);
+            let picks = picks::of_part(experiment, facts, &mut factors, part, &mut faults);
             treatments = treatment::combine(&factors, &picks, facts, &mut notices);
+        }
+        if experiment.design.kind == DesignKind::OneFactor {
+            faults.extend(single_levels(experiment, &factors));
         }
         if let Part::Noise { .. } = part {
             treatments.truncate(1);
@@ -164,6 +169,7 @@ impl Plan {
                 plan.judged()
             ));
         }
+        plan.notices.extend(too_short_to_settle(experiment));
         Ok(plan)
     }
 
@@ -198,7 +204,8 @@ impl Plan {
         if length > LONG_BLOCK && self.treatments.len() > 2 {
             self.treatments.push(self.treatments[0].repeated(Role::Middle));
             self.notices.push(
-                "a block takes more than 45 minutes: the baseline is measured a second time in its middle".into(),
+                "a block takes more than 45 minutes: the baseline is measured a second time in its middle"
+                    .into(),
             );
         }
     }
@@ -267,6 +274,37 @@ impl Plan {
         let restarts = u32::try_from(self.restarts()).unwrap_or(u32::MAX);
         Span((work + pace.overhead).saturating_mul(trials) + pace.boot.saturating_mul(restarts))
     }
+}
+
+/// Names the workloads that are not long enough to be seen settling.
+fn too_short_to_settle(experiment: &Experiment) -> Option<String> {
+    let judged = experiment
+        .workloads
+        .iter()
+        .filter(|w| w.steady != SteadyRule::Off);
+    let short = judged.filter(|w| !w.is_long_enough_for(FEWEST_SAMPLES));
+    let names: Vec<_> = short.map(|w| format!("{} ({})", w.name, w.time)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "trials are too short to tell whether the workload settled: {}; {}s are needed",
+            names.join(", "),
+            FEWEST_SAMPLES + 1
+        )
+    })
+}
+
+/// A factor with one level here would end a one-factor design halfway.
+fn single_levels(experiment: &Experiment, factors: &[PlannedFactor]) -> Vec<Diagnostic> {
+    let single = factors
+        .iter()
+        .zip(&experiment.factors)
+        .filter(|(planned, _)| planned.levels.len() < 2);
+    let fault = |(planned, factor): (&PlannedFactor, &Factor)| {
+        let message = format!("`{}` has only its baseline here", planned.tunable);
+        Diagnostic::at(factor.span.clone(), message)
+            .hint("remove the factor, or give it a level that this host offers")
+    };
+    single.map(fault).collect()
 }
 
 fn too_few_or_many(treatments: &[Treatment], levels_are_good: bool) -> Option<Diagnostic> {
@@ -355,87 +393,8 @@ fn explain(error: &LevelError, span: Range<usize>) -> Diagnostic {
             diagnostic.hint("`kvmtune check FILE` tells what this host and guest offer")
         }
         LevelError::NoList { .. } => diagnostic.hint("list the levels, as in levels = [\"4MiB\", \"16MiB\"]"),
-        LevelError::Illegal(_) => diagnostic,
+        LevelError::Illegal(_) | LevelError::Unusable { .. } => diagnostic,
     }
-}
-
-/// Which combinations of levels a part of the experiment has, the baseline first.
-fn picks(
-    experiment: &Experiment,
-    facts: &Facts,
-    factors: &mut [PlannedFactor],
-    part: Part<'_>,
-    faults: &mut Vec<Diagnostic>,
-) -> Vec<Pick> {
-    match (part, experiment.design.kind) {
-        (Part::Stage { factor, kept }, _) => {
-            for (tunable, label) in kept {
-                for planned in factors.iter_mut().filter(|f| f.tunable == *tunable) {
-                    let level = planned.levels.iter().position(|l| l.label == *label);
-                    planned.baseline = level.unwrap_or(planned.baseline);
-                }
-            }
-            treatment::one_at_a_time(factors, factor..factor + 1)
-        }
-        (Part::Confirm { levels, .. }, _) => {
-            let mut picks = listed_picks(experiment, facts, factors, faults);
-            picks.truncate(1);
-            let mut chosen = picks[0].levels.clone();
-            for (place, factor) in factors.iter().enumerate() {
-                let wanted = levels.iter().find(|(tunable, _)| *tunable == factor.tunable);
-                let level = wanted.and_then(|(_, label)| factor.levels.iter().position(|l| l.label == *label));
-                chosen[place] = level.unwrap_or(chosen[place]);
-            }
-            picks.push(Pick {
-                name: None,
-                levels: chosen,
-            });
-            picks
-        }
-        (_, DesignKind::OneAtATime | DesignKind::OneFactor) => {
-            treatment::one_at_a_time(factors, 0..factors.len())
-        }
-        _ => listed_picks(experiment, facts, factors, faults),
-    }
-}
-
-/// The listed treatments, or every combination where none is listed.
-fn listed_picks(
-    experiment: &Experiment,
-    facts: &Facts,
-    factors: &[PlannedFactor],
-    faults: &mut Vec<Diagnostic>,
-) -> Vec<Pick> {
-    if experiment.treatments.is_empty() {
-        return treatment::every_combination(factors);
-    }
-    let ambient: Vec<usize> = factors.iter().map(|f| f.baseline).collect();
-    let mut picks: Vec<Pick> = Vec::new();
-    for listed in &experiment.treatments {
-        let mut levels = picks.first().map_or_else(|| ambient.clone(), |first| first.levels.clone());
-        for (factor, text) in &listed.levels {
-            let wanted = level(&experiment.factors[*factor].tunable, &text.text, facts);
-            let place = wanted.ok().and_then(|wanted| {
-                let mut known = factors[*factor].levels.iter();
-                known.position(|l| l.settings == wanted.settings)
-            });
-            levels[*factor] = place.unwrap_or(levels[*factor]);
-        }
-        if let Some(same) = picks.iter().position(|p| p.levels == levels) {
-            faults.push(
-                Diagnostic::at(
-                    listed.span.clone(),
-                    format!("this treatment is the same as number {}", same + 1),
-                )
-                .hint("a level that is not named is the first treatment's"),
-            );
-        }
-        picks.push(Pick {
-            name: listed.name.clone(),
-            levels,
-        });
-    }
-    picks
 }
 
 /// A live factor whose place a restart factor is coupled to (a page pool and the guest backed by it) must be
@@ -454,12 +413,6 @@ fn bind_coupled_factors(factors: &mut [PlannedFactor]) {
     }
 }
 
-/// How many treatments a design of these level counts has.
-pub(crate) fn combinations(kind: DesignKind, counts: &[usize]) -> usize {
-    match kind {
-        DesignKind::FullFactorial | DesignKind::Explicit | DesignKind::AB => {
-            counts.iter().fold(1, |n, c| n.saturating_mul(*c))
-        }
-        DesignKind::OneAtATime | DesignKind::OneFactor => 1 + counts.iter().map(|c| c.saturating_sub(1)).sum::<usize>(),
-    }
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -43,7 +43,10 @@ pub fn block(number: u32, treatments: &[Treatment], guests: Guests, seed: u64) -
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(u64::from(number));
     let mut plots: Vec<WholePlot> = Vec::new();
-    let shuffled = treatments.iter().enumerate().filter(|(_, t)| t.role != Role::Middle);
+    let shuffled = treatments
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.role != Role::Middle);
     for (index, treatment) in shuffled {
         let shares = |p: &WholePlot| {
             let first = &treatments[p.treatments[0]];

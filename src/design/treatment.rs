@@ -2,8 +2,8 @@
 //!
 //! Knows levels and their settings; not blocks, not hosts.
 
-use super::{MAX_TREATMENTS, PlannedFactor, combinations};
-use crate::experiment::DesignKind;
+use super::PlannedFactor;
+use super::picks::Pick;
 use crate::facts::Facts;
 use crate::tunable::{Level, Setting};
 use serde::{Deserialize, Serialize};
@@ -185,61 +185,6 @@ pub(super) fn combine(
         }
     }
     treatments
-}
-
-/// One level of each factor by its place, and what the combination is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pick {
-    pub(super) name: Option<String>,
-    pub(super) levels: Vec<usize>,
-}
-
-impl Pick {
-    fn unnamed(levels: Vec<usize>) -> Self {
-        Self { name: None, levels }
-    }
-}
-
-/// Every combination of levels, the baseline first; at most one more than a plan may have.
-pub(super) fn every_combination(factors: &[PlannedFactor]) -> Vec<Pick> {
-    let counts: Vec<_> = factors.iter().map(|f| f.levels.len()).collect();
-    let baseline = baseline(factors);
-    let total = combinations(DesignKind::FullFactorial, &counts).min(MAX_TREATMENTS + 1);
-    let others = (0..total)
-        .map(|n| nth_combination(n, &counts))
-        .filter(|p| *p != baseline);
-    std::iter::once(baseline.clone())
-        .chain(others)
-        .map(Pick::unnamed)
-        .collect()
-}
-
-/// The baseline, and each other level of each of the `varied` factors alone.
-pub(super) fn one_at_a_time(factors: &[PlannedFactor], varied: std::ops::Range<usize>) -> Vec<Pick> {
-    let baseline = baseline(factors);
-    let mut picks = vec![Pick::unnamed(baseline.clone())];
-    for (i, factor) in factors.iter().enumerate().filter(|(i, _)| varied.contains(i)) {
-        for level in (0..factor.levels.len()).filter(|&l| l != factor.baseline) {
-            let mut one = baseline.clone();
-            one[i] = level;
-            picks.push(Pick::unnamed(one));
-        }
-    }
-    picks
-}
-
-fn baseline(factors: &[PlannedFactor]) -> Vec<usize> {
-    factors.iter().map(|f| f.baseline).collect()
-}
-
-/// The `n`-th combination in mixed radix, the last factor fastest.
-fn nth_combination(mut n: usize, counts: &[usize]) -> Vec<usize> {
-    let mut pick = vec![0; counts.len()];
-    for (slot, count) in pick.iter_mut().zip(counts).rev() {
-        *slot = n % count;
-        n /= count;
-    }
-    pick
 }
 
 /// A page pool that the user sets smaller than the guest's backing needs.

@@ -5,8 +5,8 @@
 mod file;
 mod response;
 
-pub(crate) use file::{metric, metrics};
 pub use file::parse;
+pub(crate) use file::{metric, metrics};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 
 use crate::diagnostic::Source;
@@ -152,6 +152,17 @@ pub struct Factor {
     pub baseline: Option<Text>,
     /// Where the factor stands in the file.
     pub span: Range<usize>,
+}
+
+impl Factor {
+    /// The texts it names: its levels and its baseline.
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        let listed = match &self.levels {
+            Levels::Listed(texts) => texts.as_slice(),
+            Levels::Available(_) => &[],
+        };
+        listed.iter().chain(&self.baseline)
+    }
 }
 
 /// The levels of a factor as written.

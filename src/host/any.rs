@@ -3,8 +3,8 @@
 //! Hands every call on; knows nothing of what is called.
 
 use super::{Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
-use crate::facts::Facts;
-use crate::tunable::Address;
+use crate::facts::{Facts, Meaning};
+use crate::tunable::{Address, XmlSetting};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -56,6 +56,10 @@ impl Host for AnyHost {
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         self.inner().run(job)
+    }
+
+    fn meaning(&mut self, setting: XmlSetting, value: &str) -> Option<Meaning> {
+        self.inner().meaning(setting, value)
     }
 
     fn pause(&mut self, time: Duration) {

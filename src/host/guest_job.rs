@@ -1,11 +1,11 @@
-//! Workloads inside the guest: a job's folder, its result file, and the servers that jobs talk to.
+//! Workloads inside the guest: a job's folder, the files it leaves there, and the servers that jobs talk to.
 //!
 //! Does not know what the workloads are.
 
 use super::agent::{Agent, AgentError, Job as AgentJob};
 use super::command::Running;
 use super::local::chain;
-use super::{HostError, Job, JobOutput, RESULT_FILE, ServerJob};
+use super::{HostError, Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
 use crate::units::Bytes;
 use crate::workload::Side;
 use std::fs;
@@ -41,8 +41,12 @@ pub(super) fn run(job: &Job, agent: &Agent, cancelled: &dyn Fn() -> bool) -> Res
     let program = job.argv.first().map_or("?", String::as_str);
     let doing = || format!("run `{program}` in the guest");
     let token = Uuid::now_v7();
-    let result = format!("/run/kvmtune/{token}/result");
-    let argv: Vec<_> = job.argv.iter().map(|a| a.replace(RESULT_FILE, &result)).collect();
+    let placed = |text: &String| {
+        let folder = format!("/run/kvmtune/{token}");
+        text.replace(RESULT_FILE, &format!("{folder}/result"))
+            .replace(SERIES_FILE, &format!("{folder}/series"))
+    };
+    let argv: Vec<_> = job.argv.iter().map(placed).collect();
     let argv: Vec<_> = argv.iter().map(String::as_str).collect();
     let started = agent
         .start_job(token, &argv, bound(job.max_output))
@@ -51,11 +55,10 @@ pub(super) fn run(job: &Job, agent: &Agent, cancelled: &dyn Fn() -> bool) -> Res
         .wait_job(&started, job.expected, job.limit, cancelled)
         .map_err(|e| failed(doing(), &e))?;
     let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
-    let content = if wants_result {
-        Some(agent.read_file(&result, bound(job.max_output)))
-    } else {
-        None
-    };
+    let take = |path: &String| agent.read_file(&placed(path), bound(job.max_output));
+    let content = wants_result.then(|| take(&RESULT_FILE.to_string()));
+    // Whatever goes wrong with the series: a guest that is lost does not answer what is asked next either.
+    let series = job.series.as_ref().map(|path| take(path).map_err(|e| chain(&e)));
     let done = agent.collect_job(&started).map_err(|e| failed(doing(), &e))?;
     if done.truncated {
         return Err(flooded(program, job.max_output));
@@ -73,6 +76,7 @@ pub(super) fn run(job: &Job, agent: &Agent, cancelled: &dyn Fn() -> bool) -> Res
         stdout: done.stdout,
         stderr: done.stderr,
         result,
+        series,
     })
 }
 

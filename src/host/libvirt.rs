@@ -134,6 +134,27 @@ impl Connection {
         Ok(names)
     }
 
+    /// The machine type that an emulator means by `name`, or its default: without aliases. Fails for what libvirt
+    /// cannot start. The emulator is run to be asked, unless libvirt remembers its answers.
+    pub fn machine(
+        &self,
+        emulator: Option<&str>,
+        arch: &str,
+        name: Option<&str>,
+        kind: &str,
+    ) -> Result<String, LibvirtError> {
+        let doing = || format!("ask for machine types at {}", self.uri);
+        let text = self
+            .inner
+            .domain_capabilities(emulator, Some(arch), name, Some(kind), 0)
+            .map_err(|e| LibvirtError::from_virt(doing(), &e))?;
+        let machine = roxmltree::Document::parse(&text).ok().and_then(|document| {
+            let mut parts = document.root_element().children();
+            Some(parts.find(|n| n.has_tag_name("machine"))?.text()?.to_owned())
+        });
+        machine.ok_or_else(|| LibvirtError::own(doing(), "the answer names none"))
+    }
+
     /// The domain called `name`.
     pub fn lookup(&self, name: &str) -> Result<Domain, LibvirtError> {
         let doing = format!("find domain {name}");

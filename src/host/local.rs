@@ -2,11 +2,15 @@
 //!
 //! Knows where settings live; does not know why they are changed or what is measured.
 
+mod levels;
+
 use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
-use super::{Host, HostError, Job, JobOutput, Power, Scope, guest_job, kernel, readback, survey, xml};
-use crate::facts::Facts;
+use super::{
+    Host, HostError, Job, JobOutput, Power, Scope, guest_job, guest_module, kernel, readback, survey, xml,
+};
+use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::tunable::{Address, XmlSetting};
 use crate::workload::Side;
@@ -71,6 +75,8 @@ pub struct LocalHost {
     guest: Option<Guest>,
     /// Target name of the data disk.
     disk: String,
+    /// Emulators the experiment names.
+    emulators: Vec<String>,
     cancel: Cancel,
 }
 
@@ -90,6 +96,7 @@ impl LocalHost {
             pending: BTreeMap::new(),
             guest: None,
             disk,
+            emulators: Vec::new(),
             cancel,
         })
     }
@@ -110,6 +117,7 @@ impl LocalHost {
             pending: BTreeMap::new(),
             guest: None,
             disk,
+            emulators: Vec::new(),
             cancel,
         };
         if domain.is_active().map_err(fail)? {
@@ -213,7 +221,8 @@ impl LocalHost {
 
     fn launch(&self) -> Result<Guest, HostError> {
         let doing = "start the guest";
-        let xml = xml::with_settings(&self.definition, &self.pending, Some(&self.disk));
+        let changes = self.changes().map_err(|e| HostError::new(doing, e))?;
+        let xml = xml::with_settings(&self.definition, &changes, Some(&self.disk));
         let xml = xml.map_err(|e| HostError::new(doing, e))?;
         let fail = |e: LibvirtError| HostError::new(doing, e).losing_guest();
         let domain = match &self.owner {
@@ -307,15 +316,14 @@ impl Host for LocalHost {
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Address::GuestModule(module) => {
-                let loaded = module_is_loaded(self.running(&doing)?, module);
+                let loaded = guest_module::is_loaded(&self.running(&doing)?.agent, module);
                 Ok(if loaded { "loaded" } else { "absent" }.into())
             }
             Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, *setting),
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
-                (Some(guest), _) => readback::running(&guest.domain, *setting, &self.disk),
+                (Some(guest), _) => self.runs(guest, *setting),
                 (None, Some(value)) => Ok(value.clone()),
-                (None, None) => xml::value(&self.definition, *setting, Some(&self.disk))
-                    .map_err(|e| HostError::new(doing, e)),
+                (None, None) => self.defined(*setting).map_err(|e| HostError::new(doing, e)),
             },
         }
     }
@@ -334,15 +342,22 @@ impl Host for LocalHost {
                     .write_file(path, value.as_bytes())
                     .map_err(|e| guest_job::failed(doing.clone(), &e))
             }
-            Address::GuestModule(module) => set_module(self.running(&doing)?, module, value),
+            Address::GuestModule(module) => guest_module::set(&self.running(&doing)?.agent, module, value),
             Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, *setting, value),
             Address::DomainXml(setting) => {
-                let defined = xml::value(&self.definition, *setting, Some(&self.disk));
-                if defined.map_err(|e| HostError::new(doing, e))? == value {
+                let defined = self.defined(*setting);
+                if defined.map_err(|e| HostError::new(doing.clone(), e))? == value {
                     self.pending.remove(setting);
-                } else {
-                    self.pending.insert(*setting, value.to_string());
+                    return Ok(());
                 }
+                // Files may be gone since the plan was made. Of a machine type an emulator that is written later may
+                // decide; libvirt refuses to start what that one lacks.
+                if *setting != XmlSetting::Machine
+                    && let Some(Meaning::Unusable(why)) = self.judge(*setting, value)
+                {
+                    return Err(HostError::new(doing, why));
+                }
+                self.pending.insert(*setting, value.to_string());
                 Ok(())
             }
         }
@@ -375,6 +390,10 @@ impl Host for LocalHost {
             (Power::Off, Some(_)) => self.stop(),
             _ => Ok(()),
         }
+    }
+
+    fn meaning(&mut self, setting: XmlSetting, value: &str) -> Option<Meaning> {
+        self.judge(setting, value)
     }
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
@@ -428,42 +447,6 @@ fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
     Ok(())
 }
 
-fn module_is_loaded(guest: &Guest, module: &str) -> bool {
-    let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
-    guest
-        .agent
-        .read_file(&path, 64)
-        .is_ok_and(|state| state.starts_with(b"live"))
-}
-
-fn set_module(guest: &Guest, module: &str, value: &str) -> Result<(), HostError> {
-    let doing = format!("make guest module {module} {value}");
-    let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !module.chars().all(tame) || module.starts_with('-') {
-        return Err(HostError::new(doing, "not a module name"));
-    }
-    let argv = match value {
-        "loaded" => vec!["/sbin/modprobe", module],
-        _ => vec!["/sbin/modprobe", "-r", module],
-    };
-    let done = guest
-        .agent
-        .exec(&argv, None, Duration::from_secs(20))
-        .map_err(|e| guest_job::failed(doing.clone(), &e))?;
-    if done.exit_code == 0 {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&done.stderr)
-        .trim()
-        .chars()
-        .take(200)
-        .collect::<String>();
-    Err(HostError::new(
-        doing,
-        format!("modprobe gave {}: {said}", done.exit_code),
-    ))
-}
-
 fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
     let done = Running::start(&job.argv, job.max_output)?.finish(job.limit, cancelled)?;
     guest_job::within_limit(&job.argv, job.max_output, [&done.stdout, &done.stderr])?;
@@ -472,7 +455,7 @@ fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostEr
         wall: done.wall,
         stdout: done.stdout,
         stderr: done.stderr,
-        result: None,
+        ..JobOutput::default()
     })
 }
 

@@ -4,9 +4,11 @@
 
 pub mod agent;
 mod any;
+mod build;
 mod command;
 pub mod fake;
 mod guest_job;
+mod guest_module;
 mod kernel;
 pub mod libvirt;
 mod local;
@@ -20,8 +22,8 @@ pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
 pub use simulated::{Position, SimulatedHost};
 
-use crate::facts::Facts;
-use crate::tunable::Address;
+use crate::facts::{Facts, Meaning};
+use crate::tunable::{Address, XmlSetting};
 use crate::units::Bytes;
 use crate::workload::Side;
 use jiff::Timestamp;
@@ -51,8 +53,10 @@ pub struct Job {
     pub expected: Duration,
     /// After this it is ended and the job failed.
     pub limit: Duration,
-    /// Largest output and largest result file taken.
+    /// Largest output, result file and series taken.
     pub max_output: Bytes,
+    /// Path of the series as the tool names it, [`SERIES_FILE`] with what the tool adds; `None` when it is not wanted.
+    pub series: Option<String>,
 }
 
 /// A command that serves a [`Job`].
@@ -79,10 +83,15 @@ pub struct JobOutput {
     pub stderr: Vec<u8>,
     /// The file at [`RESULT_FILE`] of the job's folder when the command wrote one, at most `max_output`.
     pub result: Option<Vec<u8>>,
+    /// The series, when the job wants one, at most `max_output`; or why it could not be taken. That fails no job: its
+    /// numbers are in the other outputs.
+    pub series: Option<Result<Vec<u8>, String>>,
 }
 
 /// Stands for the result file in a job's arguments; the host replaces it by a path of the job's own folder.
 pub const RESULT_FILE: &str = "{result}";
+/// Stands for the series in the same way.
+pub const SERIES_FILE: &str = "{series}";
 
 /// A failed host call: what failed, on what, and whether the guest is still good for another trial.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +174,10 @@ pub trait Host {
     fn power(&mut self, power: Power) -> Result<(), HostError>;
     /// Runs a command to its end.
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError>;
+    /// What a value of domain XML means on this host; `None` when it means what it says.
+    fn meaning(&mut self, _setting: XmlSetting, _value: &str) -> Option<Meaning> {
+        None
+    }
     /// Waits until the machine may have settled. A simulated host does not sleep.
     fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);

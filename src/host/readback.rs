@@ -131,10 +131,13 @@ fn vcpu_threads(domain: &Domain) -> Result<Vec<(u64, u64)>, HostError> {
 
 /// One QMP query without arguments.
 fn query(domain: &Domain, command: &str) -> Result<Value, HostError> {
-    let fail = |cause: &dyn ToString| HostError::new(format!("ask QEMU {command}"), cause.to_string());
-    let text = domain
-        .monitor(&format!("{{\"execute\":\"{command}\"}}"))
-        .map_err(|e| fail(&e))?;
+    ask(domain, command, &format!("{{\"execute\":\"{command}\"}}"))
+}
+
+/// One QMP command, whole; `what` names it in an error.
+pub(super) fn ask(domain: &Domain, what: &str, json: &str) -> Result<Value, HostError> {
+    let fail = |cause: &dyn ToString| HostError::new(format!("ask QEMU {what}"), cause.to_string());
+    let text = domain.monitor(json).map_err(|e| fail(&e))?;
     let mut reply: Value = serde_json::from_str(&text).map_err(|e| fail(&e))?;
     Ok(reply.get_mut("return").map(Value::take).unwrap_or_default())
 }
@@ -156,6 +159,7 @@ pub(super) fn running(domain: &Domain, setting: XmlSetting, target: &str) -> Res
             page_size(&fs::read_to_string(format!("/proc/{pid}/smaps")).map_err(|e| fail(&e))?)
                 .ok_or_else(|| fail(&"its memory map has no guest memory"))
         }
+        build => super::build::running(domain, build, target),
     }
 }
 
@@ -164,23 +168,13 @@ pub(super) fn running(domain: &Domain, setting: XmlSetting, target: &str) -> Res
 /// Source: the table in qemu(1) under `cache`: writeback = write cache, no direct; none = both; writethrough =
 /// neither; directsync = direct without write cache.
 fn disk_cache(domain: &Domain, disk: &DiskXml) -> Result<String, HostError> {
+    let block = block(domain, disk, "its cache mode")?;
     let fail = || {
         HostError::new(
             "ask QEMU for its cache mode",
-            format!("it reports no disk {}", disk.target),
+            format!("it tells none of disk {}", disk.target),
         )
     };
-    let alias = disk.alias.as_deref().ok_or_else(fail)?;
-    let reply = query(domain, "query-block")?;
-    let is_disk = |b: &&Value| {
-        b["qdev"]
-            .as_str()
-            .is_some_and(|q| q.split('/').any(|part| part == alias))
-    };
-    let block = reply
-        .as_array()
-        .and_then(|all| all.iter().find(is_disk))
-        .ok_or_else(fail)?;
     let flag = |name: &str| block["inserted"]["cache"][name].as_bool();
     Ok(match (
         flag("writeback").ok_or_else(fail)?,
@@ -192,6 +186,27 @@ fn disk_cache(domain: &Domain, disk: &DiskXml) -> Result<String, HostError> {
         (false, true) => "directsync",
     }
     .to_string())
+}
+
+/// What QEMU says of a disk, to learn `what`.
+pub(super) fn block(domain: &Domain, disk: &DiskXml, what: &str) -> Result<Value, HostError> {
+    let fail = || {
+        HostError::new(
+            format!("ask QEMU for {what}"),
+            format!("it reports no disk {}", disk.target),
+        )
+    };
+    let alias = disk.alias.as_deref().ok_or_else(fail)?;
+    let is_disk = |b: &Value| {
+        b["qdev"]
+            .as_str()
+            .is_some_and(|q| q.split('/').any(|part| part == alias))
+    };
+    let mut blocks = query(domain, "query-block")?;
+    let found = blocks
+        .as_array_mut()
+        .and_then(|all| all.iter_mut().find(|b| is_disk(b)));
+    found.map(Value::take).ok_or_else(fail)
 }
 
 /// The `aio` word of the disk's `-blockdev`; QEMU's default is threads.

@@ -2,6 +2,10 @@
 //!
 //! Edits keep namespaces and comments. Does not talk to libvirt.
 
+mod build;
+
+pub use build::{Build, build};
+
 use crate::tunable::XmlSetting;
 use crate::units::Bytes;
 use roxmltree::Document;
@@ -14,6 +18,9 @@ pub enum XmlError {
     /// Not XML.
     #[error("the domain XML cannot be parsed: {0}")]
     Parse(String),
+    /// A part that every domain has, or this setting needs.
+    #[error("the domain XML has no {0}")]
+    Lacks(&'static str),
     /// The disk that is to be tuned is not there.
     #[error(
         "the domain has no disk `{target}`, only: {}; name one in the experiment: guest = {{ …, disk = \"vda\" }}",
@@ -43,6 +50,10 @@ pub struct DiskXml {
 /// The disks (not CD-ROMs) of a domain.
 pub fn disks(xml: &str) -> Result<Vec<DiskXml>, XmlError> {
     let document = Document::parse(xml).map_err(|e| XmlError::Parse(e.to_string()))?;
+    let devices = document
+        .root_element()
+        .children()
+        .filter(|n| n.tag_name().namespace().is_none() && n.has_tag_name("devices"));
     let is_disk = |n: &roxmltree::Node| n.has_tag_name("disk") && n.attribute("device") != Some("cdrom");
     let disk = |node: roxmltree::Node| {
         let child = |name| node.children().find(|c| c.has_tag_name(name));
@@ -64,7 +75,8 @@ pub fn disks(xml: &str) -> Result<Vec<DiskXml>, XmlError> {
                 .map(str::to_string),
         })
     };
-    Ok(document.descendants().filter(is_disk).filter_map(disk).collect())
+    let all = devices.flat_map(|n| n.children());
+    Ok(all.filter(is_disk).filter_map(disk).collect())
 }
 
 /// The disk with a target name, or the first one.
@@ -145,6 +157,7 @@ pub fn value(xml: &str, setting: XmlSetting, target: Option<&str>) -> Result<Str
         XmlSetting::DiskCache => driver("cache", "writeback"),
         XmlSetting::DiskIo => driver("io", "threads"),
         XmlSetting::Hugepages => hugepages(xml),
+        build => build::value(xml, build, target),
     }
 }
 
@@ -188,6 +201,7 @@ pub fn with_settings(
             XmlSetting::DiskCache => editor.set_driver(domain, &target, "cache", value),
             XmlSetting::DiskIo => editor.set_driver(domain, &target, "io", value),
             XmlSetting::Hugepages => editor.set_hugepages(domain, value),
+            build => editor.set_build(domain, *build, value, &target),
         }
         .map_err(|e| parse_error(&e))?;
     }
@@ -202,7 +216,7 @@ impl Editor {
     fn is(&self, node: Node, name: &str) -> bool {
         self.xot
             .node_name(node)
-            .is_some_and(|id| self.xot.local_name_str(id) == name)
+            .is_some_and(|id| self.xot.name_ns_str(id) == (name, ""))
     }
 
     fn child(&self, parent: Node, name: &str) -> Option<Node> {
@@ -231,18 +245,23 @@ impl Editor {
         attribute: &str,
         value: &str,
     ) -> Result<(), xot::Error> {
-        let dev = self.xot.add_name("dev");
-        let has_target = |editor: &Self, disk: Node| {
-            let node = editor.child(disk, "target");
-            node.and_then(|n| editor.xot.get_attribute(n, dev)) == Some(target)
-        };
-        let is_wanted = |n: &Node| self.is(*n, "disk") && has_target(self, *n);
-        let disks: Vec<_> = self.xot.descendants(domain).filter(is_wanted).collect();
-        for disk in disks {
+        for disk in self.disks(domain, target) {
             let driver = self.child_or_new(disk, "driver")?;
             self.set(driver, attribute, value);
         }
         Ok(())
+    }
+
+    /// The disks with a target name: one, in what libvirt writes.
+    fn disks(&mut self, domain: Node, target: &str) -> Vec<Node> {
+        let dev = self.xot.add_name("dev");
+        let has_target = |disk: Node| {
+            let node = self.child(disk, "target");
+            node.and_then(|n| self.xot.get_attribute(n, dev)) == Some(target)
+        };
+        let devices = self.xot.children(domain).filter(|n| self.is(*n, "devices"));
+        let all = devices.flat_map(|n| self.xot.children(n));
+        all.filter(|n| self.is(*n, "disk") && has_target(*n)).collect()
     }
 
     fn set_hugepages(&mut self, domain: Node, value: &str) -> Result<(), xot::Error> {

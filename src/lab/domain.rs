@@ -131,8 +131,11 @@ fn guest_pid(place: &LabPlace) -> Option<Pid> {
     let is_guest = |pid: i32| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = command.split(|b| *b == 0);
-        let program = words.next().unwrap_or_default();
-        program.windows(4).any(|w| w == b"qemu") && words.any(|w| w.starts_with(needle.as_bytes()))
+        let name = words.next().map(|w| String::from_utf8_lossy(w).into_owned());
+        // An emulator can be started by a link of another name.
+        let program = fs::read_link(format!("/proc/{pid}/exe")).map(|p| p.display().to_string());
+        let is_qemu = name.into_iter().chain(program).any(|p| p.contains("qemu"));
+        is_qemu && words.any(|w| w.starts_with(needle.as_bytes()))
     };
     let entries = fs::read_dir("/proc").ok()?;
     let pids = entries

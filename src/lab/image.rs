@@ -18,6 +18,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fingerprint::Fingerprints;
+use packages::Kernel;
 pub use packages::{MissingPackage, OPTIONAL_TOOLS, Program, TOOLS, find, install_command, missing};
 use recipe::Recipe;
 
@@ -62,17 +63,20 @@ pub struct Image {
     pub initrd: PathBuf,
     /// A raw ext4 disk, to be attached read-only as a virtio disk with the serial [`TOOLS_SERIAL`].
     pub tools: PathBuf,
+    /// The kernel's release, as `uname -r` gives it.
+    pub release: String,
     /// What it was made of.
     pub hash: ImageHash,
 }
 
 impl Image {
-    fn in_folder(folder: &Path, hash: ImageHash) -> Self {
+    fn in_folder(folder: &Path, release: String, hash: ImageHash) -> Self {
         let file = |name| folder.join(name);
         Self {
             kernel: file("vmlinuz"),
             initrd: file("initrd"),
             tools: file("tools.img"),
+            release,
             hash,
         }
     }
@@ -93,6 +97,14 @@ pub enum ImageError {
     Missing {
         /// What is missing, by package.
         packages: Vec<MissingPackage>,
+    },
+    /// No installed kernel is called so.
+    #[error("the lab has no kernel {name}, only {}; others are installed as linux-image-*-cloud-amd64", known.join(", "))]
+    Kernel {
+        /// The release looked for.
+        name: String,
+        /// The releases there are.
+        known: Vec<String>,
     },
     /// The kernel has a module index without a module every guest needs.
     #[error("kernel {release} has no module {name}; reinstall linux-image-{release}")]
@@ -158,11 +170,34 @@ fn list(packages: &[MissingPackage]) -> String {
         .join(", ")
 }
 
-/// The image of the packages installed now: from the cache, or made first (seconds).
+/// The image of the packages installed now, with the newest kernel: from the cache, or made first (seconds).
 ///
 /// Safe to call from several processes at once; a process killed half-way leaves nothing that is later taken
 /// for an image.
 pub fn build(cache_dir: &Path) -> Result<Image, ImageError> {
+    build_with(cache_dir, |mut kernels| {
+        (!kernels.is_empty()).then(|| kernels.swap_remove(0))
+    })?
+    .ok_or_else(|| ImageError::Missing { packages: missing() })
+}
+
+/// The same with the newest kernel whose release begins with `name`: `6.12`.
+pub fn build_for(cache_dir: &Path, name: &str) -> Result<Image, ImageError> {
+    let pick = |kernels: Vec<Kernel>| {
+        let mut kernels = kernels.into_iter();
+        kernels.find(|k| packages::names_release(name, &k.release))
+    };
+    build_with(cache_dir, pick)?.ok_or_else(|| ImageError::Kernel {
+        name: name.to_owned(),
+        known: packages::kernels().into_iter().map(|k| k.release).collect(),
+    })
+}
+
+/// The image of the kernel that is picked from all there are, the newest first.
+fn build_with(
+    cache_dir: &Path,
+    pick: impl FnOnce(Vec<Kernel>) -> Option<Kernel>,
+) -> Result<Option<Image>, ImageError> {
     let failed = |source| ImageError::Write {
         path: cache_dir.to_owned(),
         source,
@@ -175,16 +210,20 @@ pub fn build(cache_dir: &Path) -> Result<Image, ImageError> {
     if !packages.is_empty() {
         return Err(ImageError::Missing { packages });
     }
-    let recipe = Recipe::from_installed_packages()?;
+    let Some(kernel) = pick(packages::kernels()) else {
+        return Ok(None);
+    };
+    let release = kernel.release.clone();
+    let recipe = Recipe::from_installed_packages(kernel)?;
     let mut fingerprints = Fingerprints::load(cache_dir.join("inputs.json"));
     let hash = recipe.hash(&mut fingerprints)?;
     fingerprints.save()?;
     let folder = cache_dir.join(format!("image-{}", &hash.as_str()[..16]));
-    let image = Image::in_folder(&folder, hash);
+    let image = Image::in_folder(&folder, release, hash);
     if !image.is_complete() {
         make(&recipe, &image, &folder, &cache_dir.join("image-unfinished"))?;
     }
-    Ok(image)
+    Ok(Some(image))
 }
 
 /// Makes the files in `unfinished`, which the caller's lock makes ours, and renames it when all are on the disk.
@@ -196,7 +235,7 @@ fn make(recipe: &Recipe, image: &Image, folder: &Path, unfinished: &Path) -> Res
     remove(unfinished).map_err(failed)?;
     remove(folder).map_err(failed)?;
     fs::create_dir(unfinished).map_err(failed)?;
-    let new = Image::in_folder(unfinished, image.hash.clone());
+    let new = Image::in_folder(unfinished, image.release.clone(), image.hash.clone());
     fs::copy(&recipe.kernel, &new.kernel).map_err(failed)?;
     write_root(recipe, &new.initrd).map_err(failed)?;
     disk::write(&recipe.tools, &new.tools)?;

@@ -122,6 +122,9 @@ pub struct Lab {
     definition: String,
     probe: KvmProbe,
     image: Image,
+    /// Images with other kernels.
+    others: Vec<Image>,
+    cache: PathBuf,
 }
 
 impl Lab {
@@ -149,6 +152,8 @@ impl Lab {
             definition,
             probe,
             image,
+            others: Vec::new(),
+            cache: cache.to_path_buf(),
         })
     }
 
@@ -175,6 +180,27 @@ impl Lab {
     /// The image the guest boots.
     pub fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// The image with the newest installed kernel whose release begins with `name`; made when there is none.
+    pub fn image_with(&mut self, name: &str) -> Result<&Image, LabError> {
+        let image = image::build_for(&self.cache, name)?;
+        self.others.retain(|known| known.release != image.release);
+        self.others.push(image);
+        Ok(&self.others[self.others.len() - 1])
+    }
+
+    /// The release of the lab's kernel at `path`.
+    pub fn release_of(&self, path: &str) -> Option<&str> {
+        let mut all = self.others.iter().chain([&self.image]);
+        let image = all.find(|image| image.kernel.to_str() == Some(path))?;
+        Some(&image.release)
+    }
+
+    /// The image with exactly this kernel, made before.
+    pub fn image_of(&self, release: &str) -> Option<&Image> {
+        let mut all = self.others.iter().chain([&self.image]);
+        all.find(|image| image.release == release)
     }
 
     /// The end of the guest's console, for messages.

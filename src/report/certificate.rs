@@ -6,7 +6,6 @@ use crate::analysis::{Level, blocks_needed};
 use crate::event::Certificate;
 use crate::units::Percent;
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Budgets for which the smallest provable effect is told.
@@ -39,6 +38,10 @@ fn provable(certificate: &Certificate, blocks: u32, level: Level) -> Option<f64>
 /// The whole certificate.
 pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
     let noise = &certificate.noise;
+    let per_hour = noise
+        .drift_percent_per_hour
+        .map(|d| format!(", {} an hour", wording::percent(d)));
+    let per_hour = per_hour.unwrap_or_default();
     let mut lines = vec![
         format!(
             "within-block CV {} (of {}, {} blocks)",
@@ -52,9 +55,8 @@ pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
         ),
         format!("lag-1 autocorrelation {:.2}", noise.lag1),
         format!(
-            "drift {} over the run, {} an hour",
-            wording::percent(noise.drift_percent),
-            wording::percent(noise.drift_percent_per_hour)
+            "drift {} over the run{per_hour}",
+            wording::percent(noise.drift_percent)
         ),
     ];
     if let Some(gain) = noise.interleaving_gain {
@@ -66,7 +68,9 @@ pub(super) fn lines(certificate: &Certificate) -> Vec<String> {
         let block = certificate.trial.saturating_mul(2);
         let blocks = fits(budget, block);
         let told = provable(certificate, blocks, Level::P95).map_or_else(|| "nothing".into(), wording::share);
-        lines.push(format!("smallest provable effect in {name}: {told} ({blocks} blocks of one candidate)"));
+        lines.push(format!(
+            "smallest provable effect in {name}: {told} ({blocks} blocks of one candidate)"
+        ));
     }
     lines
 }
@@ -129,40 +133,40 @@ pub(super) fn proof(certificate: &Certificate, blocks: u32, family: usize, block
     }
 }
 
-/// The proof in words; `interest` is the smallest effect the experiment asks for.
-pub(super) fn proof_text(proof: &Proof, interest: Percent) -> String {
-    let candidates = if proof.family == 1 { "claim" } else { "claims" };
-    let mut out = format!(
-        "\nwhat it can prove (A/A run {}, power .8, {} {candidates} at 5 % together)\n",
+/// The proof in words: what it is of, then a line each; `interest` is the smallest effect the experiment asks for.
+pub(super) fn proof_lines(proof: &Proof, interest: Percent) -> Vec<String> {
+    let claims = if proof.family == 1 { "claim" } else { "claims" };
+    let mut lines = vec![format!(
+        "what it can prove (A/A run {}, power .8, {} {claims} at 5 % together)",
         proof.run, proof.family
-    );
-    match proof.smallest_percent {
-        Some(smallest) => {
-            let _ = writeln!(out, "  {} blocks: differences from {} on", proof.blocks, wording::share(smallest));
-            if smallest > interest.0 {
-                let _ = writeln!(
-                    out,
-                    "  smallest-effect is {interest}: differences between the two will be inconclusive"
-                );
-            }
-        }
-        None => {
-            let _ = writeln!(out, "  {} blocks: nothing, there are too few", proof.blocks);
-        }
+    )];
+    lines.push(match proof.smallest_percent {
+        Some(smallest) => format!(
+            "{} blocks: differences from {} on",
+            proof.blocks,
+            wording::share(smallest)
+        ),
+        None => format!("{} blocks: nothing, there are too few", proof.blocks),
+    });
+    if proof
+        .smallest_percent
+        .is_some_and(|smallest| smallest > interest.0)
+    {
+        lines.push(format!(
+            "smallest-effect is {interest}: differences between the two will rather stay inconclusive"
+        ));
     }
-    for effort in &proof.effort {
+    lines.extend(proof.effort.iter().map(|effort| {
         let time = Duration::try_from_secs_f64(effort.seconds).unwrap_or(Duration::MAX);
-        let _ = writeln!(
-            out,
-            "  proving {:.0} % takes about {} blocks, about {}",
+        format!(
+            "proving {:.0} % takes about {} blocks, about {}",
             effort.percent,
             effort.blocks,
             wording::duration(time)
-        );
-    }
-    out
+        )
+    }));
+    lines
 }
 
 /// What a plan says without a certificate.
-pub(super) const UNKNOWN: &str =
-    "\nwhat it can prove is not known: there is no A/A run of this workload on this host; `kvmtune noise FILE` makes one\n";
+pub(super) const UNKNOWN: &str = "what it can prove is not known: there is no A/A run of this workload on this host; `kvmtune noise FILE` makes one";

@@ -120,7 +120,11 @@ fn standing(blocked: &[Blocked]) -> String {
 
 /// `about 12 more blocks, about 9m30s: kvmtune run --continue 0123abcd --blocks 12`, by the pace of this run.
 pub(super) fn more(report: &Report<'_>, blocks: u32) -> String {
-    let dropped = report.evaluation.comparisons.iter().filter(|c| c.dropped.is_some());
+    let dropped = report
+        .evaluation
+        .comparisons
+        .iter()
+        .filter(|c| c.dropped.is_some());
     let trials = report.header.plan.treatments.len() - dropped.count();
     let told = wording::more_blocks(blocks, pace::block(report.header, report.records, trials));
     let evaluation = report.evaluation;

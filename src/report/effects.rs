@@ -23,7 +23,12 @@ pub(super) fn tables(report: &Report<'_>) -> Vec<(String, Vec<Vec<String>>)> {
         });
         let interactions = effects.interactions.iter().map(|interaction| {
             let [a, b] = [0, 1].map(|i| level(report, interaction.factors[i], interaction.levels[i]));
-            row(&format!("{a} x {b}"), &effects.metric.metric, goal, &interaction.contrast)
+            row(
+                &format!("{a} x {b}"),
+                &effects.metric.metric,
+                goal,
+                &interaction.contrast,
+            )
         });
         let title = wording::tame(&format!("effects on {}", effects.metric), wording::NAME);
         (title, main.chain(interactions).collect())

@@ -281,6 +281,7 @@ fn protocol() -> Protocol {
                 metric("clat_p99_us", "us", Goal::Minimize),
             ],
             requirements: Vec::new(),
+            steady: crate::workload::SteadyRule::Off,
         }],
         derived: Vec::new(),
         responses: vec![Response {

@@ -112,7 +112,8 @@ impl<'a> From<Report<'a>> for Document<'a> {
     fn from(report: Report<'a>) -> Self {
         let (header, evaluation) = (report.header, report.evaluation);
         let (measured, planned) = report.blocks();
-        let seconds_each = pace::block(header, report.records, header.plan.treatments.len()).map(|t| t.as_secs_f64());
+        let seconds_each =
+            pace::block(header, report.records, header.plan.treatments.len()).map(|t| t.as_secs_f64());
         Self {
             schema: "kvmtune-report-2",
             run: header.run.to_string(),
@@ -137,7 +138,12 @@ impl<'a> From<Report<'a>> for Document<'a> {
             recommendation: &evaluation.recommendation,
             rule: evaluation.rule,
             stop: evaluation.stop,
-            responses: header.protocol.responses.iter().map(|r| response(report, r)).collect(),
+            responses: header
+                .protocol
+                .responses
+                .iter()
+                .map(|r| response(report, r))
+                .collect(),
             baseline: BaselineRow {
                 id: report.baseline().map(|t| t.id.as_str()),
                 levels: report.baseline().map_or(&[], |t| &t.levels),

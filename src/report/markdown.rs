@@ -27,7 +27,12 @@ pub fn markdown(report: &Report<'_>) -> String {
         out += &evidence(&verdict::lines(report, treatment, comparison));
     }
     for (title, rows) in effects::tables(report) {
-        let _ = write!(out, "\n### {}\n\n| {} |\n|---|---|--:|--:|\n", escape(&title), effects::HEADER.join(" | "));
+        let _ = write!(
+            out,
+            "\n### {}\n\n| {} |\n|---|---|--:|--:|\n",
+            escape(&title),
+            effects::HEADER.join(" | ")
+        );
         for row in rows {
             let cells: Vec<_> = row.iter().map(|cell| escape(cell)).collect();
             let _ = writeln!(out, "| {} |", cells.join(" | "));

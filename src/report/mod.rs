@@ -74,7 +74,8 @@ impl<'a> Report<'a> {
     /// The name of a candidate by its place among the candidates.
     fn candidate_label(&self, candidate: usize) -> String {
         let mut all = self.header.plan.candidates();
-        all.nth(candidate).map_or_else(String::new, |(_, t)| self.label(&t.id))
+        all.nth(candidate)
+            .map_or_else(String::new, |(_, t)| self.label(&t.id))
     }
 
     /// The treatment's differences from the baseline; its id when the plan has no such treatment.

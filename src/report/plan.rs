@@ -2,13 +2,13 @@
 //!
 //! Knows the plan and the time it should take; not how the time was estimated.
 
-use super::table::{fill, table};
 use super::certificate::{self, Proof};
+use super::table::{fill, table};
 use super::wording;
 use crate::analysis::{Rule, registered_looks};
 use crate::decision::claim_rule;
-use crate::event::RunHeader;
 use crate::design::{Block, Plan, Treatment};
+use crate::event::RunHeader;
 use crate::units::Span;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -87,10 +87,16 @@ pub fn plan_text(header: &RunHeader, expected: Span, width: u16) -> String {
     }
     out += "\ntouches, and restores after each trial\n";
     out += &touches(plan, width);
-    out += &looks(header);
-    match proof(header, expected) {
-        Some(proof) => out += &certificate::proof_text(&proof, header.protocol.smallest_effect),
-        None => out += certificate::UNKNOWN,
+    out.push('\n');
+    out += &fill(&looks(header), width, "");
+    out.push('\n');
+    let told = match proof(header, expected) {
+        Some(proof) => certificate::proof_lines(&proof, header.protocol.smallest_effect),
+        None => vec![certificate::UNKNOWN.into()],
+    };
+    for (place, line) in told.iter().enumerate() {
+        let indent = if place == 0 { "" } else { "  " };
+        out += &fill(line, width, indent);
     }
     if !plan.notices.is_empty() {
         out += "\nnotices\n";
@@ -106,15 +112,21 @@ pub fn plan_text(header: &RunHeader, expected: Span, width: u16) -> String {
 fn looks(header: &RunHeader) -> String {
     let rule = claim_rule(header);
     let (planned, beyond) = registered_looks(rule);
-    let told = |looks: &[u32]| looks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let told = |looks: &[u32]| {
+        looks
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match rule {
-        Rule::Fixed { blocks } => format!("\njudged once, after {blocks} blocks\n"),
+        Rule::Fixed { blocks } => format!("judged once, after {blocks} blocks"),
         Rule::Looks { .. } => format!(
-            "\nlooks after {} blocks; with `--continue` also after {}\n",
+            "looks after {} blocks; with `--continue` also after {}",
             told(&planned),
             told(&beyond)
         ),
-        Rule::Anytime => "\njudged after every block, by a process that may be stopped at any time\n".into(),
+        Rule::Anytime => "judged after every block, by a process that may be stopped at any time".into(),
     }
 }
 

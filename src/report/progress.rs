@@ -265,7 +265,11 @@ mod tests {
         let fixture = Fixture::quickstart();
         let mut teller = Teller::new(Some(&fixture.header));
         let run = fixture.header.run;
-        teller.event(&Event::RunResumed { run, done: 30 });
+        teller.event(&Event::RunResumed {
+            run,
+            done: 30,
+            blocks: 10,
+        });
         let record = Box::new(fixture.records[30].clone());
         let Said::Line(line) = teller.event(&Event::TrialFinished { record }) else {
             panic!("no line")

@@ -5,8 +5,8 @@ use super::fixture::Fixture;
 use super::*;
 use crate::analysis::Noise;
 use crate::event::{Certificate, Outcome, Purpose};
-use std::time::Duration;
 use crate::units::Span;
+use std::time::Duration;
 
 fn columns(text: &str) -> usize {
     text.lines().map(|l| l.chars().count()).max().unwrap_or(0)
@@ -241,7 +241,7 @@ fn certificate(fixture: &Fixture) -> Certificate {
             sigma_d_percent: 1.57,
             lag1: 0.08,
             drift_percent: -0.4,
-            drift_percent_per_hour: -1.2,
+            drift_percent_per_hour: Some(-1.2),
             interleaving_gain: Some(1.8),
         },
         trial: Duration::from_secs(9),
@@ -255,7 +255,10 @@ fn a_certificate_tells_what_a_host_resolves() {
     insta::assert_snapshot!("certificate", super::certificate::lines(&certificate).join("\n"));
     fixture.header.certificate = Some(certificate);
     let plan = plan_text(&fixture.header, EXPECTED, 80);
-    let proof: Vec<_> = plan.lines().skip_while(|l| !l.starts_with("what it can prove")).collect();
+    let proof: Vec<_> = plan
+        .lines()
+        .skip_while(|l| !l.starts_with("what it can prove"))
+        .collect();
     insta::assert_snapshot!("what_a_plan_can_prove", proof.join("\n"));
 }
 
@@ -271,7 +274,10 @@ fn a_confirmation_sets_the_selection_beside_its_own_gain() {
     let mut report = fixture.report();
     report.selection = Some(36.4);
     let (treatment, comparison) = report.candidates().next().unwrap();
-    insta::assert_snapshot!("confirmed", verdict::lines(&report, treatment, comparison).join("\n"));
+    insta::assert_snapshot!(
+        "confirmed",
+        verdict::lines(&report, treatment, comparison).join("\n")
+    );
     assert!(text(&report, 80, false).contains("is confirmed"));
 }
 

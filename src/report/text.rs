@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 /// Columns all cells but the first need.
 const OTHER_COLUMNS: u16 = 52;
+/// Columns all cells of a table of effects but the first need.
+const EFFECT_COLUMNS: u16 = 40;
 /// The fewest columns a report is laid out for.
 const NARROWEST: u16 = 60;
 
@@ -74,8 +76,12 @@ fn verdict_table(report: &Report<'_>, width: u16) -> String {
     let first = usize::from(width - OTHER_COLUMNS);
     let metric = wording::tame(&report.header.protocol.response().metric.metric, 22);
     let header = ["treatment", &metric, "n", "p Holm", "verdict"];
+    let named = report.baseline().and_then(|b| b.name.as_ref());
     let mut rows = vec![vec![
-        "baseline".into(),
+        named.map_or_else(
+            || "baseline".into(),
+            |name| wording::tame(&format!("baseline: {name}"), first),
+        ),
         baseline(report),
         String::new(),
         String::new(),
@@ -142,16 +148,29 @@ fn verdicts(report: &Report<'_>, width: u16) -> String {
         for line in verdict::lines(report, treatment, comparison) {
             let indent = if line.starts_with("  ") { "    " } else { "  " };
             let hanging = format!("{indent}    ");
-            let _ = write!(out, "{indent}{}", fill(line.trim_start(), width, &hanging).trim_start());
+            let _ = write!(
+                out,
+                "{indent}{}",
+                fill(line.trim_start(), width, &hanging).trim_start()
+            );
         }
     }
     out
 }
 
 fn effect_tables(report: &Report<'_>, width: u16) -> String {
+    let first = usize::from(width - EFFECT_COLUMNS);
     let mut out = String::new();
-    for (title, rows) in effects::tables(report) {
-        let _ = writeln!(out, "\n{title}, averaged over the other factors; 95 % together");
+    for (title, mut rows) in effects::tables(report) {
+        let title = format!("{title}, averaged over the other factors; 95 % together");
+        out.push('\n');
+        out += &fill(&title, width, "");
+        for name in rows.iter_mut().filter_map(|row| row.first_mut()) {
+            let words: Vec<_> = name.split(' ').flat_map(|word| pieces(word, first)).collect();
+            if name.chars().count() > first {
+                *name = words.join("\n");
+            }
+        }
         out += &table(&effects::HEADER, rows, &[2, 3], width);
     }
     out

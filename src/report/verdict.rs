@@ -27,10 +27,19 @@ pub(super) fn lines(report: &Report<'_>, treatment: &Treatment, comparison: &Com
 /// `domain.disk.io=native | fio-randread-4k | host class 9c1e | seed 41`.
 fn headline(report: &Report<'_>, treatment: &Treatment) -> String {
     let header = report.header;
-    let workloads: Vec<_> = header.protocol.workloads.iter().map(|w| w.name.as_str()).collect();
+    let workloads: Vec<_> = header
+        .protocol
+        .workloads
+        .iter()
+        .map(|w| w.name.as_str())
+        .collect();
+    let mut label = report.label(&treatment.id);
+    if let (Some(_), Some(baseline)) = (&treatment.name, report.baseline()) {
+        let differences = wording::differences(treatment, baseline).join(" ");
+        label = wording::tame(&format!("{label} ({differences})"), wording::SENTENCE);
+    }
     format!(
-        "{} | {} | host class {} | seed {}",
-        report.label(&treatment.id),
+        "{label} | {} | host class {} | seed {}",
         wording::tame(&workloads.join(", "), wording::NAME),
         header.facts.class(),
         header.plan.seed
@@ -76,7 +85,10 @@ fn evidence(report: &Report<'_>, judgement: &Judgement) -> String {
     };
     let claim = match report.evaluation.rule {
         _ if *claim_below == 0.0 => format!(", {}", first_look(report.evaluation.rule)),
-        Rule::Looks { .. } => format!(", claimed at {} or less at this look", wording::p_value(*claim_below)),
+        Rule::Looks { .. } => format!(
+            ", claimed at {} or less at this look",
+            wording::p_value(*claim_below)
+        ),
         Rule::Fixed { .. } | Rule::Anytime => String::new(),
     };
     format!("p={raw} {kind}{correction}{claim}")
@@ -102,14 +114,20 @@ fn guard(guard: &GuardReport) -> String {
 fn beside(report: &Report<'_>, treatment: &Treatment, comparison: &Comparison) -> Vec<String> {
     let mut parts = Vec::new();
     if let Some(change) = report.selection {
-        parts.push(format!("selection estimate {} (not used)", wording::percent(change)));
+        parts.push(format!(
+            "selection estimate {} (not used)",
+            wording::percent(change)
+        ));
     } else if let Purpose::Sweep | Purpose::Stage { .. } = report.header.purpose
         && comparison.is_better()
     {
         parts.push("selection estimate, not confirmed".into());
     }
     if let Some(certificate) = &report.header.certificate {
-        parts.push(super::certificate::line(certificate, comparison.primary().effect.blocks));
+        parts.push(super::certificate::line(
+            certificate,
+            comparison.primary().effect.blocks,
+        ));
     }
     parts.extend(missing(report, treatment));
     parts
@@ -173,11 +191,15 @@ fn of_one(report: &Report<'_>, comparison: &Comparison, judgement: &Judgement) -
             Some(dropped) => format!(
                 "{word} after block {}: worse than {}",
                 dropped.after,
-                dropped.leader.map_or_else(|| "the baseline".into(), |l| report.candidate_label(l))
+                dropped
+                    .leader
+                    .map_or_else(|| "the baseline".into(), |l| report.candidate_label(l))
             ),
             None => word.into(),
         },
-        Verdict::AtCap => format!("{word}: both sit at the best value there is, something else limits this metric"),
+        Verdict::AtCap => {
+            format!("{word}: both sit at the best value there is, something else limits this metric")
+        }
         Verdict::NoResolution => format!("{word}: half or more of its blocks equal the baseline exactly"),
         Verdict::Better if judgement.negligible => format!(
             "{word}, but negligible: within {}",

@@ -43,7 +43,9 @@ pub(super) fn purpose(purpose: &Purpose) -> Option<String> {
         Purpose::Sweep => None,
         Purpose::Noise => Some("A/A: the baseline against itself".into()),
         Purpose::Confirm { of } => Some(format!("confirmation of run {} on fresh guests", of.short())),
-        Purpose::Stage { number, of, .. } => Some(format!("factor {number} of {of}, from the best proven so far")),
+        Purpose::Stage { number, of, .. } => {
+            Some(format!("factor {number} of {of}, from the best proven so far"))
+        }
     }
 }
 
@@ -293,8 +295,12 @@ pub(super) fn acceleration(facts: &Facts) -> &'static str {
 pub(super) fn end(end: End) -> &'static str {
     match end {
         End::Complete => "all blocks of the plan were run",
-        End::Answered { stop: Stop::Superiority } => "the best treatment was proven; the other blocks were not needed",
-        End::Answered { stop: Stop::Equivalence } => "nothing differs from the baseline; the other blocks were not needed",
+        End::Answered {
+            stop: Stop::Superiority,
+        } => "the best treatment was proven; the other blocks were not needed",
+        End::Answered {
+            stop: Stop::Equivalence,
+        } => "nothing differs from the baseline; the other blocks were not needed",
         End::Answered { stop: Stop::Futility } => "nothing can become better by as much as is of interest",
         End::TimeBudget => "the time budget was used up",
         End::Interrupted => "interrupted; the host was restored",

@@ -3,10 +3,10 @@
 //! Synchronous and on one thread, because libvirt's taps, the lab's network and one agent command at a time all
 //! belong to it. Does not know the store or any report: it calls a sink.
 
+mod settle;
 mod trial;
 
 use crate::change::{Change, ChangeError, Journal, Outcome as Changed, Verified, with_treatment};
-use crate::analysis::AnalysisError;
 use crate::decision::{Progress, progress};
 use crate::design::{Block, Guests, WholePlot, stage_budget};
 use crate::event::{End, Event, Outcome, Purpose, RunHeader, Timing, Trial, TrialRecord};
@@ -14,6 +14,7 @@ use crate::host::{Cancel, Host};
 use crate::tunable::Activation;
 use crate::units::Span;
 use crate::workload::Places;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 /// After this many trials in a row without a number something is wrong that more trials will not mend.
@@ -39,9 +40,6 @@ pub enum RunError {
     /// The host could not be restored, or the journal not be written.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// The numbers cannot be judged.
-    #[error("cannot tell whether the run may end: {0}")]
-    Analysis(#[from] AnalysisError),
     /// The sink refused an event: nothing is measured that cannot be kept.
     #[error("{0}")]
     Sink(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -63,9 +61,12 @@ pub fn run(
         boot: task.records.iter().map(|r| r.trial.boot).max().unwrap_or(0),
         needs_guest: true,
         failures: 0,
-        progress: progress(task.header, &task.records)?,
+        progress: Progress::unknown(&task.header.plan),
         records: task.records.clone(),
+        noticed: BTreeSet::new(),
+        is_judged: true,
     };
+    runner.follow()?;
     if let (Some(stop), false) = (runner.progress.stop, task.to_the_end) {
         return Ok(End::Answered { stop });
     }
@@ -106,6 +107,10 @@ struct Runner<'r, 's> {
     progress: Progress,
     /// Every trial so far, without raw outputs.
     records: Vec<TrialRecord>,
+    /// Workloads of which a trial had something to say; once is enough.
+    noticed: BTreeSet<String>,
+    /// False once the numbers could not be judged.
+    is_judged: bool,
 }
 
 /// Why the trials of a whole plot stopped early.
@@ -153,10 +158,26 @@ impl Runner<'_, '_> {
         done.any(|trial| trial.block == block && trial.treatment == *id)
     }
 
+    /// Brings the progress up to date. A number that cannot be judged, such as a latency of 0, is no reason to lose those
+    /// to come: the run goes on to its last block.
+    fn follow(&mut self) -> Result<(), RunError> {
+        match progress(self.task.header, &self.records) {
+            Ok(now) => self.progress = now,
+            Err(error) => {
+                self.progress.stop = None;
+                if std::mem::take(&mut self.is_judged) {
+                    let text = format!("{error}: the run cannot end early, and goes on to its last block");
+                    self.say(&Event::Notice { text })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// After a block: tells which treatments were dropped, and whether the run may end.
     fn judge(&mut self) -> Result<Option<End>, RunError> {
-        let now = progress(self.task.header, &self.records)?;
-        let before = std::mem::replace(&mut self.progress, now);
+        let before = self.progress.clone();
+        self.follow()?;
         let plan = &self.task.header.plan;
         let id = |treatment: usize| plan.treatments[treatment].id.clone();
         let dropped = self.progress.dropped.iter();
@@ -256,10 +277,15 @@ impl Runner<'_, '_> {
             let trial = self.trial(block, treatment);
             self.say(&Event::TrialStarted { trial: trial.clone() })?;
             let measured = trial::measure(verified, self.task, treatment).map_err(RunError::from)?;
-            if self.is_cancelled() && !matches!(measured.outcome, Outcome::Measured { .. }) {
+            if self.is_cancelled() && !measured.is_complete() {
                 return Err(Break::Over(End::Interrupted));
             }
             left.remove(0);
+            for (workload, text) in measured.notices {
+                if self.noticed.insert(workload) {
+                    self.say(&Event::Notice { text })?;
+                }
+            }
             let record = TrialRecord {
                 trial,
                 started: measured.started,
@@ -318,3 +344,7 @@ impl Runner<'_, '_> {
         (self.sink)(event).map_err(RunError::Sink)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -3,11 +3,15 @@
 //! Does not know blocks or the order of trials.
 
 use super::Task;
+use super::settle::{Settling, correct, judge};
 use crate::change::{Change, ChangeError, Drift as Found, Outcome as Changed, Stage as Step, Verified};
 use crate::event::{Drift, Outcome, RawOutput, Stage, Timing};
+use crate::host::JobOutput;
 use crate::tunable::{Activation, Setting};
+use crate::units::Span;
 use crate::workload::{Observation, Workload};
 use jiff::Timestamp;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What a trial gave.
@@ -17,15 +21,28 @@ pub(super) struct Measured {
     pub(super) timing: Timing,
     pub(super) raw: Vec<RawOutput>,
     pub(super) guest_lost: bool,
+    /// Workloads, and what the user should know of each.
+    pub(super) notices: Vec<(String, String)>,
 }
 
 /// What the workloads of a trial gave, under settings that are still to be rechecked.
 struct Work {
-    result: Result<Vec<Observation>, (Stage, String)>,
+    observations: Vec<Observation>,
+    /// Why they do not count.
+    lost: Option<Lost>,
     wall: Duration,
     raw: Vec<RawOutput>,
+    notices: Vec<(String, String)>,
     /// Settings of the whole plot that no longer hold.
     drift: Vec<Drift>,
+}
+
+/// Why a trial has no numbers that count.
+enum Lost {
+    /// Something failed.
+    Failed(Stage, String),
+    /// A workload never settled.
+    Unsteady(String),
 }
 
 pub(super) fn measure(
@@ -54,6 +71,7 @@ pub(super) fn measure(
         timing,
         raw: Vec::new(),
         guest_lost: done.guest_lost,
+        notices: Vec::new(),
     };
     measured.outcome = match done.outcome {
         Changed::Held(work) if work.drift.is_empty() => measured.take(work),
@@ -74,7 +92,7 @@ pub(super) fn measure(
             stage,
             error,
         } => match measured.take(work) {
-            Outcome::Measured { .. } => outcome_of(Changed::<()>::Failed {
+            Outcome::Measured { .. } | Outcome::Unsteady { .. } => outcome_of(Changed::<()>::Failed {
                 stage,
                 error,
                 value: None,
@@ -87,64 +105,131 @@ pub(super) fn measure(
 }
 
 impl Measured {
+    /// Whether the workloads came to their end: such a trial is kept, also when it is the last.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.outcome, Outcome::Measured { .. } | Outcome::Unsteady { .. })
+    }
+
     /// Takes over what the workloads left, and gives their outcome.
     fn take(&mut self, work: Work) -> Outcome {
         self.raw = work.raw;
+        self.notices = work.notices;
         self.timing.workload = work.wall;
-        match work.result {
-            Ok(observations) => Outcome::Measured { observations },
-            Err((stage, message)) => Outcome::Failed { stage, message },
+        let observations = work.observations;
+        match work.lost {
+            None => Outcome::Measured { observations },
+            Some(Lost::Unsteady(message)) => Outcome::Unsteady {
+                observations,
+                message,
+            },
+            Some(Lost::Failed(stage, message)) => Outcome::Failed { stage, message },
         }
     }
 }
 
-/// Runs every workload, stopping at the first that fails, then rereads the settings of the whole plot: a number
-/// is stored at once, so it cannot wait for the end of the plot to be believed.
+/// Runs every workload, stopping at the first that gives nothing that counts, then rereads the settings of the whole
+/// plot: a number is stored at once, so it cannot wait for the end of the plot to be believed.
 fn work(verified: &mut Verified<'_>, task: &Task<'_>, whole_plot: &[Setting]) -> Work {
     let mut work = Work {
-        result: Ok(Vec::new()),
+        observations: Vec::new(),
+        lost: None,
         wall: Duration::ZERO,
         raw: Vec::new(),
+        notices: Vec::new(),
         drift: Vec::new(),
     };
     for workload in &task.header.protocol.workloads {
-        match one(verified, task, workload, &mut work) {
-            Ok(more) => {
-                if let Ok(observations) = &mut work.result {
-                    observations.extend(more);
-                }
-            }
-            Err(failure) => {
-                work.result = Err(failure);
-                return work;
-            }
+        work.lost = settled(verified, task, workload, &mut work).err();
+        if work.lost.is_some() {
+            break;
         }
+    }
+    if matches!(work.lost, Some(Lost::Failed(..))) {
+        return work;
     }
     match verified.drifts(whole_plot) {
         Ok(drifts) => work.drift = told(drifts, true),
-        Err(error) => work.result = Err((Stage::Verify, error.to_string())),
+        Err(error) => work.lost = Some(Lost::Failed(Stage::Verify, error.to_string())),
     }
     work
 }
 
-fn one(
+/// Runs a workload, and once more with twice the time when it did not settle: then the second numbers are the ones.
+fn settled(
     verified: &mut Verified<'_>,
     task: &Task<'_>,
     workload: &Workload,
     work: &mut Work,
-) -> Result<Vec<Observation>, (Stage, String)> {
+) -> Result<(), Lost> {
+    let (observations, settling) = once(verified, task, workload, work)?;
+    let Settling::Unsettled { .. } = settling else {
+        work.observations.extend(observations);
+        return Ok(());
+    };
+    if task.cancel.load(Ordering::Relaxed) {
+        let why = format!("interrupted before {} could be run again", workload.name);
+        return Err(Lost::Failed(Stage::Measure, why));
+    }
+    let longer = Workload {
+        time: Span(workload.time.0.saturating_mul(2)),
+        ..workload.clone()
+    };
+    let (observations, settling) = once(verified, task, &longer, work)?;
+    work.observations.extend(observations);
+    let what = match settling {
+        Settling::Settled { .. } | Settling::NotAsked => return Ok(()),
+        Settling::Unsettled { what } => what,
+        // It is known not to have settled, and not known to have.
+        Settling::Unknown { why } => format!(
+            "not in {}, and of the {} after that {why}",
+            workload.time, longer.time
+        ),
+    };
+    Err(Lost::Unsteady(format!(
+        "{} did not settle: {what}",
+        workload.name
+    )))
+}
+
+/// Runs a workload: its numbers, without the time until it settled where that is known.
+fn once(
+    verified: &mut Verified<'_>,
+    task: &Task<'_>,
+    workload: &Workload,
+    work: &mut Work,
+) -> Result<(Vec<Observation>, Settling), Lost> {
     let output = verified
         .run(&workload.job(task.places))
-        .map_err(|e| (Stage::Measure, e.to_string()))?;
-    work.wall += output.wall;
-    let content = output.result.clone().unwrap_or_else(|| output.stdout.clone());
-    work.raw.push(RawOutput {
-        workload: workload.name.clone(),
-        content,
-    });
-    workload
+        .map_err(|e| Lost::Failed(Stage::Measure, e.to_string()))?;
+    work.keep(workload, &output);
+    let mut observations = workload
         .observations(&output)
-        .map_err(|e| (Stage::Parse, e.to_string()))
+        .map_err(|e| Lost::Failed(Stage::Parse, e.to_string()))?;
+    let settling = judge(workload, &output);
+    match &settling {
+        Settling::Settled { correction } => correct(workload, *correction, &mut observations),
+        Settling::Unknown { why } => {
+            let name = workload.name.clone();
+            let text = format!("cannot tell whether {name} settled: {why}; its numbers count as they are");
+            work.notices.push((name, text));
+        }
+        Settling::NotAsked | Settling::Unsettled { .. } => {}
+    }
+    Ok((observations, settling))
+}
+
+impl Work {
+    /// Keeps what a tool left as it is: its numbers, then its samples where they have a file of their own.
+    fn keep(&mut self, workload: &Workload, output: &JobOutput) {
+        self.wall += output.wall;
+        let numbers = output.result.as_ref().unwrap_or(&output.stdout);
+        let series = output.series.iter().flatten();
+        let raw = std::iter::once(numbers).chain(series).map(|content| RawOutput {
+            workload: workload.name.clone(),
+            content: content.clone(),
+        });
+        self.raw.extend(raw);
+    }
 }
 
 fn told(found: Vec<Found>, during: bool) -> Vec<Drift> {

@@ -91,7 +91,9 @@ fn values(file: &mut Reader<'_>, workloads: &[Workload], metrics: &mut [Metric])
     for mut table in tables {
         let known = one_workload(&mut table, workloads);
         let name = table.required("name", "name a metric, e.g. name = \"iops\"");
-        let id = name.as_ref().and_then(|f| Some(metric(f, &named_metrics(&known?, &[]))?.0));
+        let id = name
+            .as_ref()
+            .and_then(|f| Some(metric(f, &named_metrics(&known?, &[]))?.0));
         let value = table
             .required("value", "give the number the baseline has, e.g. value = 12000")
             .and_then(|f| positive(&f));

@@ -17,7 +17,7 @@ use crate::diagnostic::Source;
 use crate::experiment::{Experiment, MetricId};
 use crate::tunable::Setting;
 use crate::units::Span;
-use crate::workload::{Parser, Workload};
+use crate::workload::{Parser, SteadyRule, Workload};
 
 /// The program that stands for every tool in the arguments of a simulated workload; its argument is the workload.
 pub const PROGRAM: &str = "simulate";
@@ -102,6 +102,7 @@ pub fn stand_in(experiment: &Experiment) -> Experiment {
         server: None,
         parser: Parser::Numbers,
         requirements: Vec::new(),
+        steady: SteadyRule::Off,
         ..w.clone()
     };
     Experiment {

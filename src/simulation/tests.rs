@@ -132,7 +132,7 @@ fn a_stand_in_runs_nothing_of_the_machine() {
         assert_eq!(workload.argv, [PROGRAM, workload.name.as_str()]);
         assert!(!workload.needs_scratch() && !workload.needs_network());
     }
-    assert_eq!(stand_in.response, experiment().response);
+    assert_eq!(stand_in.responses, experiment().responses);
 }
 
 proptest! {

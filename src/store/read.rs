@@ -61,12 +61,14 @@ impl RunSummary {
     }
 }
 
-/// The body of the last event that began or ended the run tells whether it is over.
+/// The body of the last event that began or ended the run tells whether it is over. A later sitting can have made the
+/// plan longer, by blocks of all treatments.
 const SUMMARIES: &str = "
     SELECT id, experiment, started,
-           max(planned, (SELECT coalesce(max(body ->> 'blocks'), 0) + 1 FROM event
+           max(planned, (SELECT coalesce(max(body ->> 'blocks') + 1, 0) FROM event
                          WHERE event.run = run.id AND kind = 'run-resumed')
-                        * json_array_length(plan, '$.treatments')), purpose, (SELECT count(*) FROM trial WHERE trial.run = run.id),
+                        * json_array_length(plan, '$.treatments')),
+           purpose, (SELECT count(*) FROM trial WHERE trial.run = run.id),
            (SELECT body FROM event WHERE event.run = run.id
             AND kind IN ('run-started', 'run-resumed', 'run-finished') ORDER BY event.id DESC LIMIT 1),
            json_valid(facts) AND json_extract(facts, '$.record.simulated') IS NOT NULL

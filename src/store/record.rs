@@ -27,7 +27,9 @@ impl Store {
                 self.log("store the resumption", "run-resumed", event)
             }
             Event::TrialFinished { record } => self.finish_trial(record),
-            Event::TreatmentDropped { .. } => self.log("store a dropped treatment", "treatment-dropped", event),
+            Event::TreatmentDropped { .. } => {
+                self.log("store a dropped treatment", "treatment-dropped", event)
+            }
             Event::Notice { .. } => self.log("store a notice", "notice", event),
             Event::RunFinished { .. } => self.log("store the end of the run", "run-finished", event),
             Event::GuestStarting { .. } | Event::TrialStarted { .. } => Ok(()),

@@ -132,6 +132,16 @@ pub enum XmlSetting {
     DiskIo,
     /// `<memoryBacking><hugepages/>`: `off`, `2MiB` or `1GiB`.
     Hugepages,
+    /// `machine=` of `<os><type>`.
+    Machine,
+    /// `<devices><emulator>`.
+    Emulator,
+    /// `<os><kernel>`: a path, `none`, or a kernel release in the lab.
+    Kernel,
+    /// `<os><initrd>`: a path or `none`.
+    Initrd,
+    /// `<source>` of the data disk.
+    DiskImage,
 }
 
 /// One concrete place of one host and guest.

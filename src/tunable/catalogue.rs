@@ -49,7 +49,7 @@ const POOL_1G: &str = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages
 
 /// Every named tunable, by area.
 pub fn catalogue() -> Vec<Tunable> {
-    [disk(), memory(), cpu(), network()]
+    [disk(), memory(), cpu(), network(), builds()]
         .concat()
         .into_iter()
         .map(|(name, home, kind, activation, summary)| Tunable {
@@ -276,6 +276,48 @@ fn network() -> Vec<Entry> {
             word(),
             Live,
             "TCP congestion control of new connections from the guest; modules are loaded on demand",
+        ),
+    ]
+}
+
+/// What the guest is started from, to compare two builds of it.
+fn builds() -> Vec<Entry> {
+    let xml = Home::DomainXml;
+    vec![
+        (
+            "domain.machine",
+            xml(XmlSetting::Machine),
+            word(),
+            DomainRestart,
+            "machine type; `pc` and `q35` stand for the newest of their family that the QEMU has",
+        ),
+        (
+            "domain.emulator",
+            xml(XmlSetting::Emulator),
+            Kind::Path { named: false },
+            DomainRestart,
+            "QEMU binary that runs the guest, by its path",
+        ),
+        (
+            "domain.kernel",
+            xml(XmlSetting::Kernel),
+            Kind::Path { named: true },
+            DomainRestart,
+            "kernel the guest boots directly, by its path; in the lab also a release such as `6.12`",
+        ),
+        (
+            "domain.initrd",
+            xml(XmlSetting::Initrd),
+            Kind::Path { named: true },
+            DomainRestart,
+            "first root of that kernel, by its path, or `none`",
+        ),
+        (
+            "domain.disk.image",
+            xml(XmlSetting::DiskImage),
+            Kind::Path { named: false },
+            DomainRestart,
+            "image file behind the data disk, of the disk's format; it is written to",
         ),
     ]
 }

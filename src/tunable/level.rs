@@ -3,7 +3,7 @@
 //! Pure: everything it needs to know stands in [`Facts`].
 
 use super::{Address, CpuSet, Home, Kind, Tunable, Value, XmlSetting};
-use crate::facts::Facts;
+use crate::facts::{Facts, Meaning};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,14 @@ pub enum LevelError {
         level: String,
         /// What is available.
         choices: Vec<String>,
+    },
+    /// Legal, but the host cannot use it.
+    #[error("level `{level}` cannot be used here: {why}")]
+    Unusable {
+        /// The level as canonical text.
+        level: String,
+        /// The reason in words.
+        why: String,
     },
     /// The tunable does not exist on this host and guest.
     #[error("`{tunable}` cannot be set here: {why}")]
@@ -136,7 +144,8 @@ impl Tunable {
         addresses.extend(self.choices_address());
         if matches!(self.home, Home::DomainXml(_)) {
             addresses.extend(PAGE_SIZES.map(|(_, size)| pool_address(size)));
-            addresses.extend([XmlSetting::DiskCache, XmlSetting::DiskIo].map(Address::DomainXml));
+            let others = [XmlSetting::DiskCache, XmlSetting::DiskIo, XmlSetting::DiskImage];
+            addresses.extend(others.map(Address::DomainXml));
         }
         addresses
     }
@@ -198,7 +207,7 @@ pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, Leve
     let address = tunable.address(facts)?;
     let value = match tunable.kind {
         Kind::Pins => tunable.kind.parse(&pins(tunable, text, facts)?)?,
-        _ => tunable.kind.parse(text)?,
+        _ => meaning(tunable.kind.parse(text)?, &address, tunable, facts)?,
     };
     let mut settings = Vec::new();
     if let Some(choices) = tunable.choices(facts)? {
@@ -223,6 +232,18 @@ pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, Leve
         coupled: false,
     });
     Ok(Level { label, settings })
+}
+
+/// What a value stands for on this host.
+fn meaning(value: Value, address: &Address, tunable: &Tunable, facts: &Facts) -> Result<Value, LevelError> {
+    match facts.meaning(address, value.as_str()) {
+        None => Ok(value),
+        Some(Meaning::Is(text)) => Ok(tunable.kind.parse(text)?),
+        Some(Meaning::Unusable(why)) => Err(LevelError::Unusable {
+            level: value.to_string(),
+            why: why.clone(),
+        }),
+    }
 }
 
 /// The level that is set now, from the readings.
@@ -371,6 +392,9 @@ impl Setting {
     ///
     /// Source: QEMU block/file-posix.c, "aio=native was specified, but it requires cache.direct=on".
     pub fn conflict(settings: &[Self], facts: &Facts) -> Option<String> {
+        if let Some(why) = stray_queue(settings, facts) {
+            return Some(why);
+        }
         let value = |place: XmlSetting| {
             let address = Address::DomainXml(place);
             let set = settings
@@ -384,6 +408,23 @@ impl Setting {
         let direct = cache == "none" || cache == "directsync";
         (io == "native" && !direct).then(|| format!("io=native needs cache none or directsync, not {cache}"))
     }
+}
+
+/// A host queue is that of the device behind the image the disk was found with.
+fn stray_queue(settings: &[Setting], facts: &Facts) -> Option<String> {
+    let image = Address::DomainXml(XmlSetting::DiskImage);
+    let other = settings.iter().find(|s| s.address == image)?;
+    let folder = format!("/sys/block/{}/queue/", facts.host_disk.as_ref()?);
+    let queue = settings
+        .iter()
+        .any(|s| matches!(&s.address, Address::HostFile { path, .. } if path.starts_with(&folder)));
+    (queue && facts.reading(&image) != Some(other.value.as_str())).then(|| {
+        format!(
+            "the host disk settings are of {}, which is not behind {}",
+            facts.host_disk.as_deref().unwrap_or_default(),
+            other.value
+        )
+    })
 }
 
 #[cfg(test)]

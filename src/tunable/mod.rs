@@ -72,7 +72,12 @@ impl Tunable {
 
     /// True when host and guest can be asked which levels they offer.
     pub fn lists_levels(&self) -> bool {
-        matches!(self.kind, Kind::Choice(_) | Kind::Pins | Kind::Word { .. })
+        match &self.kind {
+            Kind::Choice(_) | Kind::Pins => true,
+            // A QEMU has dozens of machine types, most of them the same.
+            Kind::Word { .. } => !matches!(self.home, Home::DomainXml(_)),
+            _ => false,
+        }
     }
 
     /// True when the setting is inside the guest, so that it needs a running guest to be read.

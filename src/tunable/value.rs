@@ -72,6 +72,11 @@ pub enum Kind {
     Words,
     /// One CPU set for each vCPU, `0=0-1 1=2`, or `none`: every vCPU on every CPU.
     Pins,
+    /// The absolute path of a file, of plain characters, without `.` or `..` in it.
+    Path {
+        /// Also a name in its place, such as `none` or a kernel's release.
+        named: bool,
+    },
 }
 
 impl Kind {
@@ -108,6 +113,7 @@ impl Kind {
                 words.map(|w| w.join(" "))
             }
             Self::Pins => canonical_pins(text),
+            Self::Path { named } => (is_path(text) || *named && is_release(text)).then(|| text.to_string()),
         }
     }
 
@@ -120,6 +126,10 @@ impl Kind {
             Self::Choice(choices) => format!("one of {}", choices.join(", ")),
             Self::Words => "a list of numbers, sizes or names".into(),
             Self::Pins => "a pin map such as `0=0-1 1=2`, `none`, `compact` or `spread`".into(),
+            Self::Path { named } => {
+                let path = "an absolute path of letters, digits and `/._+-@`, without `..` or `//`";
+                format!("{path}{}", if *named { ", or a name such as `none`" } else { "" })
+            }
         }
     }
 }
@@ -130,6 +140,25 @@ fn is_word(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// Longer ones are refused by the kernel.
+const MAX_PATH: usize = 1024;
+
+fn is_path(text: &str) -> bool {
+    let plain = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && !part.starts_with('-')
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._+-@".contains(c))
+    };
+    text.len() <= MAX_PATH && text.strip_prefix('/').is_some_and(|t| t.split('/').all(plain))
+}
+
+/// A kernel's release is a word that may hold `+`.
+fn is_release(text: &str) -> bool {
+    is_word(&text.replace('+', "-"))
 }
 
 /// Sysctl values of unknown type: a size with a unit becomes bytes, everything else must be a tame word.
@@ -265,10 +294,41 @@ mod tests {
             (&Kind::Integer { min: 2, max: 9 }, "10", None),
             (&Kind::Bytes, "", None),
             (&Kind::Words, "a\0b", None),
+            (
+                &path(false),
+                " /boot/vmlinuz-6.12+deb12 ",
+                Some("/boot/vmlinuz-6.12+deb12"),
+            ),
+            (&path(false), "none", None),
+            (&path(true), "none", Some("none")),
+            (
+                &path(true),
+                "6.12.117+deb12-cloud-amd64",
+                Some("6.12.117+deb12-cloud-amd64"),
+            ),
+            (&path(true), "boot/vmlinuz", None),
+            (&path(true), "..", None),
         ] {
             assert_eq!(canonical(kind, text).as_deref(), want, "{kind:?} {text:?}");
         }
         assert!(Kind::Words.parse(&"9".repeat(10_000_000)).is_err());
+    }
+
+    fn path(named: bool) -> Kind {
+        Kind::Path { named }
+    }
+
+    #[test]
+    fn paths_are_absolute_and_plain() {
+        for bad in [
+            "", "/", "//", "/a//b", "/a/", "/a/../b", "/./a", "/a/..", "a/b", "/a b", "/a;b", "/a$b", "/a`b",
+            "/a,b", "/a'b", "/a\"b", "/a\\b", "/a\nb", "/a\0b", "/a&b", "/a<b", "/ä", "/-a", "~/a",
+            "file:/a",
+        ] {
+            assert_eq!(canonical(&path(false), bad), None, "{bad:?}");
+            assert_eq!(canonical(&path(true), bad), None, "{bad:?}");
+        }
+        assert!(path(false).parse(&"/a".repeat(1000)).is_err());
     }
 
     proptest! {
@@ -280,7 +340,7 @@ mod tests {
 
         #[test]
         fn canonical_is_idempotent(text in "\\PC{0,40}") {
-            for kind in [Kind::Bytes, Kind::Words, Kind::Pins, Kind::Word { aliases: vec![] }] {
+            for kind in [Kind::Bytes, Kind::Words, Kind::Pins, Kind::Word { aliases: vec![] }, path(true)] {
                 if let Ok(once) = kind.parse(&text) {
                     prop_assert_eq!(kind.parse(once.as_str()).unwrap(), once);
                 }

@@ -1,6 +1,6 @@
 //! Placeholders in arguments: found, checked and replaced argument by argument, never through a shell.
 
-use crate::host::RESULT_FILE;
+use crate::host::{RESULT_FILE, SERIES_FILE};
 
 /// What may stand in braces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(super) enum Hole {
     Scratch,
     /// The result file of the job.
     Result,
+    /// Where the job's series begins: tools add to the name.
+    Series,
     /// The guest's address.
     GuestAddress,
     /// The host's address.
@@ -20,11 +22,12 @@ pub(super) enum Hole {
 }
 
 /// Every placeholder by its name.
-pub(super) const HOLES: [(&str, Hole); 6] = [
+pub(super) const HOLES: [(&str, Hole); 7] = [
     ("time", Hole::Time),
     ("warmup", Hole::Warmup),
     ("scratch", Hole::Scratch),
     ("result", Hole::Result),
+    ("series", Hole::Series),
     ("guest-address", Hole::GuestAddress),
     ("host-address", Hole::HostAddress),
 ];
@@ -70,6 +73,7 @@ pub(super) fn fill(argv: &[String], value: impl Fn(Hole) -> String) -> Vec<Strin
             .map(|piece| match piece {
                 Piece::Text(text) => text.to_string(),
                 Piece::Hole(Hole::Result) => RESULT_FILE.to_string(),
+                Piece::Hole(Hole::Series) => SERIES_FILE.to_string(),
                 Piece::Hole(hole) => value(hole),
             })
             .collect(),
@@ -84,12 +88,12 @@ mod tests {
 
     #[test]
     fn holes_are_filled_once() {
-        let argv = ["-f={scratch}:{time}s".to_string(), "{result}".into()];
+        let argv = ["-f={scratch}:{time}s".to_string(), "{result}{series}".into()];
         let filled = fill(&argv, |hole| match hole {
             Hole::Scratch => "/x/{time}".into(),
             _ => "5".into(),
         });
-        assert_eq!(filled, ["-f=/x/{time}:5s", "{result}"]);
+        assert_eq!(filled, ["-f=/x/{time}:5s", "{result}{series}"]);
     }
 
     #[test]

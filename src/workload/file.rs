@@ -3,7 +3,7 @@
 //! Pure: gets text, never opens a file.
 
 use super::argv::{HOLES, Hole, pieces, uses};
-use super::{Metric, Parser, Requirement, Server, Side, Workload};
+use super::{Metric, Parser, Requirement, Server, Side, SteadyRule, Workload};
 use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::experiment::Goal;
@@ -20,6 +20,12 @@ const PARSERS: [(&str, Parser); 4] = [
     ("iperf3", Parser::Iperf3),
     ("stress-ng", Parser::StressNg),
     ("numbers", Parser::Numbers),
+];
+
+const RULES: [(&str, SteadyRule); 3] = [
+    ("mser5", SteadyRule::Mser5),
+    ("snia", SteadyRule::Snia),
+    ("off", SteadyRule::Off),
 ];
 
 /// The workload in `source`; it is named after the file.
@@ -41,9 +47,8 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
     let side = file
         .required("run", "write run = \"guest\" or run = \"host\"")
         .and_then(|f| f.word(&SIDES));
-    let argv = file
-        .required("argv", "write argv = [\"program\", \"argument\"]")
-        .and_then(|f| argv(&f, &[]));
+    let argv_field = file.required("argv", "write argv = [\"program\", \"argument\"]");
+    let argv = argv_field.as_ref().and_then(|f| argv(f, &[]));
     let server = file.take("server").and_then(|f| f.table()).map(server);
     let time = duration(file, "time", Span::secs(10), 1);
     let warmup = duration(file, "warmup", Span::secs(0), 0);
@@ -57,6 +62,10 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
             "write parser = \"fio\", \"iperf3\", \"stress-ng\" or \"numbers\"",
         )
         .and_then(|f| f.word(&PARSERS));
+    if let (Some(field), Some(argv)) = (&argv_field, &argv) {
+        files_are_read(field, argv, side, parser);
+    }
+    let steady = steady(file, parser, argv.as_deref());
     let metrics = metrics(file, parser);
     let requirements = requirements(file, parser);
     Some(Workload {
@@ -75,7 +84,52 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
         parser: parser?,
         metrics: metrics?,
         requirements,
+        steady: steady?,
     })
+}
+
+/// Says where a file that the command writes would be read by nobody.
+fn files_are_read(field: &Field<'_>, argv: &[String], side: Option<Side>, parser: Option<Parser>) {
+    let series = uses(argv, Hole::Series);
+    if side == Some(Side::Host) && (series || uses(argv, Hole::Result)) {
+        field.wrong(
+            "files of a command on the host are not read",
+            "write to standard output, or run it in the guest",
+        );
+    }
+    if series && parser.is_some_and(|parser| parser != Parser::Fio) {
+        field.wrong(
+            "this parser reads no `{series}`",
+            "remove it; only the parser `fio` reads one",
+        );
+    }
+}
+
+/// How it is told whether the workload settled: by default MSER-5 where there are samples.
+fn steady(file: &mut Reader<'_>, parser: Option<Parser>, argv: Option<&[String]>) -> Option<SteadyRule> {
+    let sampled = match (parser, argv) {
+        (Some(parser), Some(argv)) => parser.gives_samples(argv),
+        // Another mistake; what it means for this key cannot be told.
+        _ => true,
+    };
+    let Some(field) = file.take("steady") else {
+        return Some(if sampled {
+            SteadyRule::Mser5
+        } else {
+            SteadyRule::Off
+        });
+    };
+    let rule = field.word(&RULES)?;
+    if rule != SteadyRule::Off && !sampled {
+        let hint = match parser {
+            Some(Parser::Fio) => {
+                "add \"--write_iops_log={series}\", \"--log_avg_msec=1000\" and \"--per_job_logs=0\" to argv"
+            }
+            _ => "remove the key; only the parsers `fio` and `iperf3` read samples",
+        };
+        field.wrong("there are no samples to tell it by", hint);
+    }
+    Some(rule)
 }
 
 /// The time at `key`, or `default`: whole seconds, since that is what tools take.
@@ -144,7 +198,7 @@ fn argument(field: &Field<'_>, program: bool, barred: &[Hole]) -> Option<String>
     match pieces(text) {
         Ok(_) if barred.iter().any(|hole| uses(&[text.to_string()], *hole)) => {
             field.wrong(
-                "a server has no time, result or scratch of its own",
+                "a server has no time, files or scratch of its own",
                 "use {guest-address} and {host-address} only",
             );
             None
@@ -162,7 +216,13 @@ fn argument(field: &Field<'_>, program: bool, barred: &[Hole]) -> Option<String>
 }
 
 fn server(mut table: Reader<'_>) -> Option<Server> {
-    let barred = [Hole::Time, Hole::Warmup, Hole::Result, Hole::Scratch];
+    let barred = [
+        Hole::Time,
+        Hole::Warmup,
+        Hole::Result,
+        Hole::Series,
+        Hole::Scratch,
+    ];
     let side = table
         .required("run", "write run = \"guest\" or run = \"host\"")
         .and_then(|f| f.word(&SIDES));

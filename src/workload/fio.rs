@@ -1,6 +1,8 @@
-//! fio's JSON to numbers. Knows fio 3; the text comes from the guest and is not trusted.
+//! fio's JSON to numbers, and its log of IOPS to samples. Knows fio 3; the text comes from the guest and is not trusted.
 
 use super::ParseError;
+use super::series::Window;
+use crate::diagnostic::one_line;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -88,6 +90,31 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
         }
     }
     Ok(found)
+}
+
+/// The windows of a log of IOPS (`--write_iops_log`, `--log_avg_msec`, `--per_job_logs=0`), which leaves out the ramp
+/// time. A line is `milliseconds, IOPS, direction, block size`, with one to three more numbers by version and options.
+pub(super) fn windows(bytes: &[u8]) -> Result<Vec<Window>, ParseError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| ParseError::malformed("fio's log", &e))?;
+    let mut direction = None;
+    text.lines()
+        .map(|line| {
+            let wrong =
+                |why: &str| ParseError::malformed("fio's log", &format!("{why}: `{}`", one_line(line, 60)));
+            let fields: Result<Vec<u64>, _> = line.splitn(9, ',').map(|field| field.trim().parse()).collect();
+            let fields = fields.map_err(|_| wrong("not a line of whole numbers"))?;
+            let (4..=7, [millis, iops, way, ..]) = (fields.len(), fields.as_slice()) else {
+                return Err(wrong("not four to seven numbers"));
+            };
+            if *direction.get_or_insert(*way) != *way {
+                return Err(wrong("reads and writes; one direction is expected"));
+            }
+            Ok(Window {
+                end: *millis as f64 / 1e3,
+                rate: *iops as f64,
+            })
+        })
+        .collect()
 }
 
 /// fio puts `note:` lines before the JSON.

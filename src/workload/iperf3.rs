@@ -1,6 +1,7 @@
-//! iperf3's JSON of a TCP test to numbers. Knows iperf3 3; the text comes from the guest and is not trusted.
+//! iperf3's JSON of a TCP test to numbers and samples. Knows iperf3 3; the text comes from the guest and is not trusted.
 
 use super::ParseError;
+use super::series::Window;
 use crate::diagnostic::one_line;
 use serde::Deserialize;
 
@@ -29,6 +30,49 @@ struct Sent {
 #[derive(Deserialize)]
 struct Received {
     bits_per_second: f64,
+}
+
+/// The same report, read for its intervals.
+#[derive(Deserialize)]
+struct Sampled {
+    intervals: Vec<Interval>,
+}
+
+#[derive(Deserialize)]
+struct Interval {
+    /// All streams together.
+    sum: Sum,
+}
+
+#[derive(Deserialize)]
+struct Sum {
+    /// Seconds since the test began, or since `--omit` ended.
+    end: f64,
+    bytes: u64,
+    #[serde(default)]
+    omitted: bool,
+}
+
+/// A last interval is shorter when the test ends a little late.
+const SHORTEST: f64 = 0.5;
+
+/// The client's intervals after `--omit`. Their own `bits_per_second` is not used: after two seconds or more that were
+/// omitted, iperf3 3.12 divides the bytes of the first interval by the length of two.
+pub(super) fn windows(bytes: &[u8]) -> Result<Vec<Window>, ParseError> {
+    let report: Sampled =
+        serde_json::from_slice(bytes).map_err(|e| ParseError::malformed("iperf3's intervals", &e))?;
+    let mut start = 0.0;
+    let mut found: Vec<(f64, Window)> = Vec::new();
+    for Interval { sum } in report.intervals.into_iter().filter(|i| !i.sum.omitted) {
+        let length = sum.end - start;
+        let rate = 8.0 * sum.bytes as f64 / length;
+        found.push((length, Window { end: sum.end, rate }));
+        start = sum.end;
+    }
+    if found.last().is_some_and(|(length, _)| *length < SHORTEST) {
+        found.pop();
+    }
+    Ok(found.into_iter().map(|(_, window)| window).collect())
 }
 
 /// What arrived at the receiver, and the sender's retransmits.

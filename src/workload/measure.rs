@@ -5,7 +5,7 @@
 use super::argv::{Hole, fill, uses};
 use super::{Observation, Parser, Requirement, Workload, fio, iperf3, numbers, stress_ng};
 use crate::diagnostic::one_line;
-use crate::host::{Job, JobOutput, ServerJob};
+use crate::host::{Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
 use std::fmt::Display;
 
 /// Where a workload finds disk and network of one host and guest.
@@ -125,7 +125,7 @@ impl Workload {
         uses(&all, Hole::GuestAddress) || uses(&all, Hole::HostAddress)
     }
 
-    /// The job that measures it; `{result}` is left for the host to replace.
+    /// The job that measures it; `{result}` and `{series}` are left for the host to replace.
     pub fn job(&self, places: &Places) -> Job {
         let filled = |argv: &[String]| {
             fill(argv, |hole| match hole {
@@ -134,7 +134,8 @@ impl Workload {
                 Hole::Scratch => places.scratch.clone(),
                 Hole::GuestAddress => places.guest_address.clone(),
                 Hole::HostAddress => places.host_address.clone(),
-                Hole::Result => crate::host::RESULT_FILE.to_string(),
+                Hole::Result => RESULT_FILE.to_string(),
+                Hole::Series => SERIES_FILE.to_string(),
             })
         };
         let expected = self.warmup.0.saturating_add(self.time.0);
@@ -149,6 +150,7 @@ impl Workload {
             expected,
             limit: expected.saturating_add(self.grace.0),
             max_output: self.max_output,
+            series: self.series_file(),
         }
     }
 
@@ -186,7 +188,7 @@ impl Workload {
     }
 
     /// The result file where the command has one, else its standard output.
-    fn output<'o>(&self, out: &'o JobOutput) -> Option<&'o [u8]> {
+    pub(super) fn output<'o>(&self, out: &'o JobOutput) -> Option<&'o [u8]> {
         if uses(&self.argv, Hole::Result) {
             out.result.as_deref()
         } else {

@@ -9,6 +9,7 @@ mod iperf3;
 mod library;
 mod measure;
 mod numbers;
+mod series;
 mod stress_ng;
 
 pub use file::parse;
@@ -44,6 +45,19 @@ pub enum Parser {
     Numbers,
 }
 
+/// How the samples of a trial are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SteadyRule {
+    /// MSER-5 tells what to leave out at the start; what is left must have no trend.
+    Mser5,
+    /// Five rounds that range over 20 % of their mean at most and move by 10 % of it at most.
+    Snia,
+    /// Not at all.
+    #[default]
+    Off,
+}
+
 /// A command that must be running before the workload starts and is ended with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
@@ -64,8 +78,8 @@ pub struct Workload {
     pub summary: String,
     /// Where `argv` runs.
     pub side: Side,
-    /// Program and arguments; `{time}`, `{warmup}` (whole seconds), `{scratch}`, `{result}`, `{guest-address}`,
-    /// `{host-address}` are replaced inside each argument, never through a shell.
+    /// Program and arguments; `{time}`, `{warmup}` (whole seconds), `{scratch}`, `{result}`, `{series}`,
+    /// `{guest-address}`, `{host-address}` are replaced inside each argument, never through a shell.
     pub argv: Vec<String>,
     /// A counterpart that runs beside it.
     pub server: Option<Server>,
@@ -83,6 +97,9 @@ pub struct Workload {
     pub metrics: Vec<Metric>,
     /// What must hold of the observations for the trial to count.
     pub requirements: Vec<Requirement>,
+    /// How it is told whether it settled; runs recorded without this did not ask.
+    #[serde(default)]
+    pub steady: SteadyRule,
 }
 
 /// One metric of a workload.

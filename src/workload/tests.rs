@@ -1,7 +1,7 @@
 //! Recorded outputs of real tools, whole and damaged, and what becomes of them.
 
 use super::*;
-use crate::host::{JobOutput, RESULT_FILE};
+use crate::host::{JobOutput, RESULT_FILE, SERIES_FILE};
 use proptest::prelude::*;
 
 const PARSERS: [Parser; 4] = [Parser::Fio, Parser::Iperf3, Parser::StressNg, Parser::Numbers];
@@ -160,7 +160,7 @@ fn every_built_in_workload_reads_what_its_tool_writes() {
 }
 
 #[test]
-fn a_job_is_complete_but_for_the_result_file() {
+fn a_job_is_complete_but_for_its_files() {
     let places = Places {
         scratch: "/dev/vdb".into(),
         guest_address: "192.0.2.2".into(),
@@ -170,7 +170,7 @@ fn a_job_is_complete_but_for_the_result_file() {
         let job = workload.job(&places);
         let server = job.server.iter().flat_map(|s| &s.argv);
         for argument in job.argv.iter().chain(server) {
-            let rest = argument.replace(RESULT_FILE, "");
+            let rest = argument.replace(RESULT_FILE, "").replace(SERIES_FILE, "");
             assert!(!rest.contains('{'), "{argument}");
         }
         assert_eq!(job.expected, workload.time.0 + workload.warmup.0);
@@ -200,6 +200,54 @@ fn a_failed_command_is_quoted_safely() {
     out.exit = 1;
     let error = iperf.observations(&out).unwrap_err().to_string();
     assert!(error.contains("Connection refused"), "{error}");
+}
+
+#[test]
+fn a_file_says_how_it_is_judged_or_has_a_default() {
+    let rule = |text: &str| {
+        let source = crate::diagnostic::Source {
+            name: "x.toml".into(),
+            text: text.into(),
+        };
+        parse(&source).map(|w| w.steady).map_err(|e| e.to_string())
+    };
+    let file = |parser: &str, argv: &str, more: &str| {
+        format!(
+            "summary = \"x\"\nrun = \"guest\"\nargv = [\"x\"{argv}]\nparser = \"{parser}\"\n{more}\n\
+             [[metric]]\nname = \"iops\"\nunit = \"1/s\"\ngoal = \"maximize\"\n"
+        )
+    };
+    let series = ", \"--write_iops_log={series}\"";
+    assert_eq!(rule(&file("fio", series, "")), Ok(SteadyRule::Mser5));
+    assert_eq!(rule(&file("fio", "", "")), Ok(SteadyRule::Off));
+    assert_eq!(rule(&file("numbers", "", "")), Ok(SteadyRule::Off));
+    assert_eq!(
+        rule(&file("fio", series, "steady = \"snia\"")),
+        Ok(SteadyRule::Snia)
+    );
+    assert_eq!(
+        rule(&file("fio", series, "steady = \"off\"")),
+        Ok(SteadyRule::Off)
+    );
+    assert_eq!(
+        rule(&file("numbers", "", "steady = \"off\"")),
+        Ok(SteadyRule::Off)
+    );
+    let error = rule(&file("fio", "", "steady = \"mser5\"")).unwrap_err();
+    assert!(
+        error.contains("no samples") && error.contains("--write_iops_log={series}"),
+        "{error}"
+    );
+    let error = rule(&file("numbers", series, "")).unwrap_err();
+    assert!(error.contains("reads no `{series}`"), "{error}");
+    let host = file("fio", series, "").replace("\"guest\"", "\"host\"");
+    let error = rule(&host).unwrap_err();
+    assert!(error.contains("files of a command on the host"), "{error}");
+    let builtin = |name| Library::builtin().get(name).unwrap().steady;
+    assert_eq!(builtin("fio-randread-4k"), SteadyRule::Mser5);
+    assert_eq!(builtin("fio-randwrite-4k"), SteadyRule::Snia);
+    assert_eq!(builtin("iperf3-host-to-guest"), SteadyRule::Mser5);
+    assert_eq!(builtin("stress-ng-memory"), SteadyRule::Off);
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn a_planted_effect_is_found() {
         seed = 1
         factor = { tunable = "domain.cpu.quota", levels = [-1, 20000], baseline = 20000 }
         workload = { use = "load" }
-        design = { blocks = 6 }
+        design = { blocks = 6, confirm = false }
     "#;
     let Some(place) = Place::new(experiment, &script(SPIN)) else {
         return;
@@ -31,7 +31,7 @@ fn a_planted_effect_is_found() {
     let [comparison] = evaluation.comparisons.as_slice() else {
         panic!("{evaluation:#?}")
     };
-    assert_eq!(comparison.verdict, Verdict::Better, "{comparison:#?}");
+    assert_eq!(comparison.primary().verdict, Verdict::Better, "{comparison:#?}");
     let Recommendation::Adopt(winner) = &evaluation.recommendation else {
         panic!("{evaluation:#?}")
     };
@@ -49,7 +49,7 @@ fn a_thing_does_not_differ_from_itself() {
     let experiment = r#"
         factor = { tunable = "guest.swappiness", levels = [60, 61] }
         workload = { use = "load" }
-        design = { blocks = 11 }
+        design = { blocks = 11, confirm = false }
     "#;
     let Some(place) = Place::new(experiment, &script(SPIN)) else {
         return;
@@ -57,7 +57,7 @@ fn a_thing_does_not_differ_from_itself() {
     place.run();
     place.assert_all_measured();
     let evaluation = place.evaluation();
-    let comparison = &evaluation.comparisons[0];
+    let comparison = evaluation.comparisons[0].primary();
     assert_eq!(comparison.effect.blocks, 11);
     assert!(comparison.p_raw > 0.001, "{comparison:#?}");
     let claimed = matches!(comparison.verdict, Verdict::Better | Verdict::Worse);

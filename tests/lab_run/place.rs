@@ -123,7 +123,7 @@ impl Place {
 
     pub(crate) fn evaluation(&self) -> Evaluation {
         let header = self.header();
-        evaluate(&header.protocol, &header.plan, &self.records()).unwrap()
+        evaluate(&header, &self.records()).unwrap()
     }
 
     /// The records with the level of the first factor in which each differs from the baseline.

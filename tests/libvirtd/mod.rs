@@ -13,7 +13,7 @@ use kvmtune::lab::image::{AGENT_PORT, COMMAND_LINE, DATA_SERIAL, Image, TOOLS_SE
 use tempfile::TempDir;
 
 #[path = "../common/mod.rs"]
-mod common;
+pub(crate) mod common;
 
 /// Becomes libvirtd, in mount and network namespaces that end with it.
 const START: &str = r#"set -e

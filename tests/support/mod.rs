@@ -96,6 +96,7 @@ pub fn job() -> Job {
         expected: Duration::ZERO,
         limit: Duration::from_secs(1),
         max_output: Bytes(1),
+        series: None,
     }
 }
 

@@ -49,14 +49,17 @@ pub(super) fn design(file: &mut Reader<'_>) -> Option<Design> {
     let smallest_effect = table
         .take("smallest-effect")
         .map_or(Some(default.smallest_effect), |f| smallest_effect(&f));
-    let confirm = table.take("confirm").map_or(Some(default.confirm), |f| confirm(&f));
+    let mut confirmation = default.confirm;
+    if let Some(field) = table.take("confirm") {
+        confirmation = confirm(&field);
+    }
     table.finish();
     Some(Design {
         kind: kind?,
         stopping: stopping?,
         blocks: blocks?.1,
         smallest_effect: smallest_effect?,
-        confirm: confirm?,
+        confirm: confirmation,
     })
 }
 
@@ -111,11 +114,10 @@ fn smallest_effect(field: &Field<'_>) -> Option<Percent> {
     None
 }
 
-/// A number of blocks, or `false`.
-fn confirm(field: &Field<'_>) -> Option<Option<u32>> {
+/// A number of blocks, or `false`; also `None` for a mistake, which is reported.
+fn confirm(field: &Field<'_>) -> Option<u32> {
     if let Some(wanted) = field.as_bool() {
-        return Some(wanted.then_some(DEFAULT_CONFIRM));
+        return wanted.then_some(DEFAULT_CONFIRM);
     }
-    let blocks = field.integer(CONFIRM)?;
-    u32::try_from(blocks).ok().map(Some)
+    u32::try_from(field.integer(CONFIRM)?).ok()
 }

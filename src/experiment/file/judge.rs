@@ -89,11 +89,19 @@ fn formula(table: &mut Reader<'_>, known: &[Known]) -> Option<Formula> {
     };
     let fields = field.list(8, "[\"iops\", \"clat_mean_us\"]")?;
     let named: Vec<_> = fields.iter().map(|f| metric(f, known)).collect();
-    let all: Vec<MetricId> = named.into_iter().collect::<Option<Vec<_>>>()?.into_iter().map(|k| k.0).collect();
+    let all: Vec<MetricId> = named
+        .into_iter()
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .map(|k| k.0)
+        .collect();
     match (*key, all.as_slice()) {
         ("ratio", [over, under]) => Some(Formula::Ratio(over.clone(), under.clone())),
         ("ratio", _) => {
-            field.wrong("a ratio is of two metrics", "write ratio = [\"above\", \"below\"]");
+            field.wrong(
+                "a ratio is of two metrics",
+                "write ratio = [\"above\", \"below\"]",
+            );
             None
         }
         ("product", _) => Some(Formula::Product(all)),
@@ -153,11 +161,7 @@ fn response(mut table: Reader<'_>, known: &[Known], first: Option<&Response>) ->
 }
 
 /// The guards that are right; mistakes are reported for the others.
-pub(super) fn guards(
-    file: &mut Reader<'_>,
-    known: &[Known],
-    responses: &[Response],
-) -> Vec<Guard> {
+pub(super) fn guards(file: &mut Reader<'_>, known: &[Known], responses: &[Response]) -> Vec<Guard> {
     let tables = file.take("guard").map_or_else(Vec::new, |f| f.tables(MAX_GUARDS));
     let mut guards: Vec<Guard> = Vec::new();
     for mut table in tables {

@@ -1,8 +1,8 @@
 //! What a right file means. Wrong ones are in tests/bad.
 
 use super::*;
-use crate::experiment::{Goal, Levels};
-use crate::units::Bytes;
+use crate::experiment::{Formula, Goal, Levels, Stopping};
+use crate::units::{Bytes, Percent};
 use proptest::prelude::*;
 
 const SMALLEST: &str = r#"
@@ -31,9 +31,11 @@ fn everything_else_has_a_default() {
         disk: Bytes::mib(256),
     };
     assert_eq!(found.guest, lab);
-    assert_eq!(found.response.metric.to_string(), "fio-randread-4k.iops");
-    assert_eq!(found.response.goal, Goal::Maximize);
-    assert_eq!(found.design.blocks, 8);
+    assert_eq!(found.responses[0].metric.to_string(), "fio-randread-4k.iops");
+    assert_eq!(found.responses[0].goal, Goal::Maximize);
+    assert_eq!(found.design.blocks, 20);
+    assert_eq!(found.design.stopping, Stopping::Looks { min: 8, max: 20 });
+    assert_eq!(found.design.confirm, Some(12));
     assert_eq!(found.design.kind, DesignKind::FullFactorial);
     assert!(matches!(found.factors[0].levels, Levels::Available(_)));
     assert_eq!((found.seed, found.time_budget), (None, None));
@@ -72,12 +74,143 @@ fn what_is_written_counts() {
     assert_eq!((name.as_str(), connect.as_str()), ("web", "qemu:///system"));
     assert_eq!(found.workloads[0].time, Span::secs(20));
     assert_eq!(found.workloads[0].warmup, Span::secs(3));
-    assert_eq!(found.response.goal, Goal::Minimize);
+    assert_eq!(found.responses[0].goal, Goal::Minimize);
     assert_eq!(found.guards[0].margin, Percent(2.0));
     assert_eq!(found.guards[1].margin, Percent(5.0));
     assert_eq!(found.guards[1].goal, Goal::Maximize);
     assert_eq!(found.design.kind, DesignKind::OneAtATime);
+    assert_eq!(
+        (found.design.stopping, found.design.blocks),
+        (Stopping::Fixed, 12)
+    );
     assert_eq!(found.time_budget, Some(Span::secs(5400)));
+}
+
+#[test]
+fn blocks_tell_how_often_to_look() {
+    let design = |text: &str| read(&format!("{SMALLEST}\n[design]\n{text}")).unwrap().design;
+    let looks = |min, max| Stopping::Looks { min, max };
+    for (text, stopping, blocks) in [
+        ("", looks(8, 20), 20),
+        ("blocks = { min = 6, max = 30 }", looks(6, 30), 30),
+        ("blocks = { min = 9, max = 9 }", looks(9, 9), 9),
+        ("blocks = 12", Stopping::Fixed, 12),
+        ("blocks = 12\nstopping = \"looks\"", looks(8, 12), 12),
+        ("blocks = 5\nstopping = \"looks\"", looks(5, 5), 5),
+        ("stopping = \"fixed\"", Stopping::Fixed, 20),
+        ("stopping = \"anytime\"", Stopping::Anytime, 20),
+        (
+            "blocks = { min = 6, max = 30 }\nstopping = \"fixed\"",
+            Stopping::Fixed,
+            30,
+        ),
+    ] {
+        let found = design(text);
+        assert_eq!((found.stopping, found.blocks), (stopping, blocks), "{text}");
+    }
+    for (text, confirm) in [
+        ("true", Some(12)),
+        ("false", None),
+        ("6", Some(6)),
+        ("30", Some(30)),
+    ] {
+        assert_eq!(design(&format!("confirm = {text}")).confirm, confirm, "{text}");
+    }
+}
+
+#[test]
+fn several_responses_and_derived_metrics() {
+    let text = format!(
+        r#"{SMALLEST}
+        [[derived]]
+        name = "speed"
+        unit = "1/us"
+        goal = "maximize"
+        ratio = ["iops", "fio-randread-4k.clat_mean_us"]
+        [[derived]]
+        name = "all"
+        unit = ""
+        goal = "minimize"
+        sum = ["clat_mean_us", "clat_p99_us"]
+        [[response]]
+        metric = "speed"
+        [[response]]
+        metric = "clat_p99_us"
+        goal = "minimize"
+        [[guard]]
+        metric = "derived.all"
+        "#
+    );
+    let found = read(&text).unwrap();
+    let names: Vec<_> = found.responses.iter().map(|r| r.metric.to_string()).collect();
+    assert_eq!(names, ["derived.speed", "fio-randread-4k.clat_p99_us"]);
+    assert_eq!(found.responses[0].goal, Goal::Maximize);
+    let Formula::Ratio(over, under) = &found.derived[0].formula else {
+        panic!("{:?}", found.derived)
+    };
+    assert_eq!(
+        (over.metric.as_str(), under.metric.as_str()),
+        ("iops", "clat_mean_us")
+    );
+    assert_eq!(
+        (found.guards[0].metric.to_string().as_str(), found.guards[0].goal),
+        ("derived.all", Goal::Minimize)
+    );
+    let value = |m: &crate::experiment::MetricId| (m.metric != "clat_p99_us").then_some(2.0);
+    assert_eq!(found.derived[0].formula.value(value), Some(1.0));
+    assert_eq!(found.derived[1].formula.value(value), None, "a part is missing");
+    assert_eq!(
+        found.derived[0].formula.value(|_| Some(0.0)),
+        None,
+        "0 by 0 is nothing"
+    );
+}
+
+const LISTED: &str = r#"
+    [workload]
+    use = "fio-randread-4k"
+    [design]
+    kind = "explicit"
+    [[treatment]]
+    name = "now"
+    set = { "domain.disk.io" = "threads", "guest.swappiness" = 60 }
+    [[treatment]]
+    set = { "domain.disk.io" = "native" }
+    [[treatment]]
+    name = "calm"
+    set = { "guest.swappiness" = "10" }
+"#;
+
+#[test]
+fn listed_treatments_make_their_factors() {
+    let found = read(LISTED).unwrap();
+    let factors: Vec<_> = found.factors.iter().map(|f| f.tunable.name.as_str()).collect();
+    assert_eq!(factors, ["domain.disk.io", "guest.swappiness"]);
+    let names: Vec<_> = found.treatments.iter().map(|t| t.name.as_deref()).collect();
+    assert_eq!(names, [Some("now"), None, Some("calm")]);
+    let Levels::Listed(levels) = &found.factors[1].levels else {
+        panic!()
+    };
+    assert_eq!(levels.len(), 2);
+    assert_eq!(found.treatments[2].levels.len(), 1);
+    assert!(found.source.text[found.treatments[1].span.clone()].contains("treatment"));
+
+    let pair = LISTED.replace("explicit", "a-b");
+    let (pair, _) = pair.rsplit_once("[[treatment]]").unwrap();
+    let found = read(pair).unwrap();
+    assert_eq!((found.design.kind, found.treatments.len()), (DesignKind::AB, 2));
+}
+
+#[test]
+fn an_a_b_design_needs_no_list() {
+    let two = SMALLEST.replace("\"available\"", "[\"none\", \"bfq\"]\nbaseline = \"none\"");
+    let design = "\n[design]\nkind = \"a-b\"\n";
+    assert!(read(&format!("{two}{design}")).unwrap().treatments.is_empty());
+    let other = SMALLEST.replace("\"available\"", "[\"bfq\"]");
+    read(&format!("{other}{design}")).unwrap();
+    read(&format!("{SMALLEST}{design}")).unwrap_err();
+    let found = read(&format!("{SMALLEST}\n[design]\nkind = \"one-factor\"\n")).unwrap();
+    assert_eq!(found.design.kind, DesignKind::OneFactor);
 }
 
 #[test]
@@ -148,8 +281,8 @@ proptest! {
 
     #[test]
     fn any_value_of_any_key_is_answered(
-        key in "(name|question|guest|factor|workload|response|guard|design|budget|seed)",
-        sub in "(kind|use|time|metric|goal|tunable|levels|baseline|blocks|domain|scratch|margin)",
+        key in "(name|question|guest|factor|workload|response|derived|treatment|guard|design|budget|seed)",
+        sub in "(kind|use|time|metric|goal|tunable|levels|baseline|blocks|stopping|confirm|set|ratio|sum|unit|domain|scratch|margin)",
         value in "(1|-1|1e400|nan|true|\"\"|\"5\"|\"%\"|\"\u{1F600}\"|\\[\\]|\\[\\[\\]\\]|\\{\\}|1979-05-27)",
     ) {
         let _ = read(&format!("{key} = {value}")).map_err(|e| e.to_string());

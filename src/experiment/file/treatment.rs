@@ -52,7 +52,40 @@ pub(super) fn factors_and_treatments(
         field.wrong(message, "list the baseline first, then what it is compared with");
         complete = false;
     }
+    if complete {
+        for mistake in repeats(&treatments, &made) {
+            field.mistake(mistake);
+        }
+    }
     ((complete && !made.is_empty()).then_some(made), treatments)
+}
+
+/// Treatments that are there twice, by their levels or by their name; those that only this host makes equal are found
+/// when it is planned.
+fn repeats(treatments: &[ListedTreatment], factors: &[Factor]) -> Vec<Diagnostic> {
+    let levels = |treatment: &ListedTreatment| -> Vec<_> {
+        let level = |(place, factor): (usize, &Factor)| {
+            let mut given = treatment.levels.iter().chain(&treatments[0].levels);
+            let (_, text) = given.find(|(of, _)| *of == place)?;
+            factor.tunable.canonical_level(&text.text).ok()
+        };
+        factors.iter().enumerate().map(level).collect()
+    };
+    let mut found = Vec::new();
+    for (place, treatment) in treatments.iter().enumerate() {
+        let earlier = &treatments[..place];
+        let at = |message: String| Diagnostic::at(treatment.span.clone(), message);
+        if let Some(same) = earlier
+            .iter()
+            .position(|other| levels(other) == levels(treatment))
+        {
+            let message = format!("this treatment is the same as number {}", same + 1);
+            found.push(at(message).hint("a level that is not named is the first treatment's"));
+        } else if treatment.name.is_some() && earlier.iter().any(|other| other.name == treatment.name) {
+            found.push(at("two treatments have this name".into()).hint("reports tell them apart by it"));
+        }
+    }
+    found
 }
 
 /// An a-b design in its short form: one factor, the baseline and one other level.
@@ -75,9 +108,8 @@ fn two_levels(file: &mut Reader<'_>) -> Option<Vec<Factor>> {
     }
     let span = factors.first().map_or(span, |f| f.span.clone());
     file.mistakes().add(
-        Diagnostic::at(span, "an a-b design compares two treatments").hint(
-            "give one factor a baseline and one other level, or list two [[treatment]] with `set`",
-        ),
+        Diagnostic::at(span, "an a-b design compares two treatments")
+            .hint("give one factor a baseline and one other level, or list two [[treatment]] with `set`"),
     );
     None
 }
@@ -119,18 +151,17 @@ fn setting(place: &Range<usize>, field: &Field<'_>, made: &mut Vec<Factor>) -> O
         return None;
     }
     let known = made.iter().position(|f| f.tunable.name == field.key());
-    let place = match known {
-        Some(place) => place,
-        None => {
-            let tunable = tunable(field.key(), place, field.mistakes(), made)?;
-            made.push(Factor {
-                tunable,
-                levels: Levels::Listed(Vec::new()),
-                baseline: None,
-                span: place.clone(),
-            });
-            made.len() - 1
-        }
+    let place = if let Some(place) = known {
+        place
+    } else {
+        let tunable = tunable(field.key(), place, field.mistakes(), made)?;
+        made.push(Factor {
+            tunable,
+            levels: Levels::Listed(Vec::new()),
+            baseline: None,
+            span: place.clone(),
+        });
+        made.len() - 1
     };
     let text = level(field, Some(&made[place].tunable))?;
     let canonical = |t: &Text| made[place].tunable.canonical_level(&t.text).ok();

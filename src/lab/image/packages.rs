@@ -68,7 +68,7 @@ pub fn missing() -> Vec<MissingPackage> {
             what: format!("program {name}"),
         })
         .collect();
-    if kernel().is_none() {
+    if kernels().is_empty() {
         let what = format!("/boot/vmlinuz-*{KERNEL_SUFFIX} with its modules");
         missing.push(MissingPackage {
             package: KERNEL_PACKAGE,
@@ -120,14 +120,11 @@ pub(super) struct Kernel {
     pub(super) release: String,
 }
 
-/// The newest installed cloud kernel that has its modules.
-pub(super) fn kernel() -> Option<Kernel> {
-    let names = fs::read_dir("/boot")
-        .ok()?
-        .flatten()
-        .map(|entry| entry.file_name());
-    names
-        .filter_map(|name| Some(name.to_str()?.strip_prefix("vmlinuz-")?.to_owned()))
+/// The installed cloud kernels that have their modules, the newest first.
+pub(super) fn kernels() -> Vec<Kernel> {
+    let names = fs::read_dir("/boot").into_iter().flatten().flatten();
+    let mut releases: Vec<String> = names
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix("vmlinuz-")?.to_owned()))
         .filter(|release| release.ends_with(KERNEL_SUFFIX))
         .filter(|release| {
             Path::new("/lib/modules")
@@ -135,11 +132,19 @@ pub(super) fn kernel() -> Option<Kernel> {
                 .join("modules.dep")
                 .is_file()
         })
-        .max_by_key(|release| version(release))
-        .map(|release| Kernel {
-            path: Path::new("/boot").join(format!("vmlinuz-{release}")),
-            release,
-        })
+        .collect();
+    releases.sort_by_key(|release| std::cmp::Reverse(version(release)));
+    let kernel = |release: String| Kernel {
+        path: Path::new("/boot").join(format!("vmlinuz-{release}")),
+        release,
+    };
+    releases.into_iter().map(kernel).collect()
+}
+
+/// Whether `name` is this release, or its beginning up to a separator: 6.12 of 6.12.9+bpo, not of 6.120.
+pub(super) fn names_release(name: &str, release: &str) -> bool {
+    let rest = release.strip_prefix(name).filter(|_| !name.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '+']))
 }
 
 /// The numbers of a release in order: 6.1.0-9 comes before 6.1.0-56.
@@ -158,6 +163,17 @@ mod tests {
     fn releases_compare_as_numbers() {
         assert!(version("6.1.0-56-cloud-amd64") > version("6.1.0-9-cloud-amd64"));
         assert!(version("6.12.9+bpo-cloud-amd64") > version("6.1.0-56-cloud-amd64"));
+    }
+
+    #[test]
+    fn a_release_is_named_by_its_beginning() {
+        let release = "6.12.117+deb12-cloud-amd64";
+        for name in ["6", "6.12", "6.12.117", "6.12.117+deb12", release] {
+            assert!(names_release(name, release), "{name}");
+        }
+        for name in ["", "6.1", "6.12.11", "6.12.117+deb12-cloud-amd64-dbg", "none"] {
+            assert!(!names_release(name, release), "{name}");
+        }
     }
 
     #[test]

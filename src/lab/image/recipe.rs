@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::fingerprint::{Fingerprints, hex};
-use super::packages::{Kernel, OPTIONAL_TOOLS, TOOLS, applets, find, kernel, missing};
+use super::packages::{Kernel, OPTIONAL_TOOLS, TOOLS, applets, find, missing};
 use super::tree::{Node, Tree, merged_usr};
 use super::{ImageError, ImageHash, libraries, modules};
 
@@ -24,11 +24,11 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    /// Plans an image from the installed packages, or names all that are missing.
-    pub(super) fn from_installed_packages() -> Result<Self, ImageError> {
+    /// Plans an image of this kernel from the installed packages, or names all that are missing.
+    pub(super) fn from_installed_packages(kernel: Kernel) -> Result<Self, ImageError> {
         let absent = || ImageError::Missing { packages: missing() };
         let needed = |name: &str| find(name).ok_or_else(absent);
-        let Kernel { path, release } = kernel().ok_or_else(absent)?;
+        let Kernel { path, release } = kernel;
         let mut root = skeleton();
         add_busybox(&mut root, &needed("busybox")?)?;
         add_programs(&mut root, &[needed("qemu-ga")?])?;

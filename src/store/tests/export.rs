@@ -65,7 +65,11 @@ fn json_lines_hold_every_stored_event_in_order() {
         started(run, "cache"),
         notice,
         finished(0, measured(0.1)),
-        Event::RunResumed { run, done: 1 },
+        Event::RunResumed {
+            run,
+            done: 1,
+            blocks: 2,
+        },
         finished(1, invalid()),
         Event::RunFinished { end: End::Complete },
     ];

@@ -7,9 +7,11 @@ mod find;
 mod refusal;
 
 use super::{RunSummary, Store, StoreError};
+use crate::analysis::Stop;
 use crate::design::{Plan, TreatmentId};
 use crate::event::{
-    Drift, End, Event, Outcome, RawOutput, RunHeader, RunId, Stage, Timing, Trial, TrialRecord,
+    Certificate, Drift, End, Event, Outcome, Purpose, RawOutput, RunHeader, RunId, Stage, Timing, Trial,
+    TrialRecord,
 };
 use crate::experiment::Protocol;
 use crate::facts::Facts;
@@ -31,13 +33,15 @@ fn plan() -> Plan {
     let loaded = json!({"address": {"guest-module": "bfq"}, "value": "loaded",
         "kind": {"choice": ["loaded", "absent"]}, "coupled": true});
     let level = |label| json!({"label": label, "settings": [loaded]});
-    let treatment = |id, label| json!({"id": id, "levels": [["guest.disk.scheduler", label]], "restart": [], "live": [loaded]});
+    let treatment = |id, label| json!({"id": id, "name": null, "role": "listed", "levels": [["guest.disk.scheduler", label]], "restart": [], "live": [loaded]});
     let block = |number| json!({"number": number, "plots": [{"treatments": [1, 0]}]});
     serde_json::from_value(json!({
         "seed": u64::MAX,
         "factors": [{"tunable": "guest.disk.scheduler", "whole_plot": false,
-            "levels": [level("none"), level("bfq")], "baseline": 0}],
+            "levels": [level("none"), level("bfq")], "baseline": 0, "original": 0}],
         "treatments": [treatment(BASELINE, "none"), treatment(BFQ, "bfq")],
+        "guests": "shared",
+        "planned": 2,
         "blocks": [block(0), block(1), block(2)],
         "notices": ["2 blocks prove nothing"],
     }))
@@ -49,8 +53,10 @@ fn protocol() -> Protocol {
         "question": null,
         "guest": { "lab": { "vcpus": 2, "memory": "512MiB", "disk": "256MiB" } },
         "workloads": [],
-        "response": { "metric": { "workload": "fio", "metric": "iops" }, "goal": "maximize" },
+        "derived": [],
+        "responses": [{ "metric": { "workload": "fio", "metric": "iops" }, "goal": "maximize" }],
         "guards": [],
+        "stopping": { "kind": "fixed" },
         "smallest_effect": "1%",
         "time_budget": null,
     }))
@@ -66,6 +72,8 @@ fn header(run: RunId, experiment: &str) -> RunHeader {
         experiment: experiment.into(),
         file: format!("{experiment}.toml"),
         text: "name = \"é\"\n".into(),
+        purpose: Purpose::Sweep,
+        certificate: None,
         protocol: protocol(),
         plan: plan(),
         facts: Facts {
@@ -215,6 +223,7 @@ fn the_last_end_or_resumption_tells_the_state() {
         let header = header(run, "cache");
         let summary = RunSummary {
             simulated: false,
+            purpose: Purpose::Sweep,
             run,
             experiment: header.experiment,
             started: header.started,
@@ -230,9 +239,108 @@ fn the_last_end_or_resumption_tells_the_state() {
     expect(None, None, Some(run));
     expect(end(End::Interrupted), Some(End::Interrupted), Some(run));
     expect(Some(notice), Some(End::Interrupted), Some(run));
-    expect(Some(Event::RunResumed { run, done: 1 }), None, Some(run));
+    let resumed = Event::RunResumed {
+        run,
+        done: 1,
+        blocks: 2,
+    };
+    expect(Some(resumed), None, Some(run));
     expect(end(End::TimeBudget), Some(End::TimeBudget), None);
     expect(end(End::Complete), Some(End::Complete), None);
+}
+
+#[test]
+fn purpose_and_certificate_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let certificate: Certificate = serde_json::from_value(json!({
+        "run": run_id(1), "started": "2026-06-30T10:00:00Z",
+        "metric": { "workload": "fio", "metric": "iops" },
+        "noise": { "blocks": 20, "within-cv": 0.012, "sigma-d": 0.02, "sigma-d-percent": 2.02, "lag1": 0.1,
+            "drift-percent": -1.5, "drift-percent-per-hour": -3.0, "interleaving-gain": null },
+        "trial": { "secs": 5, "nanos": 250 },
+    }))
+    .unwrap();
+    let purposes = [
+        Purpose::Noise,
+        Purpose::Sweep,
+        Purpose::Confirm { of: run_id(2) },
+        Purpose::Stage {
+            number: 2,
+            of: 3,
+            first: Some(run_id(4)),
+        },
+    ];
+    for (n, purpose) in (1..).zip(&purposes) {
+        let header = RunHeader {
+            purpose: purpose.clone(),
+            certificate: (n > 1).then(|| certificate.clone()),
+            ..header(run_id(n), "cache")
+        };
+        let header = Box::new(header);
+        store
+            .record(&Event::RunStarted {
+                header: header.clone(),
+            })
+            .unwrap();
+        assert_eq!(store.header(run_id(n)).unwrap(), *header);
+    }
+    let kept: Vec<_> = store.runs().unwrap().into_iter().map(|run| run.purpose).collect();
+    assert_eq!(kept, purposes);
+}
+
+#[test]
+fn a_resumption_with_more_blocks_makes_the_plan_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    let run = run_id(1);
+    assert_eq!(store.header(run).unwrap().plan.judged(), 2);
+    for blocks in [6, 4] {
+        let done = 1;
+        store.record(&Event::RunResumed { run, done, blocks }).unwrap();
+        let plan = store.header(run).unwrap().plan;
+        assert_eq!((plan.judged(), plan.planned), (6, 2));
+        assert_eq!(plan.blocks[..3], self::plan().blocks[..]);
+    }
+    let planned = store.runs().unwrap()[0].planned;
+    assert_eq!(planned, 14, "trials of the longer plan");
+}
+
+#[test]
+fn a_dropped_treatment_and_an_early_end_are_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    let unsteady = Outcome::Unsteady {
+        observations: vec![observation("fio", "iops", 1.0e6 / 3.0)],
+        message: "fio: it never settled".into(),
+    };
+    store.record(&finished(1, unsteady.clone())).unwrap();
+    let dropped = Event::TreatmentDropped {
+        treatment: treatment(BFQ),
+        block: 5,
+        leader: treatment(BASELINE),
+    };
+    store.record(&dropped).unwrap();
+    let end = End::Answered { stop: Stop::Futility };
+    store.record(&Event::RunFinished { end }).unwrap();
+    let run = run_id(1);
+    assert_eq!(store.trials(run).unwrap()[1].outcome, unsteady);
+    let summary = store.runs().unwrap().remove(0);
+    assert_eq!((summary.end, summary.is_over()), (Some(end), true));
+    assert_eq!(summary.state(), "complete, answered early");
+    assert_eq!(store.resumable().unwrap(), None);
+    let mut out = Vec::new();
+    store.export_json_lines(run, &mut out).unwrap();
+    let lines = String::from_utf8(out).unwrap();
+    let logged = |line: &str| serde_json::from_str::<super::Logged>(line).unwrap().event;
+    let events: Vec<_> = lines.lines().map(logged).collect();
+    assert!(events.contains(&dropped) && events.len() == 5);
+    // The numbers of a trial that never settled are in its detail, and not among those that are judged.
+    let judged: i64 = store
+        .db
+        .query_row("SELECT count(*) FROM observation", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(judged, 2);
 }
 
 #[test]

@@ -62,7 +62,11 @@ fn events_of_no_run_are_refused() {
         store.record(&finished(0, invalid())),
         Err(StoreError::NoRun)
     ));
-    let resumed = store.record(&Event::RunResumed { run, done: 0 });
+    let resumed = store.record(&Event::RunResumed {
+        run,
+        done: 0,
+        blocks: 2,
+    });
     assert!(matches!(resumed, Err(StoreError::Unknown { .. })));
     assert!(matches!(store.record(&end), Err(StoreError::NoRun)));
 }
@@ -81,7 +85,7 @@ fn a_newer_schema_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(store_with(&dir, &[(1, "cache")]));
     let db = Connection::open(dir.path().join(FILE)).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     for result in [Store::open(dir.path()), Store::open_existing(dir.path())] {
         let error = result.unwrap_err();
@@ -89,14 +93,43 @@ fn a_newer_schema_is_left_alone() {
             matches!(
                 error,
                 StoreError::Newer {
-                    found: 2,
-                    known: 1,
+                    found: 3,
+                    known: 2,
                     ..
                 }
             ),
             "{error}"
         );
     }
+}
+
+#[test]
+fn an_older_schema_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(FILE);
+    let db = Connection::open(&file).unwrap();
+    db.execute_batch("CREATE TABLE run (id TEXT PRIMARY KEY)")
+        .unwrap();
+    db.pragma_update(None, "application_id", 0x6b76_6d74).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    drop(db);
+    let before = fs::read(&file).unwrap();
+    for result in [Store::open(dir.path()), Store::open_existing(dir.path())] {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::Older {
+                    found: 1,
+                    known: 2,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert!(error.to_string().contains("kvmtune.db"), "{error}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
 }
 
 #[test]

@@ -120,3 +120,46 @@ fn domain_settings_have_stable_text() {
         "domain CpuShares"
     );
 }
+
+#[test]
+fn what_a_level_means_is_the_hosts_to_say() {
+    let machine = lookup("domain.machine").unwrap();
+    let address = machine.address(&facts()).unwrap();
+    let mut facts = facts();
+    let meanings = [
+        ("q35".to_string(), Meaning::Is("pc-q35-7.2".into())),
+        ("isapc".to_string(), Meaning::Unusable("it has no PCI".into())),
+    ];
+    facts.meanings.insert(address.to_string(), meanings.into());
+    let named = |text| level(&machine, text, &facts);
+    assert_eq!(named("q35").unwrap(), named("pc-q35-7.2").unwrap());
+    let error = named("isapc").unwrap_err().to_string();
+    assert_eq!(error, "level `isapc` cannot be used here: it has no PCI");
+    assert!(named("../q35").is_err());
+}
+
+#[test]
+fn the_hosts_queue_is_not_that_of_another_image() {
+    let mut facts = facts();
+    let image = Address::DomainXml(XmlSetting::DiskImage);
+    facts.host_disk = Some("loop3".into());
+    facts.readings.insert(image.to_string(), "/dev/loop3".into());
+    let setting = |name: &str, text: &str| {
+        let tunable = lookup(name).unwrap();
+        Setting {
+            address: tunable.address(&facts).unwrap(),
+            value: tunable.kind.parse(text).unwrap(),
+            kind: tunable.kind,
+            coupled: false,
+        }
+    };
+    let queue = setting("host.disk.read-ahead-kb", "128");
+    let (own, other) = (
+        setting("domain.disk.image", "/dev/loop3"),
+        setting("domain.disk.image", "/b.img"),
+    );
+    assert_eq!(Setting::conflict(&[queue.clone(), own], &facts), None);
+    assert_eq!(Setting::conflict(std::slice::from_ref(&other), &facts), None);
+    let why = Setting::conflict(&[queue, other], &facts).unwrap();
+    assert!(why.contains("loop3") && why.contains("/b.img"), "{why}");
+}

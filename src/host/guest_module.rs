@@ -1,0 +1,43 @@
+//! Modules of the guest's kernel: whether one is loaded, loading it, and taking it out again.
+//!
+//! Does not know what a module is good for.
+
+use super::agent::Agent;
+use super::{HostError, guest_job};
+use std::time::Duration;
+
+/// Whether a module is loaded.
+pub(super) fn is_loaded(agent: &Agent, module: &str) -> bool {
+    let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
+    agent
+        .read_file(&path, 64)
+        .is_ok_and(|state| state.starts_with(b"live"))
+}
+
+/// Loads a module, or takes it out.
+pub(super) fn set(agent: &Agent, module: &str, value: &str) -> Result<(), HostError> {
+    let doing = format!("make guest module {module} {value}");
+    let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !module.chars().all(tame) || module.starts_with('-') {
+        return Err(HostError::new(doing, "not a module name"));
+    }
+    let argv = match value {
+        "loaded" => vec!["/sbin/modprobe", module],
+        _ => vec!["/sbin/modprobe", "-r", module],
+    };
+    let done = agent
+        .exec(&argv, None, Duration::from_secs(20))
+        .map_err(|e| guest_job::failed(doing.clone(), &e))?;
+    if done.exit_code == 0 {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr)
+        .trim()
+        .chars()
+        .take(200)
+        .collect::<String>();
+    Err(HostError::new(
+        doing,
+        format!("modprobe gave {}: {said}", done.exit_code),
+    ))
+}

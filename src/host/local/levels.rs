@@ -1,0 +1,77 @@
+//! Values of domain XML as levels name them: a lab kernel by its release, a machine type without its alias.
+//!
+//! Does not start guests or write anything.
+
+use super::{Guest, LocalHost, MAX_SETTING, Owner};
+use crate::facts::Meaning;
+use crate::host::{HostError, build, guest_job, readback, xml};
+use crate::tunable::XmlSetting;
+use std::collections::BTreeMap;
+
+impl LocalHost {
+    /// What is pending, as libvirt is told: files in place of a lab kernel's release, and the machine type that the
+    /// definition means, lest another emulator take it for its own newest.
+    pub(super) fn changes(&self) -> Result<BTreeMap<XmlSetting, String>, xml::XmlError> {
+        let mut changes = self.pending.clone();
+        let release = self.pending.get(&XmlSetting::Kernel);
+        let image = release.and_then(|release| self.lab_of()?.image_of(release));
+        if let Some(image) = image {
+            changes.insert(XmlSetting::Kernel, image.kernel.display().to_string());
+            let initrd = image.initrd.display().to_string();
+            changes.entry(XmlSetting::Initrd).or_insert(initrd);
+        }
+        if changes.contains_key(&XmlSetting::Emulator) && !changes.contains_key(&XmlSetting::Machine) {
+            changes.insert(XmlSetting::Machine, self.defined(XmlSetting::Machine)?);
+        }
+        Ok(changes)
+    }
+
+    /// What the definition says, as levels do: without aliases, a lab kernel by its release.
+    pub(super) fn defined(&self, setting: XmlSetting) -> Result<String, xml::XmlError> {
+        match setting {
+            XmlSetting::Machine => build::defined_machine(&self.connection, &self.definition),
+            other => Ok(self.as_level(other, xml::value(&self.definition, other, Some(&self.disk))?)),
+        }
+    }
+
+    fn as_level(&self, setting: XmlSetting, found: String) -> String {
+        let release = match (setting, self.lab_of()) {
+            (XmlSetting::Kernel, Some(lab)) => lab.release_of(&found),
+            _ => None,
+        };
+        release.map(str::to_string).unwrap_or(found)
+    }
+
+    /// What runs. A lab kernel counts by its release when the guest itself says so too.
+    pub(super) fn runs(&self, guest: &Guest, setting: XmlSetting) -> Result<String, HostError> {
+        let found = self.as_level(setting, readback::running(&guest.domain, setting, &self.disk)?);
+        if setting != XmlSetting::Kernel || self.lab_of().is_none() || found.starts_with('/') {
+            return Ok(found);
+        }
+        let path = "/proc/sys/kernel/osrelease";
+        let told = guest.agent.read_file(path, MAX_SETTING);
+        let told = told.map_err(|e| guest_job::failed(format!("read guest:{path}"), &e))?;
+        let told = String::from_utf8_lossy(&told).trim().to_string();
+        Ok(if told == found {
+            found
+        } else {
+            format!("{told} (booted from {found})")
+        })
+    }
+
+    /// What a level means here, or why it cannot be used.
+    pub(super) fn judge(&mut self, setting: XmlSetting, value: &str) -> Option<Meaning> {
+        let lab = match &mut self.owner {
+            Owner::Lab(lab) => Some(lab.as_mut()),
+            Owner::User(_) => None,
+        };
+        let mut judge = build::Judge {
+            connection: &self.connection,
+            lab,
+            definition: &self.definition,
+            disk: &self.disk,
+            emulators: &mut self.emulators,
+        };
+        judge.meaning(setting, value)
+    }
+}

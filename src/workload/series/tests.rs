@@ -1,0 +1,165 @@
+//! Recorded series of real tools, and series that no tool writes.
+
+use super::*;
+use crate::host::JobOutput;
+use crate::units::Span;
+use crate::workload::Library;
+use proptest::prelude::*;
+
+macro_rules! recorded {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    };
+}
+const READS: &[u8] = recorded!("fio-randread-iops.log");
+const BOTH_WAYS: &[u8] = recorded!("fio-randrw-iops.log");
+const TWO_JOBS: &[u8] = recorded!("fio-two-jobs-iops.log");
+const INTERVALS: &[u8] = recorded!("iperf3-intervals.json");
+
+fn of(name: &str, out: &JobOutput) -> Result<Option<Vec<f64>>, ParseError> {
+    Library::builtin().get(name).unwrap().samples(out)
+}
+
+fn fio(series: &[u8]) -> Result<Option<Vec<f64>>, ParseError> {
+    let out = JobOutput {
+        series: Some(Ok(series.to_vec())),
+        ..JobOutput::default()
+    };
+    of("fio-randread-4k", &out)
+}
+
+fn iperf3(stdout: &[u8]) -> Result<Option<Vec<f64>>, ParseError> {
+    let out = JobOutput {
+        stdout: stdout.to_vec(),
+        ..JobOutput::default()
+    };
+    of("iperf3-host-to-guest", &out)
+}
+
+fn said(found: Result<Option<Vec<f64>>, ParseError>) -> String {
+    let error = found.unwrap_err().to_string();
+    assert!(!error.contains('\u{1b}') && error.len() < 300, "{error}");
+    error
+}
+
+#[test]
+fn fio_gives_a_sample_a_second_but_for_the_last() {
+    let found = fio(READS).unwrap().unwrap();
+    // Of 45 seconds.
+    assert_eq!(found.len(), 44);
+    assert_eq!((found[0].round(), found[43].round()), (119_977.0, 85_593.0));
+    assert!(said(fio(BOTH_WAYS)).contains("one direction"));
+    assert!(said(fio(TWO_JOBS)).contains("of one job"));
+}
+
+#[test]
+fn iperf3_gives_a_sample_a_second_without_what_is_omitted() {
+    let found = iperf3(INTERVALS).unwrap().unwrap();
+    assert_eq!(found.len(), 6);
+    // Its own bits_per_second of this interval is half of that.
+    assert!((found[0] / 24_547_016_477.0 - 1.0).abs() < 1e-6, "{found:?}");
+    assert!((found[5] / 24_413_084_434.0 - 1.0).abs() < 1e-3, "{found:?}");
+    let total = br#"{"intervals": [{"sum": {"end": 5.0, "bytes": 9}}]}"#;
+    assert!(said(iperf3(total)).contains("sample in 5.0 s"));
+    assert!(said(iperf3(b"{\"end\": {}}")).contains("intervals"));
+}
+
+#[test]
+fn a_short_rest_at_the_end_of_iperf3_is_no_sample() {
+    let interval = |end: f64, bytes: u64| format!(r#"{{"sum":{{"end":{end},"bytes":{bytes}}}}}"#);
+    let text = |all: &[String]| format!(r#"{{"intervals":[{}]}}"#, all.join(","));
+    let mut all: Vec<_> = (1..=10_u32).map(|n| interval(f64::from(n), 125)).collect();
+    all.push(interval(10.01, 3));
+    assert_eq!(iperf3(text(&all).as_bytes()).unwrap().unwrap(), [1000.0; 10]);
+    all[4] = interval(3.5, 125);
+    assert!(said(iperf3(text(&all).as_bytes())).contains("no measurement gives"));
+    all[4] = interval(5.0, 125).replace("125", "-125");
+    assert!(said(iperf3(text(&all).as_bytes())).contains("cannot read"));
+}
+
+#[test]
+fn what_is_no_series_is_said_to_be_none() {
+    for (series, say) in [
+        (&b""[..], "is empty"),
+        (b"\n", "not a line of whole numbers"),
+        (b"1000, NaN, 0, 0, 0\n", "not a line of whole numbers"),
+        (b"1000, -5, 0, 0, 0\n", "not a line of whole numbers"),
+        (b"1000, 1e3, 0, 0, 0\n", "not a line of whole numbers"),
+        (b"1000, 5.5, 0, 0, 0\n", "not a line of whole numbers"),
+        (
+            b"1000, 99999999999999999999, 0, 0, 0\n",
+            "not a line of whole numbers",
+        ),
+        (b"1000, 5, 0\n", "not four to seven"),
+        (b"1000, 5, 0, 0, 0, 0, 0, 0\n", "not four to seven"),
+        (
+            b"1000, 5, 0, 0, 0, 0, 0, 0, 0, 0\n",
+            "not a line of whole numbers",
+        ),
+        (b"1000; 5; 0; 0; 0\n", "not a line of whole numbers"),
+        (b"1000, 5, 0, 0, 0\n\x1b[31m\n", "not a line of whole numbers"),
+        (b"\xff\xfe", "cannot read fio's log"),
+        (b"0, 5, 0, 0, 0\n", "back in time"),
+        (b"1000, 5, 0, 0, 0\n1000, 5, 0, 0, 0\n", "back in time"),
+        (b"18446744073709551615, 5, 0, 0, 0\n", "not in one"),
+        (b"10000, 5, 0, 0, 0\n20000, 5, 0, 0, 0\n", "sample in 10.0 s"),
+    ] {
+        let said = said(fio(series));
+        assert!(said.contains(say), "{said}");
+    }
+    assert!(said(fio(&vec![b'7'; 10 << 20])).contains("not a line of whole numbers"));
+    assert!(said(fio(&b"1,1,1,1\n".repeat(10 << 17))).contains("more than 200000 samples"));
+}
+
+#[test]
+fn a_series_that_could_not_be_taken_says_why() {
+    let mut out = JobOutput::default();
+    assert!(said(of("fio-randread-4k", &out)).contains("was not taken"));
+    out.series = Some(Err("\u{1b}[2J holds more than 1048576 bytes".into()));
+    assert!(said(of("fio-randread-4k", &out)).contains("holds more than"));
+    assert_eq!(of("stress-ng-memory", &out).unwrap(), None);
+    let mut off = Library::builtin().get("fio-randread-4k").unwrap().clone();
+    off.steady = SteadyRule::Off;
+    assert_eq!(off.samples(&out).unwrap(), None);
+}
+
+#[test]
+fn only_what_can_be_judged_asks_for_a_series() {
+    let library = Library::builtin();
+    let series = |name: &str| {
+        let job = library
+            .get(name)
+            .unwrap()
+            .job(&crate::workload::Places::default());
+        job.series
+    };
+    assert_eq!(series("fio-randwrite-4k").as_deref(), Some("{series}_iops.log"));
+    assert_eq!(series("iperf3-host-to-guest"), None);
+    assert_eq!(series("stress-ng-memory"), None);
+    let mut fio = library.get("fio-randread-4k").unwrap().clone();
+    assert!(!fio.is_long_enough_for(40));
+    fio.time = Span::secs(41);
+    assert!(fio.is_long_enough_for(40));
+    fio.steady = SteadyRule::Off;
+    assert_eq!(fio.job(&crate::workload::Places::default()).series, None);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = fio(&bytes);
+        let _ = iperf3(&bytes);
+    }
+
+    #[test]
+    fn any_damage_is_answered(at in 0usize..9000, byte in any::<u8>()) {
+        for (whole, read) in [(READS, fio as fn(&[u8]) -> _), (INTERVALS, iperf3)] {
+            let mut bytes = whole.to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Ok(Some(found)) = read(&bytes) {
+                prop_assert!(found.iter().all(|sample| sample.is_finite() && *sample >= 0.0));
+            }
+        }
+    }
+}
