@@ -15,7 +15,7 @@ help:
 	@echo 'make demo    boot a guest, tune it, print the verdicts (root)'
 	@echo 'make test    format, lints, all tests; those that start guests only as root'
 	@echo 'make lint    format and lints'
-	@echo 'make bench   benchmarks of kvmtune itself'
+	@echo 'make bench   how fast kvmtune analyses and exports, beside scipy'
 	@echo 'make clean   remove what was built; results/ stays'
 
 setup:
@@ -35,8 +35,10 @@ lint: setup
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
+# The second prints the times beside those of scipy and the targets.
 bench: setup
-	@if ls benches/*.rs >/dev/null 2>&1; then cargo bench --locked; else echo 'there are no benchmarks yet'; fi
+	cargo bench --locked --bench analysis
+	benches/ratios.py
 
 clean:
 	cargo clean

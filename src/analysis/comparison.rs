@@ -151,21 +151,31 @@ pub struct Judged {
 /// Compares every candidate with the baseline after `done` blocks. Pass the whole family at once, with candidates
 /// that failed or were dropped: each that is left out makes the correction too weak.
 pub fn compare(family: &[Candidate], criteria: &Criteria, done: u32) -> Result<Judged, AnalysisError> {
+    let course = follow(family, criteria, done)?;
+    let comparisons = judge(family, criteria, done, &course)?;
+    Ok(Judged { comparisons, course })
+}
+
+/// The same with the course of these `done` blocks already followed: one comparison for each candidate, in the
+/// family's order.
+pub fn judge(
+    family: &[Candidate],
+    criteria: &Criteria,
+    done: u32,
+    course: &Course,
+) -> Result<Vec<Comparison>, AnalysisError> {
     // Blocks after these are of no account, not even to tell how many there are.
     let family: Vec<Candidate> = family.iter().map(|candidate| candidate.upto(done)).collect();
-    let course = follow(&family, criteria, done)?;
     let mut judge = Judge {
         criteria,
         prices: Prices::new(criteria.rule),
         done,
         hypotheses: family.iter().map(|c| c.responses.len()).sum(),
     };
-    let mut comparisons = Vec::with_capacity(family.len());
-    for (index, candidate) in family.iter().enumerate() {
-        let (tested, dropped) = (&course.tested[index], course.dropped[index]);
-        comparisons.push(judge.comparison(candidate, tested, dropped)?);
-    }
-    Ok(Judged { comparisons, course })
+    let places = family.iter().zip(&course.tested).zip(&course.dropped);
+    places
+        .map(|((candidate, tested), dropped)| judge.comparison(candidate, tested, *dropped))
+        .collect()
 }
 
 struct Judge<'c> {

@@ -2,6 +2,7 @@
 //! when to stop. Does not know how to measure, and forgets nothing: the same blocks always give the same course.
 
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 use super::family::{Candidate, Criteria, Rule};
 use super::guard::{guard_outcome, lacks_resolution};
@@ -68,16 +69,39 @@ impl Course {
 /// Follows the family through its first `done` blocks, numbered from 1.
 pub fn follow(family: &[Candidate], criteria: &Criteria, done: u32) -> Result<Course, AnalysisError> {
     let mut follower = Follower::new(family, criteria)?;
-    let first = match criteria.rule {
+    follower.blocks(first_block(criteria.rule, done)..=done);
+    follower.preview(done);
+    Ok(follower.course)
+}
+
+/// The courses after all but the `last` block and after all of them: what was to be measured in the last block, and
+/// what came of it.
+pub fn follow_last_two(
+    family: &[Candidate],
+    criteria: &Criteria,
+    last: u32,
+) -> Result<(Course, Course), AnalysisError> {
+    let before = last.saturating_sub(1);
+    if let Rule::Fixed { .. } = criteria.rule {
+        return Ok((follow(family, criteria, before)?, follow(family, criteria, last)?));
+    }
+    let first = first_block(criteria.rule, last);
+    let mut follower = Follower::new(family, criteria)?;
+    follower.blocks(first..=before);
+    follower.preview(before);
+    let course = follower.course.clone();
+    follower.blocks(first.max(last)..=last);
+    follower.preview(last);
+    Ok((course, follower.course))
+}
+
+/// The first block after which something can happen.
+fn first_block(rule: Rule, done: u32) -> u32 {
+    match rule {
         Rule::Fixed { .. } => done,
         Rule::Looks { min, .. } => min.min(FEWEST_TO_DROP),
         Rule::Anytime => 1,
-    };
-    for blocks in first..=done {
-        follower.block(blocks);
     }
-    follower.preview(done);
-    Ok(follower.course)
 }
 
 /// The differences of one response or guard, by block.
@@ -154,6 +178,12 @@ impl<'f> Follower<'f> {
                 tested: family.iter().map(|c| vec![untested; c.responses.len()]).collect(),
             },
         })
+    }
+
+    fn blocks(&mut self, numbers: RangeInclusive<u32>) {
+        for done in numbers {
+            self.block(done);
+        }
     }
 
     fn block(&mut self, done: u32) {

@@ -12,7 +12,7 @@ pub struct Series {
     pub metric: String,
     /// Which direction is better.
     pub goal: Goal,
-    /// The values, each block at most once; at most a few hundred, as the analysis is quadratic in them.
+    /// The values, each block at most once.
     pub pairs: Vec<Pair>,
 }
 

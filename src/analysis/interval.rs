@@ -7,7 +7,8 @@
 use serde::Serialize;
 
 use super::quantile::normal_quantile;
-use super::signed_rank::{EXACT_LIMIT, count_sums, two_sided_p};
+use super::signed_rank::{EXACT_LIMIT, accepts, count_sums};
+use super::walsh::WalshAverages;
 use super::{AnalysisError, Sample, smallest_attainable_p};
 
 /// A confidence level strictly between 0 and 1.
@@ -102,15 +103,9 @@ impl Interval {
     }
 }
 
-/// The Hodges–Lehmann estimate: the median of all Walsh averages `(x_i + x_j) / 2`, i ≤ j. Quadratic in the sample.
+/// The Hodges–Lehmann estimate: the median of all Walsh averages `(x_i + x_j) / 2`, i ≤ j.
 pub fn hodges_lehmann(sample: &Sample) -> Estimate {
-    let walsh = walsh_averages(sample.values());
-    let middle = walsh.len() / 2;
-    Estimate(if walsh.len() % 2 == 1 {
-        walsh[middle]
-    } else {
-        f64::midpoint(walsh[middle - 1], walsh[middle])
-    })
+    Estimate(WalshAverages::new(sample.values()).median())
 }
 
 /// The interval of all centres the two-sided signed-rank test does not reject, `None` where it has no end: with too
@@ -121,9 +116,9 @@ pub fn hodges_lehmann(sample: &Sample) -> Estimate {
 /// enclose every accepted centre; the level given is then the one asked for, and coverage is at least that.
 /// Above [`EXACT_LIMIT`] values the cut is the normal approximation's; ties only make it wider than need be.
 pub fn signed_rank_interval(sample: &Sample, level: Level) -> Option<Interval> {
-    let walsh = walsh_averages(sample.values());
+    let walsh = WalshAverages::new(sample.values());
     if sample.len() <= EXACT_LIMIT && sample.is_tied() {
-        return tied_interval(sample, walsh, level);
+        return tied_interval(sample, walsh.ascending(), level);
     }
     let tail = level.alpha() / 2.0;
     let (cut, attained) = if sample.len() <= EXACT_LIMIT {
@@ -132,24 +127,10 @@ pub fn signed_rank_interval(sample: &Sample, level: Level) -> Option<Interval> {
         normal_cut(sample.len(), tail)?
     };
     Some(Interval {
-        low: walsh[cut],
-        high: walsh[walsh.len() - 1 - cut],
+        low: walsh.at(cut),
+        high: walsh.at(walsh.len() - 1 - cut),
         level: 1.0 - 2.0 * attained,
     })
-}
-
-fn walsh_averages(values: &[f64]) -> Vec<f64> {
-    let mut averages: Vec<f64> = values
-        .iter()
-        .enumerate()
-        .flat_map(|(index, &first)| {
-            values[index..]
-                .iter()
-                .map(move |&second| f64::midpoint(first, second))
-        })
-        .collect();
-    averages.sort_unstable_by(f64::total_cmp);
-    averages
 }
 
 /// The largest c with P(T ≤ c) ≤ `tail` for ranks 1 to n, and that probability.
@@ -208,7 +189,7 @@ fn tied_interval(sample: &Sample, mut walsh: Vec<f64>, level: Level) -> Option<I
 /// The lower end of the accepted centres. Between neighbouring Walsh averages the signed ranks do not change, so one
 /// centre from each gap, and each average itself, stand for all.
 fn lowest_accepted(values: &[f64], walsh: &[f64], tolerance: f64, level: Level) -> Option<f64> {
-    let accepted = |centre| two_sided_p(values, centre, tolerance) > level.alpha();
+    let accepted = |centre| accepts(values, centre, tolerance, level.alpha());
     walsh.iter().enumerate().find_map(|(index, &point)| {
         let gap = walsh.get(index + 1).map(|&next| f64::midpoint(point, next));
         (accepted(point) || gap.is_some_and(accepted)).then_some(point)

@@ -30,10 +30,11 @@ mod simulations;
 mod steady;
 #[cfg(test)]
 mod tests;
+mod walsh;
 
 pub use anytime::{EValue, anytime_interval, e_value};
-pub use comparison::{Comparison, Effect, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare};
-pub use course::{Course, Dropped, Stop, follow};
+pub use comparison::{Comparison, Effect, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare, judge};
+pub use course::{Course, Dropped, Stop, follow, follow_last_two};
 pub use error::{AnalysisError, Arm, RatioError};
 pub use factorial::{Cell, Contrast, FactorEffect, Interaction, interactions, main_effects};
 pub use family::{Candidate, Criteria, Rule, Series};

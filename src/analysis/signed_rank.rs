@@ -27,11 +27,7 @@ pub struct SignedRankTest {
 /// those ranks: each sign is a fair coin under the hypothesis.
 pub fn signed_rank_test(sample: &Sample) -> SignedRankTest {
     let ranks = SignedRanks::new(sample.values(), 0.0, sample.tolerance());
-    // Flipping all signs maps T to total − T, so lower tails serve both sides.
-    let (less, greater) = (
-        ranks.lower_tail(ranks.positive),
-        ranks.lower_tail(ranks.total - ranks.positive),
-    );
+    let (less, greater) = ranks.tails();
     SignedRankTest {
         two_sided: (2.0 * less.min(greater)).min(1.0),
         greater,
@@ -39,11 +35,17 @@ pub fn signed_rank_test(sample: &Sample) -> SignedRankTest {
     }
 }
 
-/// The two-sided p-value of `values − shift`, with values closer than `tolerance` tied.
-pub(super) fn two_sided_p(values: &[f64], shift: f64, tolerance: f64) -> f64 {
+/// Whether the two-sided test does not reject `values − shift` at this level, with values closer than `tolerance` tied.
+pub(super) fn accepts(values: &[f64], shift: f64, tolerance: f64, alpha: f64) -> bool {
     let ranks = SignedRanks::new(values, shift, tolerance);
     let smaller = ranks.positive.min(ranks.total - ranks.positive);
-    (2.0 * ranks.lower_tail(smaller)).min(1.0)
+    // Hoeffding's bound settles most shifts without counting: P(T ≤ mean − d) ≤ exp(−2 d² / Σ r²).
+    let distance = ranks.total as f64 / 2.0 - smaller as f64;
+    if 2.0 * distance.powi(2) > ranks.squares() * (2.0 / alpha).ln() {
+        return false;
+    }
+    let (less, greater) = ranks.tails();
+    2.0 * less.min(greater) > alpha
 }
 
 /// Mid-ranks of the magnitudes, doubled so that they are whole numbers.
@@ -79,34 +81,60 @@ impl SignedRanks {
         ranks
     }
 
-    /// P(T ≤ `limit`), where every sign is a fair coin.
-    fn lower_tail(&self, limit: usize) -> f64 {
-        if limit >= self.total {
-            1.0
-        } else if self.doubled.len() <= EXACT_LIMIT {
-            let reaching: u64 = count_sums(self.doubled.iter().copied(), limit).iter().sum();
-            reaching as f64 / (1_u64 << self.doubled.len()) as f64
+    /// P(T ≤ positive) and P(T ≥ positive), where every sign is a fair coin.
+    fn tails(&self) -> (f64, f64) {
+        let mirrored = self.total - self.positive;
+        if self.doubled.len() > EXACT_LIMIT {
+            return (self.normal_tail(self.positive), self.normal_tail(mirrored));
+        }
+        // Flipping all signs maps T to total − T: one count up to the smaller sum serves both sides.
+        let smaller = self.positive.min(mirrored);
+        // Without ties all doubled ranks are even.
+        let unit = if self.doubled.iter().all(|rank| rank % 2 == 0) {
+            2
         } else {
-            self.normal_tail(limit)
+            1
+        };
+        let counts = count_sums(self.doubled.iter().map(|rank| rank / unit), smaller / unit);
+        let all = 1_u64 << self.doubled.len();
+        let reaching: u64 = counts.iter().sum();
+        let beyond = all - reaching + counts[smaller / unit];
+        let (near, far) = (reaching as f64 / all as f64, beyond as f64 / all as f64);
+        if self.positive <= mirrored {
+            (near, far)
+        } else {
+            (far, near)
         }
     }
 
     /// The normal approximation. Mean and variance are those of the mid-ranks, which is the tie correction; one
     /// doubled rank is the continuity correction of a half.
     fn normal_tail(&self, limit: usize) -> f64 {
-        let squares: f64 = self.doubled.iter().map(|&rank| (rank as f64).powi(2)).sum();
-        normal_cdf((limit as f64 + 1.0 - self.total as f64 / 2.0) / (squares.sqrt() / 2.0))
+        if limit >= self.total {
+            return 1.0;
+        }
+        normal_cdf((limit as f64 + 1.0 - self.total as f64 / 2.0) / (self.squares().sqrt() / 2.0))
+    }
+
+    fn squares(&self) -> f64 {
+        self.doubled.iter().map(|&rank| (rank as f64).powi(2)).sum()
     }
 }
 
 /// For each sum `0..=limit`, the number of subsets of at most [`EXACT_LIMIT`] ranks that add up to it.
 pub(super) fn count_sums(ranks: impl Iterator<Item = usize>, limit: usize) -> Vec<u64> {
     let mut counts = vec![0_u64; limit + 1];
+    let mut next = counts.clone();
     counts[0] = 1;
-    for rank in ranks {
-        for sum in (rank..=limit).rev() {
-            counts[sum] += counts[sum - rank];
+    let mut largest = 0;
+    for rank in ranks.filter(|&rank| rank <= limit) {
+        largest = limit.min(largest + rank);
+        next[..rank].copy_from_slice(&counts[..rank]);
+        let with_and_without = counts[rank..=largest].iter().zip(&counts);
+        for (sum, (without, with)) in next[rank..=largest].iter_mut().zip(with_and_without) {
+            *sum = without + with;
         }
+        std::mem::swap(&mut counts, &mut next);
     }
     counts
 }

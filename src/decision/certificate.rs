@@ -20,11 +20,11 @@ pub fn certificate(
     let metric = &header.protocol.response().metric;
     let mut blocks = Vec::new();
     let mut starts: Vec<Timestamp> = Vec::new();
-    for block in judged_blocks(&header.plan) {
-        let values = (
-            numbers.value(block, 0, metric),
-            numbers.value(block, again, metric),
-        );
+    let columns = numbers
+        .column(0, metric)
+        .into_iter()
+        .zip(numbers.column(again, metric));
+    for (block, values) in judged_blocks(&header.plan).zip(columns) {
         let trials = (numbers.trial(block, 0), numbers.trial(block, again));
         let ((Some(own), Some(other)), (Some(own_trial), Some(other_trial))) = (values, trials) else {
             continue;

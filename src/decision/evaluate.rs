@@ -2,11 +2,11 @@
 //!
 //! Pure: folds trials to one number per block, treatment and metric, and hands them to `analysis`.
 
-use super::numbers::{Numbers, judged_blocks};
+use super::numbers::{Column, Numbers, judged_blocks};
 use super::{Recommendation, recommend};
 use crate::analysis::{
     AnalysisError, Candidate, Cell, Comparison, Course, Criteria, FactorEffect, Guard, Interaction, Level,
-    Margin, Rule, Stop, compare, follow, interactions, main_effects,
+    Margin, Rule, Stop, follow_last_two, interactions, judge, main_effects,
 };
 use crate::design::{Plan, Role};
 use crate::event::{Outcome, Purpose, RunHeader, TrialRecord};
@@ -71,9 +71,9 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
     let numbers = Numbers::new(protocol, plan, records);
     let criteria = criteria(header)?;
     let family = family(header, &numbers)?;
-    let (done, _) = complete_blocks(plan, &numbers, &family, &criteria)?;
-    let judged = compare(&family, &criteria, done)?;
-    let recommendation = recommend(&judged.comparisons);
+    let (done, course) = complete_blocks(plan, &numbers, &family, &criteria)?;
+    let comparisons = judge(&family, &criteria, done, &course)?;
+    let recommendation = recommend(&comparisons);
     let effects = if combines_factors(plan) {
         let of = |response| effects(plan, &numbers, response);
         protocol.responses.iter().map(of).collect::<Result<_, _>>()?
@@ -81,18 +81,17 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
         Vec::new()
     };
     let median = |response: &Response| {
-        let mut values: Vec<_> = judged_blocks(plan)
-            .filter_map(|block| numbers.value(block, 0, &response.metric))
-            .collect();
+        let column = numbers.column(0, &response.metric);
+        let mut values: Vec<_> = column.into_iter().flatten().collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied()
     };
     Ok(Evaluation {
-        comparisons: judged.comparisons,
+        comparisons,
         recommendation,
         counts: counts(records),
         done,
-        stop: judged.course.stop,
+        stop: course.stop,
         rule: criteria.rule,
         confidence: criteria.confidence,
         baseline_medians: protocol.responses.iter().map(median).collect(),
@@ -154,14 +153,14 @@ fn complete_blocks(
     criteria: &Criteria,
 ) -> Result<(u32, Course), AnalysisError> {
     let last = numbers.last_block();
-    let before = follow(family, criteria, last.saturating_sub(1))?;
+    let (before, after) = follow_last_two(family, criteria, last)?;
     let is_complete = last > 0
         && active(plan, &before)
             .iter()
             .enumerate()
             .all(|(treatment, active)| !active || numbers.is_done(last, treatment));
     if is_complete {
-        Ok((last, follow(family, criteria, last)?))
+        Ok((last, after))
     } else {
         Ok((last.saturating_sub(1), before))
     }
@@ -204,23 +203,37 @@ fn criteria(header: &RunHeader) -> Result<Criteria, AnalysisError> {
 
 fn family(header: &RunHeader, numbers: &Numbers<'_>) -> Result<Vec<Candidate>, AnalysisError> {
     let (protocol, plan) = (&header.protocol, &header.plan);
+    let responses: Vec<_> = with_baseline(numbers, &protocol.responses, |r| &r.metric);
+    let guarded: Vec<_> = with_baseline(numbers, &protocol.guards, |g| &g.metric);
     let mut family = Vec::new();
     for (place, treatment) in plan.candidates() {
-        let response = |r: &Response| numbers.series(place, &r.metric, r.goal);
+        let response =
+            |(r, baseline): &(&Response, Column)| numbers.series(place, &r.metric, r.goal, baseline);
         let mut guards = Vec::new();
-        for guard in &protocol.guards {
+        for (guard, baseline) in &guarded {
             guards.push(Guard {
-                series: numbers.series(place, &guard.metric, guard.goal),
+                series: numbers.series(place, &guard.metric, guard.goal, baseline),
                 margin: Margin::new(guard.margin.fraction())?,
             });
         }
         family.push(Candidate {
             treatment: treatment.label_against(&plan.treatments[0]),
-            responses: protocol.responses.iter().map(response).collect(),
+            responses: responses.iter().map(response).collect(),
             guards,
         });
     }
     Ok(family)
+}
+
+/// Each with what the baseline measured of its metric, which all candidates are compared with.
+fn with_baseline<'p, T>(
+    numbers: &Numbers<'_>,
+    all: &'p [T],
+    metric: impl Fn(&T) -> &MetricId,
+) -> Vec<(&'p T, Column)> {
+    all.iter()
+        .map(|one| (one, numbers.column(0, metric(one))))
+        .collect()
 }
 
 /// Whether some treatment differs from the baseline in two factors.
@@ -243,11 +256,12 @@ fn effects(plan: &Plan, numbers: &Numbers<'_>, response: &Response) -> Result<Ef
         let (Some(levels), Role::Listed) = (levels, treatment.role) else {
             continue;
         };
-        cells.extend(judged_blocks(plan).filter_map(|block| {
+        let column = numbers.column(place, &response.metric);
+        cells.extend(judged_blocks(plan).zip(column).filter_map(|(block, value)| {
             Some(Cell {
                 block,
                 levels: levels.clone(),
-                value: numbers.value(block, place, &response.metric)?,
+                value: value?,
             })
         }));
     }

@@ -12,5 +12,5 @@ mod tests;
 pub use certificate::{certificate, certifies};
 pub use evaluate::{Counts, Effects, Evaluation, Progress, claim_rule, evaluate, progress};
 pub use extend::{Refusal, extension};
-pub use numbers::{observed, value};
+pub use numbers::{observed, values};
 pub use recommend::{Blocked, KeepReason, Recommendation, Winner, recommend};

@@ -7,10 +7,15 @@ use crate::experiment::{DERIVED, Goal, MetricId, Protocol};
 use crate::workload::Observation;
 use std::collections::HashMap;
 
+/// One number for each judged block; `None` where there is none that counts.
+pub(super) type Column = Vec<Option<f64>>;
+
 /// A run's trials, found by block and treatment.
 pub(super) struct Numbers<'r> {
     protocol: &'r Protocol,
     plan: &'r Plan,
+    /// The place of the baseline's second measurement.
+    middle: Option<usize>,
     trials: HashMap<(u32, usize), &'r TrialRecord>,
 }
 
@@ -24,6 +29,7 @@ impl<'r> Numbers<'r> {
         Self {
             protocol,
             plan,
+            middle: plan.treatments.iter().position(|t| t.role == Role::Middle),
             trials: records.iter().filter_map(trial).collect(),
         }
     }
@@ -43,42 +49,88 @@ impl<'r> Numbers<'r> {
         self.trials.keys().map(|(block, _)| *block).max().unwrap_or(0)
     }
 
-    /// The number of one treatment in one block; `None` when its trial gave none that counts. The baseline's two
-    /// measurements of a long block are one number, their geometric mean.
-    pub(super) fn value(&self, block: u32, treatment: usize, metric: &MetricId) -> Option<f64> {
-        let own = self.own_value(block, treatment, metric);
-        let middle = self.plan.treatments.iter().position(|t| t.role == Role::Middle);
-        match (own, middle) {
-            (own, Some(middle)) if treatment == 0 => match (own, self.own_value(block, middle, metric)) {
-                (Some(first), Some(second)) => Some((first.ln().midpoint(second.ln())).exp()),
-                (first, second) => first.or(second),
-            },
-            (own, _) => own,
+    /// One metric of one treatment. The baseline's two measurements of a long block are one number, their geometric
+    /// mean.
+    pub(super) fn column(&self, treatment: usize, metric: &MetricId) -> Column {
+        let own = self.own_column(treatment, metric);
+        match self.middle {
+            Some(middle) if treatment == 0 => {
+                let both = own.into_iter().zip(self.own_column(middle, metric));
+                both.map(|two| match two {
+                    (Some(first), Some(second)) => Some((first.ln().midpoint(second.ln())).exp()),
+                    (first, second) => first.or(second),
+                })
+                .collect()
+            }
+            _ => own,
         }
     }
 
-    fn own_value(&self, block: u32, treatment: usize, metric: &MetricId) -> Option<f64> {
-        let Outcome::Measured { observations } = &self.trial(block, treatment)?.outcome else {
-            return None;
-        };
-        observed(self.protocol, observations, metric)
+    fn own_column(&self, treatment: usize, metric: &MetricId) -> Column {
+        let mut reader = Reader::new(self.protocol, metric);
+        let mut value = |block| reader.value(self.trial(block, treatment)?);
+        judged_blocks(self.plan).map(&mut value).collect()
     }
 
-    /// One metric of a candidate against the baseline, over the judged blocks.
-    pub(super) fn series(&self, treatment: usize, metric: &MetricId, goal: Goal) -> Series {
-        let pair = |block| {
+    /// One metric of a candidate against the baseline's column, over the judged blocks.
+    pub(super) fn series(
+        &self,
+        treatment: usize,
+        metric: &MetricId,
+        goal: Goal,
+        baseline: &[Option<f64>],
+    ) -> Series {
+        let column = self.column(treatment, metric);
+        let pairs = judged_blocks(self.plan).zip(column).zip(baseline);
+        let pair = |((block, candidate), baseline): (_, &Option<f64>)| {
             Some(Pair {
                 block,
-                candidate: self.value(block, treatment, metric)?,
-                baseline: self.value(block, 0, metric)?,
+                candidate: candidate?,
+                baseline: (*baseline)?,
             })
         };
         Series {
             metric: metric.metric.clone(),
             goal,
-            pairs: judged_blocks(self.plan).filter_map(pair).collect(),
+            pairs: pairs.filter_map(pair).collect(),
         }
     }
+}
+
+/// Reads one metric out of many trials.
+struct Reader<'m> {
+    protocol: &'m Protocol,
+    metric: &'m MetricId,
+    /// Where it stood among the observations last time, and most likely stands in all trials.
+    place: usize,
+}
+
+impl<'m> Reader<'m> {
+    fn new(protocol: &'m Protocol, metric: &'m MetricId) -> Self {
+        Self {
+            protocol,
+            metric,
+            place: 0,
+        }
+    }
+
+    fn value(&mut self, record: &TrialRecord) -> Option<f64> {
+        let Outcome::Measured { observations } = &record.outcome else {
+            return None;
+        };
+        if self.metric.workload == DERIVED {
+            return observed(self.protocol, observations, self.metric);
+        }
+        let is_wanted = |o: &Observation| is_of(o, self.metric);
+        if !observations.get(self.place).is_some_and(is_wanted) {
+            self.place = observations.iter().position(is_wanted)?;
+        }
+        Some(observations[self.place].value)
+    }
+}
+
+fn is_of(observation: &Observation, metric: &MetricId) -> bool {
+    observation.metric == metric.metric && observation.workload == metric.workload
 }
 
 /// The numbers of the blocks that are not discarded.
@@ -88,10 +140,7 @@ pub(super) fn judged_blocks(plan: &Plan) -> impl Iterator<Item = u32> {
 
 /// One metric among the observations of a trial, derived ones too.
 pub fn observed(protocol: &Protocol, observations: &[Observation], metric: &MetricId) -> Option<f64> {
-    let plain = |metric: &MetricId| {
-        let wanted = |o: &&Observation| o.workload == metric.workload && o.metric == metric.metric;
-        observations.iter().find(wanted).map(|o| o.value)
-    };
+    let plain = |metric: &MetricId| observations.iter().find(|o| is_of(o, metric)).map(|o| o.value);
     if metric.workload != DERIVED {
         return plain(metric);
     }
@@ -99,18 +148,18 @@ pub fn observed(protocol: &Protocol, observations: &[Observation], metric: &Metr
     derived.formula.value(plain)
 }
 
-/// The number of one treatment in one block; `None` when its trial gave none.
-pub fn value(
+/// The numbers of one treatment with their blocks, the discarded one left out, in the order they were measured.
+pub fn values(
     protocol: &Protocol,
     records: &[TrialRecord],
-    block: u32,
     treatment: &Treatment,
     metric: &MetricId,
-) -> Option<f64> {
-    let mut trials = records.iter();
-    let record = trials.find(|r| r.trial.block == block && r.trial.treatment == treatment.id)?;
-    match &record.outcome {
-        Outcome::Measured { observations } => observed(protocol, observations, metric),
-        _ => None,
-    }
+) -> Vec<(u32, f64)> {
+    let mut reader = Reader::new(protocol, metric);
+    let of_it = records
+        .iter()
+        .filter(|r| r.trial.block > 0 && r.trial.treatment == treatment.id);
+    of_it
+        .filter_map(|record| Some((record.trial.block, reader.value(record)?)))
+        .collect()
 }

@@ -5,7 +5,7 @@
 
 use super::{Report, ReportError, wording};
 use crate::analysis::{Comparison, Verdict};
-use crate::decision::value;
+use crate::decision::values;
 use crate::design::Treatment;
 use crate::experiment::Goal;
 use maud::html;
@@ -195,20 +195,10 @@ fn series(report: &Report<'_>) -> Vec<Samples> {
     let shown = shown.chain(candidates.into_iter().map(|(t, _)| t)).take(SERIES);
     shown
         .map(|treatment| {
-            let judged = report.header.plan.blocks.iter().filter(|b| b.number > 0);
-            let points = judged.filter_map(|b| {
-                let value = value(
-                    &report.header.protocol,
-                    report.records,
-                    b.number,
-                    treatment,
-                    metric,
-                )?;
-                Some((f64::from(b.number), value))
-            });
+            let values = values(&report.header.protocol, report.records, treatment, metric).into_iter();
             Samples {
                 name: report.label(&treatment.id),
-                points: points.collect(),
+                points: values.map(|(block, value)| (f64::from(block), value)).collect(),
             }
         })
         .collect()

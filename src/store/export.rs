@@ -99,7 +99,8 @@ fn write_line(out: &mut impl Write, line: &Logged) -> Result<(), StoreError> {
 struct Table<'a, W: Write> {
     run: String,
     header: &'a RunHeader,
-    units: &'a BTreeMap<MetricId, String>,
+    /// By workload and metric.
+    units: HashMap<(&'a str, &'a str), &'a str>,
     treatments: HashMap<&'a TreatmentId, &'a Treatment>,
     out: csv::Writer<W>,
 }
@@ -109,7 +110,10 @@ impl<'a, W: Write> Table<'a, W> {
         let mut table = Self {
             run: header.run.to_string(),
             header,
-            units,
+            units: units
+                .iter()
+                .map(|(id, unit)| ((id.workload.as_str(), id.metric.as_str()), unit.as_str()))
+                .collect(),
             treatments: header.plan.treatments.iter().map(|t| (&t.id, t)).collect(),
             out: csv::Writer::from_writer(out),
         };
@@ -149,11 +153,11 @@ impl<'a, W: Write> Table<'a, W> {
         match &record.outcome {
             Outcome::Measured { observations } => {
                 for o in observations {
-                    let metric = MetricId {
-                        workload: o.workload.clone(),
-                        metric: o.metric.clone(),
-                    };
-                    let unit = self.units.get(&metric).map_or("", String::as_str);
+                    let unit = self
+                        .units
+                        .get(&(&*o.workload, &*o.metric))
+                        .copied()
+                        .unwrap_or_default();
                     let value = o.value.to_string();
                     let rest = [&o.workload, &o.metric, unit, &value, "measured", "", &started];
                     self.row(fixed.iter().copied().chain(rest).chain(mark))?;

@@ -16,6 +16,7 @@ pub use read::RunSummary;
 
 use crate::event::RunId;
 use error::{corrupt, failed};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -120,6 +121,8 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     db.busy_timeout(PATIENCE)?;
     // A database from somebody else must not run functions through its views.
     db.pragma_update(None, "trusted_schema", false)?;
+    // Without it a statement is planned anew for every value bound to it: a quarter of the time of reading a run.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(db)
 }
 

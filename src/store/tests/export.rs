@@ -135,28 +135,3 @@ fn a_closed_pipe_is_told_as_such() {
         assert_eq!(source.kind(), io::ErrorKind::BrokenPipe);
     }
 }
-
-/// `cargo test --release -- --ignored million`: prints what a million observations take.
-#[test]
-#[ignore = "takes long in a debug build; run it in release for its times"]
-fn a_million_observations_stream() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = store_with(&dir, &[(1, "cache")]);
-    // Only the export is of interest: no fsync for 100,000 trials.
-    store.db.pragma_update(None, "synchronous", "off").unwrap();
-    let ten = || Outcome::Measured {
-        observations: (0..10)
-            .map(|n| observation("fio", "iops", f64::from(n) / 3.0))
-            .collect(),
-    };
-    for order in 1..=100_000 {
-        store.record(&finished(order, ten())).unwrap();
-    }
-    let clock = std::time::Instant::now();
-    let rows = csv_of(&store, run_id(1)).lines().count();
-    eprintln!("CSV: {:?}", clock.elapsed());
-    assert_eq!(rows, 1_000_003);
-    let clock = std::time::Instant::now();
-    store.export_json_lines(run_id(1), io::sink()).unwrap();
-    eprintln!("JSON Lines: {:?}", clock.elapsed());
-}
