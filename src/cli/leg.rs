@@ -1,7 +1,8 @@
 //! The runs of a sitting: what each plans, and which one follows from what another showed.
 
+use super::draw_seed;
 use super::failure::Failure;
-use super::plan::{Looked, draw_seed};
+use super::plan::Looked;
 use crate::decision::{Recommendation, certificate, certifies, evaluate};
 use crate::design::{Part, Plan, TreatmentId};
 use crate::event::{Certificate, Event, Purpose, RunHeader, RunId, TrialRecord};

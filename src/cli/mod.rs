@@ -166,3 +166,9 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
 }
+
+/// Six digits are easy to type again.
+fn draw_seed() -> u64 {
+    // The tail of a version 7 id is random.
+    uuid::Uuid::now_v7().as_u64_pair().1 % 1_000_000
+}

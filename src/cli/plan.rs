@@ -181,9 +181,3 @@ fn wake(session: &mut Session, experiment: &Experiment) -> Result<Vec<Lack>, Hos
     }
     Ok(lacks)
 }
-
-/// Six digits are easy to type again.
-pub(super) fn draw_seed() -> u64 {
-    // The tail of a version 7 id is random.
-    uuid::Uuid::now_v7().as_u64_pair().1 % 1_000_000
-}

@@ -1,8 +1,8 @@
 //! `--simulate MODEL`: an experiment and its model joined to a host, for a new run and for one that goes on.
 
+use super::draw_seed;
 use super::failure::Failure;
 use super::files;
-use super::plan::draw_seed;
 use crate::diagnostic::Source;
 use crate::event::{Purpose, RunHeader, TrialRecord};
 use crate::experiment::Experiment;

@@ -1,8 +1,8 @@
 //! The answer of a run in one sentence, and what must be said beside it. Knows no layout.
 
-use super::{Report, certificate, pace, verdict, wording};
-use crate::analysis::{MORE_BLOCKS_CAP, Verdict};
-use crate::decision::{Blocked, KeepReason, Recommendation, Winner, extension};
+use super::{Report, certificate, verdict, wording};
+use crate::analysis::Verdict;
+use crate::decision::{Blocked, KeepReason, Recommendation, Winner};
 use crate::event::{End, Purpose};
 use std::fmt::Write as _;
 
@@ -86,7 +86,7 @@ fn keep(report: &Report<'_>, reason: &KeepReason) -> String {
         }
         KeepReason::Inconclusive { more_blocks } => format!(
             "Keep the baseline for now: no treatment is proven better. The nearest to it needs {}.",
-            more(report, *more_blocks)
+            verdict::more(report, *more_blocks)
         ),
         KeepReason::Guarded { blocked } => format!(
             "Keep the baseline: what is proven better may not be adopted: {}.",
@@ -116,24 +116,6 @@ fn standing(blocked: &[Blocked]) -> String {
         )
     };
     blocked.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-/// `about 12 more blocks, about 9m30s: kvmtune run --continue 0123abcd --blocks 12`, by the pace of this run.
-pub(super) fn more(report: &Report<'_>, blocks: u32) -> String {
-    let dropped = report
-        .evaluation
-        .comparisons
-        .iter()
-        .filter(|c| c.dropped.is_some());
-    let trials = report.header.plan.treatments.len() - dropped.count();
-    let told = wording::more_blocks(blocks, pace::block(report.header, report.records, trials));
-    let evaluation = report.evaluation;
-    let run = report.header.run.short();
-    match extension(evaluation.rule, evaluation.done, blocks) {
-        _ if blocks >= MORE_BLOCKS_CAP => told,
-        Ok(_) => format!("{told}: `kvmtune run --continue {run} --blocks {blocks}`"),
-        Err(_) => format!("{told}, in a new run: this one's error rate is spent"),
-    }
 }
 
 /// The candidates nothing is shown of, with what would settle each.

@@ -1,7 +1,8 @@
 //! What is said of one candidate: its evidence in a few lines that end in the verdict. Knows the words, no layout.
 
-use super::{Report, conclusion, wording};
-use crate::analysis::{Comparison, GuardReport, Judgement, Rule, Verdict, registered_looks};
+use super::{Report, pace, wording};
+use crate::analysis::{Comparison, GuardReport, Judgement, MORE_BLOCKS_CAP, Rule, Verdict, registered_looks};
+use crate::decision::extension;
 use crate::design::{Guests, Treatment};
 use crate::event::{Outcome, Purpose};
 use std::collections::BTreeMap;
@@ -180,7 +181,7 @@ fn of_one(report: &Report<'_>, comparison: &Comparison, judgement: &Judgement) -
     let word = wording::verdict(judgement.verdict);
     match judgement.verdict {
         Verdict::Inconclusive { more_blocks } => {
-            format!("{word}: needs {}", conclusion::more(report, more_blocks))
+            format!("{word}: needs {}", more(report, more_blocks))
         }
         Verdict::Equivalent => format!("{word} within {}", report.header.protocol.smallest_effect),
         Verdict::NoGain => format!(
@@ -206,5 +207,23 @@ fn of_one(report: &Report<'_>, comparison: &Comparison, judgement: &Judgement) -
             report.header.protocol.smallest_effect
         ),
         Verdict::Better | Verdict::Worse => word.into(),
+    }
+}
+
+/// `about 12 more blocks, about 9m30s: kvmtune run --continue 0123abcd --blocks 12`, by the pace of this run.
+pub(super) fn more(report: &Report<'_>, blocks: u32) -> String {
+    let dropped = report
+        .evaluation
+        .comparisons
+        .iter()
+        .filter(|c| c.dropped.is_some());
+    let trials = report.header.plan.treatments.len() - dropped.count();
+    let told = wording::more_blocks(blocks, pace::block(report.header, report.records, trials));
+    let evaluation = report.evaluation;
+    let run = report.header.run.short();
+    match extension(evaluation.rule, evaluation.done, blocks) {
+        _ if blocks >= MORE_BLOCKS_CAP => told,
+        Ok(_) => format!("{told}: `kvmtune run --continue {run} --blocks {blocks}`"),
+        Err(_) => format!("{told}, in a new run: this one's error rate is spent"),
     }
 }
