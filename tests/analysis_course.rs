@@ -38,9 +38,12 @@ fn wavering(around: f64, blocks: u32) -> Vec<f64> {
 }
 
 #[test]
-fn longer_schedules_have_a_look_more() {
+fn longer_schedules_have_more_looks() {
     assert_eq!(looks(8, 20), [8, 10, 12, 14, 17, 20]);
-    assert_eq!(looks(6, 30), [6, 9, 12, 16, 20, 25, 30]);
+    assert_eq!(
+        looks(6, 30),
+        [6, 9, 10, 11, 12, 13, 14, 16, 18, 20, 22, 24, 26, 28, 30]
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use replays::{Figure, Half, Pool, Replays, figures};
 
 /// Enough for the bounds of a method that claims falsely twice as often as it may to lie beyond the target.
 const REPLAYS: Replays = Replays {
-    single: 600,
-    family: 150,
+    single: 400,
+    family: 100,
 };
 
 #[test]

@@ -13,7 +13,8 @@ use super::{
     student_t_interval,
 };
 
-/// From this many blocks on a candidate can be dropped: with ten candidates the first blocks are the dear ones.
+/// From this many blocks on a candidate can be dropped for a better one: with ten candidates the first blocks are the
+/// dear ones. Where none is better than the baseline, only ranks drop: what is merely no better is worth knowing.
 ///
 /// Dropping claims nothing, so it needs no error rate of its own: the correction stays that for all candidates, and a
 /// candidate that is gone can only make fewer claims. Hence a rough bound may drop, after any block; the price is now and
@@ -116,12 +117,16 @@ fn first_block(rule: Rule, done: u32) -> u32 {
     }
 }
 
-/// Whether the one-sided 95 % bound lies below 0, that of ranks or Student's: ranks cannot say so below
-/// [`FEWEST_TO_RANK`] blocks, and are slow to with few more.
+/// Whether the one-sided 95 % bound of the ranks lies below 0.
+fn ranks_below_zero(sample: &Sample) -> bool {
+    sample.len() >= FEWEST_TO_RANK && signed_rank_test(sample).less <= DROP_LEVEL
+}
+
+/// Whether that bound or Student's lies below 0: ranks cannot say so below [`FEWEST_TO_RANK`] blocks, and are slow to
+/// with few more.
 fn is_below_zero(sample: &Sample) -> bool {
-    let by_ranks = sample.len() >= FEWEST_TO_RANK && signed_rank_test(sample).less <= DROP_LEVEL;
     let level = Level::P95.both_one_sided();
-    by_ranks || student_t_interval(sample, level).is_some_and(|interval| interval.high < 0.0)
+    ranks_below_zero(sample) || student_t_interval(sample, level).is_some_and(|interval| interval.high < 0.0)
 }
 
 /// The differences of one response or guard, by block.
@@ -341,13 +346,14 @@ impl<'f> Follower<'f> {
                 .any(|(guard, sample)| {
                     let worst = guard.margin.worst(guard.series.goal);
                     let beyond = sample.values().iter().map(|d| d - worst).collect();
-                    Sample::new(beyond).is_ok_and(|s| signed_rank_test(&s).less <= DROP_LEVEL)
+                    Sample::new(beyond).is_ok_and(|s| is_below_zero(&s))
                 })
         };
         ranked.into_iter().find(|(c, _)| !failed(*c))
     }
 
-    /// Drops each candidate that is worse than the leader in every response: a one-sided 95 % bound lies below it.
+    /// Drops each candidate that is worse than the leader, or the baseline where none leads, in every response: a
+    /// one-sided 95 % bound lies below it.
     fn drop_dominated(&mut self, leader: Option<(usize, f64)>, done: u32) {
         let leader = leader.filter(|(_, estimate)| *estimate > 0.0).map(|(c, _)| c);
         for candidate in 0..self.family.len() {
@@ -360,7 +366,12 @@ impl<'f> Follower<'f> {
                     Some(leader) => track.minus(&self.tracks[leader].responses[response], done),
                     None => track.sample(done),
                 };
-                sample.is_some_and(|s| is_below_zero(&s))
+                let is_below = if leader.is_some() {
+                    is_below_zero
+                } else {
+                    ranks_below_zero
+                };
+                sample.is_some_and(|s| is_below(&s))
             };
             if tracks.iter().enumerate().all(is_below) {
                 self.course.dropped[candidate] = Some(Dropped { after: done, leader });

@@ -1,9 +1,8 @@
 //! What a claim costs at each moment of a run, so that all moments together keep one error rate. Does not know what
 //! is claimed.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::interval::attainable;
 use super::sequential::{looks, spending_boundary};
@@ -38,12 +37,10 @@ pub fn registered_looks(rule: Rule) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// The nominal level of every look.
-type Levels = Rc<[f64]>;
+type Levels = Arc<[f64]>;
 
-thread_local! {
-    /// By looks and error rate: a run asks for the same few after every block, and each takes a numeric integration.
-    static KNOWN: RefCell<BTreeMap<(Vec<u32>, u64), Levels>> = const { RefCell::new(BTreeMap::new()) };
-}
+/// By looks and error rate: a run asks for the same few after every block, and each takes a numeric integration.
+static KNOWN: Mutex<BTreeMap<(Vec<u32>, u64), Levels>> = Mutex::new(BTreeMap::new());
 
 /// The nominal level of every look, by the error rate it is a part of.
 pub(super) struct Prices {
@@ -122,9 +119,9 @@ impl Prices {
         let (looks, spent) = (&self.looks, &self.spent);
         let levels = self.known.entry(alpha.to_bits()).or_insert_with(|| {
             let key = (looks.clone(), alpha.to_bits());
-            KNOWN.with_borrow_mut(|known| {
-                Rc::clone(known.entry(key).or_insert_with(|| levels(looks, spent, alpha)))
-            })
+            // Levels are put in whole or not at all, so that a panic elsewhere leaves nothing half done.
+            let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(key).or_insert_with(|| levels(looks, spent, alpha)))
         });
         levels.get(look).copied().unwrap_or(0.0)
     }
