@@ -206,6 +206,7 @@ impl Figure {
     }
 
     /// Whether it misses its target and nobody knew.
+    #[cfg_attr(test, allow(dead_code, reason = "tests ask for more certainty"))]
     pub(crate) fn is_failure(&self) -> bool {
         self.is_met() == Some(false) && (self.known_miss.is_none() || self.is_refuted())
     }

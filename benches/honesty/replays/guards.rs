@@ -1,4 +1,4 @@
-//! How often a guard lets through what it must not.
+//! How often a guard lets through what it must not, and a difference passes for none.
 
 use super::figure::{Bounded, Figure, Target};
 use super::naive::welch;
@@ -24,7 +24,26 @@ pub(crate) fn misses(pool: &Pool, replays: u32) -> Vec<Figure> {
         "worse by just the margin",
         "simulated drift, t(3) noise",
     ));
+    figures.push(equivalence(pool, replays));
     figures
+}
+
+/// Equivalence is claimed where the difference is just the margin of 1 %.
+fn equivalence(pool: &Pool, replays: u32) -> Figure {
+    let results = replay(66, replays, |rng| {
+        let values = pool.window(rng, 20);
+        let family = Night::deal(values, &[0.01], rng).family();
+        let ended = run(family, Rule::Fixed { blocks: 10 });
+        let b: Vec<f64> = values[10..].iter().map(|value| value * 1.01).collect();
+        [
+            ended.comparisons[0].primary().negligible,
+            welch(&values[..10], &b) > 0.05,
+        ]
+    });
+    let share = |method: usize| Bounded::share(results.iter().map(|r| r[method]));
+    let name = "equivalence within 1 % claimed of 1 %, 10 blocks";
+    Figure::new(name, &pool.name, share(0), TARGET)
+        .beside("no significant difference (Welch, A then B)", share(1))
 }
 
 fn both(results: &[[bool; 3]], name: &str, on: &str) -> [Figure; 2] {
