@@ -8,7 +8,7 @@ SUDO := $(if $(ROOT),,sudo)
 # The tests of the lab start guests, which takes root. Whoever is root, and every CI, must not skip them.
 REQUIRE_LAB := $(if $(ROOT)$(CI)$(KVMTUNE_REQUIRE_LAB),KVMTUNE_REQUIRE_LAB=1)
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench bench-honesty clean
 
 help:
 	@echo 'make setup   install the Debian packages that are missing'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test    format, lints, all tests; those that start guests only as root'
 	@echo 'make lint    format and lints'
 	@echo 'make bench   how fast kvmtune analyses and exports, beside scipy'
+	@echo 'make bench-honesty   error rates, coverage and power on replayed noise; 1 when one misses its target'
 	@echo 'make clean   remove what was built; results/ stays'
 
 setup:
@@ -39,6 +40,9 @@ lint: setup
 bench: setup
 	cargo bench --locked --bench analysis
 	benches/ratios.py
+
+bench-honesty: setup
+	@cargo bench --locked --bench honesty
 
 clean:
 	cargo clean

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::course::{Course, Dropped, Tested, Tracks, follow};
+use super::course::{Course, Dropped, Tested, Track, Tracks, follow};
 use super::family::{Candidate, Criteria, Rule, Series};
 use super::guard::{GuardReport, guard_report, is_at_cap, lacks_resolution};
 use super::price::{Moment, Prices};
@@ -178,6 +178,15 @@ pub fn judge(
         .collect()
 }
 
+/// When a candidate was judged.
+#[derive(Clone, Copy)]
+struct At {
+    moment: Moment,
+    /// Its last block.
+    last: u32,
+    dropped: bool,
+}
+
 struct Judge<'c> {
     criteria: &'c Criteria,
     prices: Prices,
@@ -194,19 +203,22 @@ impl Judge<'_> {
     ) -> Result<Comparison, AnalysisError> {
         let tracks = Tracks::of(candidate)?;
         // A dropped candidate was judged for the last time when it was dropped.
-        let moment = self.prices.latest(dropped.map_or(self.done, |d| d.after));
+        let last = dropped.map_or(self.done, |d| d.after);
+        let at = At {
+            moment: self.prices.latest(last),
+            last,
+            dropped: dropped.is_some(),
+        };
         let responses = candidate.responses.iter().zip(&tracks.responses).zip(tested);
-        let responses = responses.map(|((series, track), tested)| {
-            self.judgement(series, track.sample(self.done).as_ref(), moment, tested, dropped)
-        });
+        let responses = responses.map(|((series, track), tested)| self.judgement(series, track, at, tested));
         let responses = responses.collect();
         let one_sided = 2.0 * self.criteria.confidence.alpha();
         let guards = candidate.guards.iter().zip(&tracks.guards).map(|(guard, track)| {
-            let sample = track.sample(self.done);
-            let interval = sample
-                .as_ref()
-                .and_then(|s| self.prices.interval(s, moment, one_sided));
-            guard_report(guard, sample.as_ref(), interval)
+            guard_report(
+                guard,
+                track.sample(last).as_ref(),
+                self.interval(track, at, one_sided),
+            )
         });
         Ok(Comparison {
             treatment: candidate.treatment.clone(),
@@ -216,18 +228,13 @@ impl Judge<'_> {
         })
     }
 
-    fn judgement(
-        &mut self,
-        series: &Series,
-        sample: Option<&Sample>,
-        moment: Moment,
-        tested: &Tested,
-        dropped: Option<Dropped>,
-    ) -> Judgement {
+    fn judgement(&mut self, series: &Series, track: &Track, at: At, tested: &Tested) -> Judgement {
+        let sample = track.sample(at.last);
+        let sample = sample.as_ref();
         let alpha = self.criteria.confidence.alpha();
         let simultaneous = alpha / self.hypotheses.max(1) as f64;
-        let interval = sample.and_then(|s| self.prices.interval(s, moment, simultaneous));
-        let one_sided = sample.and_then(|s| self.prices.interval(s, moment, 2.0 * alpha));
+        let interval = self.interval(track, at, simultaneous);
+        let one_sided = self.interval(track, at, 2.0 * alpha);
         let limit = self.criteria.equivalence.log_ratio();
         let negligible = one_sided.is_some_and(|i| i.low > -limit && i.high < limit);
         let verdict = match (sample, tested.claim) {
@@ -236,7 +243,7 @@ impl Judge<'_> {
             (_, Some(true)) => Verdict::Better,
             (_, Some(false)) => Verdict::Worse,
             _ if negligible => Verdict::Equivalent,
-            _ if dropped.is_some() => Verdict::Dropped,
+            _ if at.dropped => Verdict::Dropped,
             _ if one_sided.is_some_and(|i| i.high < limit) => Verdict::NoGain,
             _ => Verdict::Inconclusive {
                 more_blocks: self.more_blocks(sample),
@@ -251,6 +258,12 @@ impl Judge<'_> {
             verdict,
             negligible,
         }
+    }
+
+    /// From the blocks of the last look only: between looks the levels do not hold.
+    fn interval(&mut self, track: &Track, at: At, alpha: f64) -> Option<Interval> {
+        let sample = track.sample(self.prices.seen(at.moment, at.last))?;
+        self.prices.interval(&sample, at.moment, alpha)
     }
 
     /// An order of magnitude, not a promise: spread and effect are both estimates from few blocks.

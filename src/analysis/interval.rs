@@ -151,6 +151,16 @@ fn exact_cut(values: usize, tail: f64) -> Option<(usize, f64)> {
     found
 }
 
+/// The largest two-sided p-value up to `p` that the signed-rank test of this many values without ties can have; 0 where
+/// it has none. Above [`EXACT_LIMIT`] all are taken for attainable.
+pub(super) fn attainable(values: u32, p: f64) -> f64 {
+    let values = values as usize;
+    if values > EXACT_LIMIT {
+        return p;
+    }
+    exact_cut(values, p / 2.0).map_or(0.0, |(_, attained)| 2.0 * attained)
+}
+
 /// As [`exact_cut`], by the normal approximation with continuity correction.
 fn normal_cut(values: usize, tail: f64) -> Option<(usize, f64)> {
     let count = values as f64;

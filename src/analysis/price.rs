@@ -2,7 +2,9 @@
 //! is claimed.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::interval::attainable;
 use super::sequential::{looks, spending_boundary};
 use super::{
     Interval, Level, Rule, Sample, anytime_interval, e_value, signed_rank_interval, signed_rank_test,
@@ -34,13 +36,19 @@ pub fn registered_looks(rule: Rule) -> (Vec<u32>, Vec<u32>) {
     }
 }
 
+/// The nominal level of every look.
+type Levels = Arc<[f64]>;
+
+/// By looks and error rate: a run asks for the same few after every block, and each takes a numeric integration.
+static KNOWN: Mutex<BTreeMap<(Vec<u32>, u64), Levels>> = Mutex::new(BTreeMap::new());
+
 /// The nominal level of every look, by the error rate it is a part of.
 pub(super) struct Prices {
     rule: Rule,
     looks: Vec<u32>,
     /// How much of the error rate is spent up to each look, as a share.
     spent: Vec<f64>,
-    known: BTreeMap<u64, Vec<f64>>,
+    known: BTreeMap<u64, Levels>,
 }
 
 /// One moment at which claims may be made.
@@ -83,12 +91,21 @@ impl Prices {
         }
     }
 
-    /// The last moment that was reached with this many blocks or fewer; the first to come where there was none.
-    pub(super) fn latest(&self, done: u32) -> Moment {
+    /// The last moment that was reached with this many blocks or fewer.
+    pub(super) fn reached(&self, done: u32) -> Option<Moment> {
         match self.rule {
-            Rule::Anytime => Moment::Any,
-            _ => Moment::Look(self.looks.iter().rposition(|&look| look <= done).unwrap_or(0)),
+            Rule::Anytime => Some(Moment::Any),
+            _ => self
+                .looks
+                .iter()
+                .rposition(|&look| look <= done)
+                .map(Moment::Look),
         }
+    }
+
+    /// The same, and the first to come where there was none.
+    pub(super) fn latest(&self, done: u32) -> Moment {
+        self.reached(done).unwrap_or(Moment::Look(0))
     }
 
     /// The level at which a test at this moment must reject, for an error rate of `alpha` over all moments.
@@ -101,12 +118,22 @@ impl Prices {
         }
         let (looks, spent) = (&self.looks, &self.spent);
         let levels = self.known.entry(alpha.to_bits()).or_insert_with(|| {
-            let last = f64::from(looks.last().copied().unwrap_or(1).max(1));
-            let times: Vec<f64> = looks.iter().map(|&look| f64::from(look) / last).collect();
-            let spent: Vec<f64> = spent.iter().map(|share| share * alpha).collect();
-            spending_boundary(&times, &spent)
+            let key = (looks.clone(), alpha.to_bits());
+            // Levels are put in whole or not at all, so that a panic elsewhere leaves nothing half done.
+            let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(key).or_insert_with(|| levels(looks, spent, alpha)))
         });
         levels.get(look).copied().unwrap_or(0.0)
+    }
+
+    /// How many of the first `done` blocks may be used at this moment: what came after a look waits for the next.
+    pub(super) fn seen(&self, moment: Moment, done: u32) -> u32 {
+        match (self.rule, moment) {
+            (Rule::Looks { .. }, Moment::Look(look)) => {
+                self.looks.get(look).map_or(done, |&blocks| blocks.min(done))
+            }
+            _ => done,
+        }
     }
 
     /// The two-sided p-value of a sample in block order; for [`Rule::Anytime`] one that holds at every moment, the
@@ -128,4 +155,12 @@ impl Prices {
             Moment::Look(_) => signed_rank_interval(sample, level),
         }
     }
+}
+
+/// How much is spent follows from the looks, so that these and the error rate say everything.
+fn levels(looks: &[u32], spent: &[f64], alpha: f64) -> Levels {
+    let last = f64::from(looks.last().copied().unwrap_or(1).max(1));
+    let times: Vec<f64> = looks.iter().map(|&look| f64::from(look) / last).collect();
+    let spent: Vec<f64> = spent.iter().map(|share| share * alpha).collect();
+    spending_boundary(&times, &spent, |look, nominal| attainable(looks[look], nominal)).into()
 }

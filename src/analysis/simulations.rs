@@ -1,5 +1,5 @@
 //! Error rates of looking often, of settling and of factorial effects, on seeded series without any effect. Those of
-//! comparisons are in `tests/analysis_simulation.rs`.
+//! comparisons are in `benches/honesty/`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use rand::seq::SliceRandom;

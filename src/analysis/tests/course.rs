@@ -155,11 +155,11 @@ fn a_dominated_candidate_is_dropped_and_the_leader_is_not() {
         candidate(&around(1.02, 0.01, 12)),
         candidate(&around(0.95, 0.01, 12)),
     ];
-    let course = at(&family, LOOKS, 4).course;
+    let course = at(&family, LOOKS, 2).course;
     assert_eq!(course.dropped, [None; 3], "too few blocks to drop anything");
-    let course = at(&family, LOOKS, 5).course;
+    let course = at(&family, LOOKS, 3).course;
     let dropped = Some(Dropped {
-        after: 5,
+        after: 3,
         leader: Some(0),
     });
     assert_eq!(course.dropped, [None, dropped, dropped]);
@@ -200,7 +200,7 @@ fn a_failed_guard_does_not_lead() {
     ];
     let course = at(&family, LOOKS, 10).course;
     let dropped = Some(Dropped {
-        after: 5,
+        after: 3,
         leader: Some(1),
     });
     assert_eq!(course.dropped, [None, None, dropped]);
@@ -251,12 +251,12 @@ fn a_dropped_candidate_says_so() {
         candidate(&around(1.10, 0.01, 12)),
         candidate(&around(1.02, 0.01, 12)),
     ];
-    family[1].responses[0].pairs.truncate(5);
+    family[1].responses[0].pairs.truncate(3);
     let judged = at(&family, LOOKS, 12);
     let dropped = &judged.comparisons[1];
     assert_eq!(dropped.primary().verdict, Verdict::Dropped);
-    assert_eq!(dropped.dropped.unwrap().after, 5);
-    assert_eq!(dropped.primary().effect.blocks, 5);
+    assert_eq!(dropped.dropped.unwrap().after, 3);
+    assert_eq!(dropped.primary().effect.blocks, 3);
     assert_eq!(dropped.primary().family, 2, "it stays in the family");
 }
 
