@@ -152,20 +152,20 @@ fn a_dropped_treatment_does_not_leave_its_blocks_open() {
     let records = trials(&header, 9, |block, treatment| {
         let ratio = [1.0, 0.9, 1.002][treatment];
         let iops = 5000.0 * ratio * (1.0 + wobble(block, treatment));
-        (treatment != 1 || block <= 5).then(|| measured(&[("iops", iops)]))
+        (treatment != 1 || block <= 3).then(|| measured(&[("iops", iops)]))
     });
     let progress = progress(&header, &records).unwrap();
     assert_eq!(progress.done, 9);
     assert_eq!(progress.active, [true, false, true]);
     assert_eq!(progress.dropped.len(), 1);
-    assert_eq!((progress.dropped[0].0, progress.dropped[0].1), (1, 5));
+    assert_eq!((progress.dropped[0].0, progress.dropped[0].1), (1, 3));
     // One that is missing without having been dropped does.
     let lost = trials(&header, 9, |block, treatment| {
         (treatment != 2 || block != 9).then(|| measured(&[("iops", 5000.0 + f64::from(block))]))
     });
     assert_eq!(super::super::progress(&header, &lost).unwrap().done, 8);
     let evaluation = evaluate(&header, &records).unwrap();
-    assert_eq!(evaluation.comparisons[0].primary().effect.blocks, 5);
+    assert_eq!(evaluation.comparisons[0].primary().effect.blocks, 3);
     assert_eq!(evaluation.comparisons[0].primary().verdict, Verdict::Dropped);
 }
 
