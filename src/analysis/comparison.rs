@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::course::{Course, Dropped, Tested, Track, Tracks, follow};
+use super::effect::Effect;
 use super::family::{Candidate, Criteria, Rule, Series};
 use super::guard::{GuardReport, guard_report, is_at_cap, lacks_resolution};
 use super::price::{Moment, Prices};
 use super::{AnalysisError, Interval, Level, Sample, blocks_needed, e_value, fewest_blocks, hodges_lehmann};
-use crate::experiment::Goal;
 
 /// No larger number of further blocks is ever named: beyond it the estimate says only "far too many".
 pub const MORE_BLOCKS_CAP: u32 = 1000;
@@ -37,58 +37,6 @@ pub enum Verdict {
     NoResolution,
     /// The same, and the values that are equal are the best there are: something else limits the metric.
     AtCap,
-}
-
-/// How a metric of a candidate differs from the baseline's. Gains: positive is better.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Effect {
-    /// The metric's name.
-    pub metric: String,
-    /// Which direction is better.
-    pub goal: Goal,
-    /// Blocks with both values.
-    pub blocks: usize,
-    /// The Hodges–Lehmann estimate `100 (e^θ − 1)`; `None` below two blocks.
-    pub gain_percent: Option<f64>,
-    /// The signed-rank interval of the gain; `None` where the blocks are too few to bound it.
-    pub interval_percent: Option<Interval>,
-}
-
-impl Effect {
-    pub(super) fn new(series: &Series, sample: Option<&Sample>, interval: Option<Interval>) -> Self {
-        Self {
-            metric: series.metric.clone(),
-            goal: series.goal,
-            blocks: series.pairs.len(),
-            gain_percent: sample.map(|sample| hodges_lehmann(sample).percent()),
-            interval_percent: interval.map(|interval| interval.percent()),
-        }
-    }
-
-    /// The change of the metric itself, in percent of the baseline: of a latency, positive is slower.
-    pub fn change_percent(&self) -> Option<f64> {
-        self.gain_percent.map(|gain| self.as_change(gain))
-    }
-
-    /// The interval of [`Effect::change_percent`].
-    pub fn change_interval_percent(&self) -> Option<Interval> {
-        let Interval { low, high, level } = self.interval_percent?;
-        let (low, high) = (self.as_change(low), self.as_change(high));
-        Some(Interval {
-            low: low.min(high),
-            high: low.max(high),
-            level,
-        })
-    }
-
-    fn as_change(&self, gain: f64) -> f64 {
-        match self.goal {
-            Goal::Maximize => gain,
-            // The gain is baseline / candidate − 1 here.
-            Goal::Minimize => 100.0 * ((1.0 + gain / 100.0).recip() - 1.0),
-        }
-    }
 }
 
 /// What the data say about one response of a candidate.

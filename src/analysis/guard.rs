@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::comparison::Effect;
+use super::effect::Effect;
 use super::family::Series;
 use super::ratio::log_ratios_by_block;
 use super::{AnalysisError, Interval, Level, Sample, signed_rank_interval};

@@ -10,6 +10,7 @@
 mod anytime;
 mod comparison;
 mod course;
+mod effect;
 mod error;
 mod factorial;
 mod family;
@@ -33,8 +34,9 @@ mod tests;
 mod walsh;
 
 pub use anytime::{EValue, anytime_interval, e_value};
-pub use comparison::{Comparison, Effect, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare, judge};
+pub use comparison::{Comparison, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare, judge};
 pub use course::{Course, Dropped, Stop, follow, follow_last_two};
+pub use effect::Effect;
 pub use error::{AnalysisError, Arm, RatioError};
 pub use factorial::{Cell, Contrast, FactorEffect, Interaction, interactions, main_effects};
 pub use family::{Candidate, Criteria, Rule, Series};
