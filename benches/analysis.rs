@@ -89,6 +89,7 @@ fn report(criterion: &mut Criterion) {
         evaluation: &evaluation,
         end: None,
         selection: None,
+        confirmation: None,
         certified: None,
     };
     let mut group = criterion.benchmark_group("report");

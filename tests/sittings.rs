@@ -215,7 +215,11 @@ fn factors_follow_each_other_and_keep_what_is_proven() {
     let gain = evaluation.comparisons[0].primary().effect.gain_percent.unwrap();
     assert!((gain - 16.6).abs() < 3.0, "{gain}");
     let seeds = runs.iter().map(|(header, _)| header.plan.seed);
-    assert_eq!(seeds.collect::<Vec<_>>(), [8; 4]);
+    assert_eq!(
+        seeds.collect::<Vec<_>>(),
+        [8, 9, 10, 11],
+        "an order of its own each"
+    );
 }
 
 #[test]
@@ -396,17 +400,19 @@ fn a_winner_is_confirmed_when_asked() {
     );
     place.does(&format!("{RUN} --seed 5"));
     let sweep = place.recorded().remove(0).0;
-    place.does(&format!("confirm {} --quiet", sweep.run));
     place.does(&format!("confirm {} --blocks 6 --quiet", sweep.run));
     let runs = place.recorded();
-    for ((header, records), blocks) in runs[1..].iter().zip([12, 6]) {
-        assert_eq!(header.purpose, Purpose::Confirm { of: sweep.run });
-        assert_eq!(
-            (header.plan.planned, records.len()),
-            (blocks, 2 * blocks as usize + 2)
-        );
-    }
+    let (header, records) = &runs[1];
+    assert_eq!(header.purpose, Purpose::Confirm { of: sweep.run });
+    assert_eq!((header.plan.planned, records.len()), (6, 14));
+    assert_ne!(header.plan.seed, sweep.plan.seed, "an order of its own");
     assert!(winner(&runs[1]).is_some());
+    let said = place.refuses(&format!("confirm {}", sweep.run), 5);
+    assert!(said.contains("a second chance for the same claim"), "{said}");
+    let said = place.refuses(&format!("confirm {}", header.run), 5);
+    assert!(said.contains("is itself the confirmation"), "{said}");
+    let told = place.does(&format!("report {}", sweep.run));
+    assert!(told.contains("confirmed by run"), "{told}");
     let nothing = Place::new(&format!("{IO}{WORKLOAD}"), NOISE);
     nothing.does(&format!("{RUN} --seed 5"));
     let said = nothing.refuses("confirm", 5);

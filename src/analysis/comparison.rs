@@ -52,6 +52,8 @@ pub struct Judgement {
     pub p_holm: f64,
     /// The largest `p_holm` that is a claim, which is less at an early look; 0 before the first.
     pub claim_below: f64,
+    /// The blocks after which it was tested; 0 before the first moment.
+    pub tested_after: u32,
     /// How many hypotheses the correction is for: candidates times responses.
     pub family: usize,
     /// What may be said.
@@ -202,14 +204,17 @@ impl Judge<'_> {
             p_raw: tested.p_raw,
             p_holm: tested.p_holm,
             claim_below: tested.claim_below,
+            tested_after: tested.after,
             family: self.hypotheses,
             verdict,
             negligible,
         }
     }
 
-    /// From the blocks of the last look only: between looks the levels do not hold.
+    /// From the blocks of the last look only: between looks the levels do not hold, and before the first there is
+    /// nothing that does.
     fn interval(&mut self, track: &Track, at: At, alpha: f64) -> Option<Interval> {
+        self.prices.reached(at.last)?;
         let sample = track.sample(self.prices.seen(at.moment, at.last))?;
         self.prices.interval(&sample, at.moment, alpha)
     }

@@ -57,6 +57,8 @@ pub(super) struct Tested {
     pub(super) p_holm: f64,
     /// `p_holm` at or below this is a claim.
     pub(super) claim_below: f64,
+    /// The blocks it was tested after; 0 before the first moment.
+    pub(super) after: u32,
     /// The direction that is claimed: true is better.
     pub(super) claim: Option<bool>,
 }
@@ -182,6 +184,8 @@ struct Open {
     response: usize,
     /// The last moment it was measured at; `None` if it was dropped before the first.
     moment: Option<Moment>,
+    /// The blocks it is tested on.
+    after: u32,
     sample: Option<Sample>,
     p: f64,
     better: bool,
@@ -203,6 +207,7 @@ impl<'f> Follower<'f> {
             p_raw: 1.0,
             p_holm: 1.0,
             claim_below: 0.0,
+            after: 0,
             claim: None,
         };
         Ok(Self {
@@ -234,7 +239,9 @@ impl<'f> Follower<'f> {
         if !fixed && done >= FEWEST_TO_DROP {
             self.drop_dominated(leader, done);
         }
+        let none_left = !fixed && !self.family.is_empty() && self.course.dropped.iter().all(Option::is_some);
         self.course.stop = match moment {
+            _ if none_left => Some(Stop::Futility),
             Some(moment) if !fixed => self.stop(leader, moment, done),
             _ => None,
         };
@@ -260,12 +267,16 @@ impl<'f> Follower<'f> {
                 .moment
                 .map_or(0.0, |moment| self.prices.nominal(moment, alpha / left));
             rejecting &= hypothesis.p <= price;
-            let is_provable = |sample: &Sample| !lacks_resolution(sample) && self.is_certified(sample);
+            // The certificate is of the first response, and is there to keep small gains from being claimed, not losses.
+            let is_free = hypothesis.response != 0 || !hypothesis.better;
+            let is_provable =
+                |sample: &Sample| !lacks_resolution(sample) && (is_free || self.is_certified(sample));
             let is_provable = hypothesis.sample.as_ref().is_some_and(is_provable);
             self.course.tested[hypothesis.candidate][hypothesis.response] = Tested {
                 p_raw: hypothesis.p,
                 p_holm: running,
                 claim_below: (left * price).min(1.0),
+                after: hypothesis.after,
                 claim: (rejecting && is_provable).then_some(hypothesis.better),
             };
         }
@@ -292,6 +303,7 @@ impl<'f> Follower<'f> {
                         candidate,
                         response,
                         moment,
+                        after: seen,
                         sample,
                         p,
                         better,

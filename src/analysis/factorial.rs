@@ -178,6 +178,10 @@ impl Blocks {
             if !fits(levels) {
                 return Err(AnalysisError::Levels { block: *block });
             }
+            // A zero has no logarithm; its combination is missing from the block.
+            if *value == 0.0 {
+                continue;
+            }
             let logarithm = log_ratio(*value, 1.0, goal).map_err(|_| AnalysisError::Cell {
                 block: *block,
                 value: *value,
@@ -384,8 +388,11 @@ mod tests {
         assert_eq!(refused(cell(&[0], 1.0), &[0, 0]), levels);
         assert_eq!(refused(cell(&[0, 3], 1.0), &[0, 0]), levels);
         assert_eq!(refused(cell(&[0, 0], 1.0), &[2, 0]), AnalysisError::Baselines);
-        let zero = AnalysisError::Cell { block: 4, value: 0.0 };
-        assert_eq!(refused(cell(&[0, 0], 0.0), &[0, 0]), zero);
+        let negative = AnalysisError::Cell {
+            block: 4,
+            value: -1.0,
+        };
+        assert_eq!(refused(cell(&[0, 0], -1.0), &[0, 0]), negative);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use super::draw_seed;
 use super::failure::Failure;
 use super::plan::Looked;
 use crate::decision::{Recommendation, certificate, certifies, evaluate};
-use crate::design::{Part, Plan, TreatmentId};
+use crate::design::{Part, Plan, Role, TreatmentId};
 use crate::event::{Certificate, Event, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{DesignKind, Experiment};
 use crate::facts::{CLASS, Facts};
@@ -242,7 +242,11 @@ fn new_header(experiment: &Experiment, plan: Plan, facts: Facts, purpose: Purpos
 fn go_on(header: &RunHeader, mut plan: Plan, facts: &Facts) -> Result<RunHeader, Failure> {
     let ids = |plan: &Plan| -> Vec<TreatmentId> { plan.treatments.iter().map(|t| t.id.clone()).collect() };
     plan.planned = header.plan.planned;
-    plan.blocks.truncate(header.plan.blocks.len());
+    // Whether a block is long enough for a second baseline was decided by the pace of the first sitting.
+    plan.treatments.retain(|t| t.role != Role::Middle);
+    let middle = header.plan.treatments.iter().filter(|t| t.role == Role::Middle);
+    plan.treatments.extend(middle.cloned());
+    plan.blocks.clear();
     plan.extend(header.plan.judged());
     let same_plan = ids(&header.plan) == ids(&plan) && header.plan.blocks == plan.blocks;
     let differs = CLASS
@@ -272,10 +276,9 @@ fn newest_certificate(store: &Store, header: &RunHeader) -> Result<Option<Certif
         if !certifies(&noise, header) {
             continue;
         }
-        let found = certificate(&noise, &store.trials(run.run)?)
-            .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.run.short())))?;
-        if found.is_some() {
-            return Ok(found);
+        // One whose numbers cannot be judged certifies nothing.
+        if let Ok(Some(found)) = certificate(&noise, &store.trials(run.run)?) {
+            return Ok(Some(found));
         }
     }
     Ok(None)
@@ -325,4 +328,24 @@ pub(super) fn best(header: &RunHeader, records: &[TrialRecord]) -> Result<Option
     let treatment =
         candidates.find(|(_, t)| t.label_against(&header.plan.treatments[0]) == winner.treatment());
     Ok(treatment.map(|(_, t)| t.levels.clone()))
+}
+
+/// Whether a run of this purpose follows the run of `header`.
+pub(super) fn follows(purpose: &Purpose, header: &RunHeader) -> bool {
+    match (purpose, &header.purpose) {
+        (Purpose::Confirm { of }, _) => *of == header.run,
+        (
+            Purpose::Stage {
+                number,
+                first: Some(first),
+                ..
+            },
+            Purpose::Stage {
+                number: own,
+                first: own_first,
+                ..
+            },
+        ) => *number == own + 1 && *first == own_first.unwrap_or(header.run),
+        _ => false,
+    }
 }

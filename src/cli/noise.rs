@@ -7,6 +7,7 @@ use super::plan::require_host;
 use super::run::{begin, known};
 use super::sitting::{Job, sit};
 use super::{Common, files};
+use crate::event::Purpose;
 use crate::store::Store;
 use std::path::PathBuf;
 
@@ -59,6 +60,23 @@ pub(super) fn confirm(common: &Common, args: &ConfirmArgs) -> Result<Code, Failu
     let store = Store::open_existing(&common.results)?;
     let run = store.find(&args.run)?;
     let header = store.header(run)?;
+    if let Purpose::Confirm { of } = header.purpose {
+        return Err(Failure::environment(format!(
+            "run {} is itself the confirmation of run {}",
+            run.short(),
+            of.short()
+        )));
+    }
+    let confirms = |p: &Purpose| *p == Purpose::Confirm { of: run };
+    if let Some(earlier) = store.runs()?.iter().find(|r| confirms(&r.purpose)) {
+        return Err(Failure::environment(format!(
+            "run {} has its confirmation, run {}: a second one would be a second chance for the same claim. `kvmtune report \
+             {}` tells what it showed; `--resume` finishes it if it is unfinished",
+            run.short(),
+            earlier.run.short(),
+            earlier.run.short()
+        )));
+    }
     let known = known(&store, &header, None)?;
     let levels = best(&header, &known.records)?.ok_or_else(|| {
         Failure::environment(format!(

@@ -3,16 +3,18 @@
 use super::exit::Code;
 use super::failure::Failure;
 use super::{Common, print, print_json, say};
-use crate::decision::{Evaluation, certificate, evaluate};
+use crate::decision::{Evaluation, Recommendation, certificate, evaluate};
 use crate::design::Pace;
 use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, MetricId};
-use crate::report::{self, Report};
-use crate::store::Store;
+use crate::report::{self, Confirmation, Report};
+use crate::store::{RunSummary, Store};
+use crate::units::Span;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -63,6 +65,7 @@ struct Judged {
     records: Vec<TrialRecord>,
     evaluation: Evaluation,
     selection: Option<f64>,
+    confirmation: Option<Confirmation>,
     certified: Option<Certificate>,
 }
 
@@ -76,10 +79,11 @@ impl Judged {
             .into_iter()
             .find(|r| r.run == run)
             .and_then(|r| r.end);
-        let certified = certificate(&header, &records)
-            .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
+        // Numbers that cannot be judged certify nothing.
+        let certified = certificate(&header, &records).unwrap_or_default();
         Ok(Self {
             selection: selection(store, &header)?,
+            confirmation: confirmation(store, run)?,
             header,
             end,
             records,
@@ -95,9 +99,32 @@ impl Judged {
             evaluation: &self.evaluation,
             end: self.end,
             selection: self.selection,
+            confirmation: self.confirmation.as_ref(),
             certified: self.certified.as_ref(),
         }
     }
+}
+
+/// What the confirmation of a run said, once it is over.
+fn confirmation(store: &Store, run: RunId) -> Result<Option<Confirmation>, Failure> {
+    let runs = store.runs()?;
+    let confirms = |r: &&RunSummary| r.purpose == Purpose::Confirm { of: run } && r.is_over();
+    let Some(found) = runs.iter().find(confirms) else {
+        return Ok(None);
+    };
+    let (header, records) = (store.header(found.run)?, store.trials(found.run)?);
+    let evaluation = evaluate(&header, &records)
+        .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", found.run.short())))?;
+    let treatment = header.plan.candidates().next();
+    let comparison = evaluation.comparisons.first();
+    Ok(treatment
+        .zip(comparison)
+        .map(|((_, treatment), comparison)| Confirmation {
+            run: found.run,
+            levels: treatment.levels.clone(),
+            confirmed: matches!(evaluation.recommendation, Recommendation::Adopt(_)),
+            effect: comparison.primary().effect.clone(),
+        }))
 }
 
 /// Of a confirmation: what the run that found the treatment said of it.
@@ -256,9 +283,37 @@ pub(super) fn show_plan(
     pace: Pace,
 ) -> Result<(), Failure> {
     let expected = header.plan.expected(experiment, pace);
+    let then = then(experiment, header, pace);
     if common.json {
-        return print_json(&report::plan_json(header, expected));
+        return print_json(&report::plan_json(header, expected, &then));
     }
-    print(&report::plan_text(header, expected, width()));
+    print(&report::plan_text(header, expected, &then, width()));
     Ok(())
+}
+
+/// What follows the planned run in the same sitting.
+fn then(experiment: &Experiment, header: &RunHeader, pace: Pace) -> Vec<String> {
+    let mut then = Vec::new();
+    if let Purpose::Stage { number, of, .. } = header.purpose
+        && of > number
+    {
+        let rest: Vec<_> = header.plan.factors[number as usize..]
+            .iter()
+            .map(|f| f.tunable.as_str())
+            .collect();
+        then.push(format!(
+            "then the other factors, each from the best so far: {}",
+            rest.join(", ")
+        ));
+    }
+    if let Some(blocks) = experiment.design.confirm {
+        let trials = 2 * (blocks + 1);
+        let work: Duration = experiment.workloads.iter().map(|w| w.warmup.0 + w.time.0).sum();
+        let time = Span((work + pace.overhead + pace.boot).saturating_mul(trials));
+        then.push(format!(
+            "then, if something is better, its confirmation: {blocks} blocks + 1 discarded, {trials} trials, each with a \
+             fresh guest, about {time}"
+        ));
+    }
+    then
 }

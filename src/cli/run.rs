@@ -2,7 +2,7 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::leg::{Leg, next};
+use super::leg::{Leg, follows, next};
 use super::plan::require_host;
 use super::sitting::{Job, sit};
 use super::{Common, files, simulate};
@@ -38,7 +38,7 @@ pub(super) struct Args {
     )]
     go_on: Option<String>,
     /// How many blocks to add at least
-    #[arg(long, value_name = "N", requires = "go_on", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", requires = "go_on", conflicts_with_all = ["simulate", "seed", "anytime"], value_parser = clap::value_parser!(u32).range(1..=1000))]
     blocks: Option<u32>,
     /// Run on a machine that this model describes, in seconds; nothing on this one is touched
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["resume", "go_on"])]
@@ -110,7 +110,8 @@ fn resume<'j>(common: &'j Common, wanted: &str, given: Option<&Experiment>) -> R
             run.short()
         )));
     };
-    sitting(common, known, first, header.plan.seed)
+    // An order of its own, as in one sitting.
+    sitting(common, known, first, header.plan.seed.wrapping_add(1))
 }
 
 /// The run goes on to the next registered look that gives at least so many blocks more.
@@ -126,9 +127,21 @@ fn add_blocks<'j>(
     let known = known(&store, &header, given)?;
     let evaluation = crate::decision::evaluate(&header, &known.records)
         .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
-    let blocks = extension(evaluation.rule, evaluation.done, more).map_err(|refusal| {
-        Failure::environment(format!("run {} cannot have more blocks: {refusal}", run.short()))
-    })?;
+    let refuse =
+        |why: String| Failure::environment(format!("run {} cannot have more blocks: {why}", run.short()));
+    if let Purpose::Stage { .. } = header.purpose
+        && let Some(later) = store.runs()?.iter().find(|r| follows(&r.purpose, &header))
+    {
+        return Err(refuse(format!(
+            "run {} went on from what it showed. Start a new run",
+            later.run.short()
+        )));
+    }
+    let all = &evaluation.comparisons;
+    if !all.is_empty() && all.iter().all(|c| c.dropped.is_some()) {
+        return Err(refuse("every candidate was dropped. Start a new run".into()));
+    }
+    let blocks = extension(evaluation.rule, evaluation.done, more).map_err(|e| refuse(e.to_string()))?;
     header.plan.shorten(evaluation.done);
     header.plan.extend(blocks);
     go_on(common, known, header, true)
@@ -191,26 +204,6 @@ fn following(
         Ok(None)
     } else {
         next(experiment, header, records)
-    }
-}
-
-/// Whether a run of this purpose follows the run of `header`.
-fn follows(purpose: &Purpose, header: &RunHeader) -> bool {
-    match (purpose, &header.purpose) {
-        (Purpose::Confirm { of }, _) => *of == header.run,
-        (
-            Purpose::Stage {
-                number,
-                first: Some(first),
-                ..
-            },
-            Purpose::Stage {
-                number: own,
-                first: own_first,
-                ..
-            },
-        ) => *number == own + 1 && *first == own_first.unwrap_or(header.run),
-        _ => false,
     }
 }
 

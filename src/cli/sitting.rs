@@ -5,7 +5,7 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::leg::{Leg, Planned, next};
+use super::leg::{Leg, Planned, follows, next};
 use super::plan::{Looked, look_around};
 use super::results::conclude;
 use super::{Common, say};
@@ -115,15 +115,21 @@ fn legs(
     let mut leg = Some(job.first.clone());
     while let Some(this) = leg {
         let planned = this.plan(&job.experiment, looked, job.seed, Some(&job.store))?;
-        // All runs of a sitting share one seed, so that one number repeats them all.
-        job.seed = Some(planned.header.plan.seed);
+        // Each run has an order of its own, and one number repeats them all: a winner is not to be confirmed in the very
+        // order it was chosen in.
+        job.seed = Some(planned.header.plan.seed.wrapping_add(1));
         let (run, end) = measure(&mut job.store, session, &planned, cancel, events)?;
         runs.push((run, end));
         leg = match end {
             End::Complete | End::Answered { .. } | End::TimeBudget => {
                 let header = job.store.header(run).map_err(Failure::from)?;
                 let records = job.store.trials(run).map_err(Failure::from)?;
-                next(&job.experiment, &header, &records)?
+                let runs = job.store.runs().map_err(Failure::from)?;
+                if runs.iter().any(|r| follows(&r.purpose, &header)) {
+                    None
+                } else {
+                    next(&job.experiment, &header, &records)?
+                }
             }
             _ => None,
         };

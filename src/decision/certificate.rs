@@ -7,7 +7,10 @@ use crate::event::{Certificate, Purpose, RunHeader, TrialRecord};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// The certificate of an A/A run, for its first response; `None` for another run, or with fewer than two blocks.
+/// From fewer blocks the noise is a guess: of two, off by more than twice in almost every second run.
+const FEWEST: usize = 6;
+
+/// The certificate of an A/A run, for its first response; `None` for another run, or with fewer than six blocks.
 pub fn certificate(
     header: &RunHeader,
     records: &[TrialRecord],
@@ -44,7 +47,7 @@ pub fn certificate(
             }
         });
     }
-    let (Some(first), Some(last), true) = (starts.first(), starts.last(), blocks.len() >= 2) else {
+    let (Some(first), Some(last), true) = (starts.first(), starts.last(), blocks.len() >= FEWEST) else {
         return Ok(None);
     };
     let span = last.duration_since(*first).as_secs_f64();

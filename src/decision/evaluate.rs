@@ -33,6 +33,8 @@ pub struct Evaluation {
     pub confidence: Level,
     /// Median of the baseline over the judged blocks, for each response.
     pub baseline_medians: Vec<Option<f64>>,
+    /// Metrics of which pairs were left out, because one of the two values was zero; and how many.
+    pub without_ratio: Vec<(MetricId, usize)>,
     /// What each factor does by itself and with others, where the treatments combine them.
     pub effects: Vec<Effects>,
 }
@@ -75,7 +77,7 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
     let comparisons = judge(&family, &criteria, done, &course)?;
     let recommendation = recommend(&comparisons);
     let effects = if combines_factors(plan) {
-        let of = |response| effects(plan, &numbers, response);
+        let of = |response| effects(plan, &numbers, response, done);
         protocol.responses.iter().map(of).collect::<Result<_, _>>()?
     } else {
         Vec::new()
@@ -95,6 +97,7 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
         rule: criteria.rule,
         confidence: criteria.confidence,
         baseline_medians: protocol.responses.iter().map(median).collect(),
+        without_ratio: numbers.without_ratio(),
         effects,
     })
 }
@@ -244,7 +247,12 @@ fn combines_factors(plan: &Plan) -> bool {
     plan.treatments.len() > 3 && listed.any(|t| differing(&t.levels) > 1)
 }
 
-fn effects(plan: &Plan, numbers: &Numbers<'_>, response: &Response) -> Result<Effects, AnalysisError> {
+fn effects(
+    plan: &Plan,
+    numbers: &Numbers<'_>,
+    response: &Response,
+    done: u32,
+) -> Result<Effects, AnalysisError> {
     let counts: Vec<usize> = plan.factors.iter().map(|f| f.levels.len()).collect();
     let baselines: Vec<usize> = plan.factors.iter().map(|f| f.baseline).collect();
     let mut cells = Vec::new();
@@ -257,7 +265,10 @@ fn effects(plan: &Plan, numbers: &Numbers<'_>, response: &Response) -> Result<Ef
             continue;
         };
         let column = numbers.column(place, &response.metric);
-        cells.extend(judged_blocks(plan).zip(column).filter_map(|(block, value)| {
+        let complete = judged_blocks(plan)
+            .zip(column)
+            .filter(|(block, _)| *block <= done);
+        cells.extend(complete.filter_map(|(block, value)| {
             Some(Cell {
                 block,
                 levels: levels.clone(),

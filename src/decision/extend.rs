@@ -27,6 +27,17 @@ pub enum Refusal {
         /// The last look.
         blocks: u32,
     },
+    /// The last registered look gives fewer.
+    #[error(
+        "its last registered look is at {last} blocks, {left} more than it has. Ask for no more than that, or start a \
+         new run"
+    )]
+    Beyond {
+        /// The last look.
+        last: u32,
+        /// The blocks up to it.
+        left: u32,
+    },
     /// Beyond what is sensible.
     #[error("a run has at most {MOST} blocks")]
     TooMany,
@@ -46,7 +57,10 @@ pub fn extension(rule: Rule, done: u32, more: u32) -> Result<u32, Refusal> {
             if done >= last {
                 return Err(Refusal::Spent { blocks: last });
             }
-            Ok(looks.find(|look| *look >= wanted).unwrap_or(last))
+            looks.find(|look| *look >= wanted).ok_or(Refusal::Beyond {
+                last,
+                left: last - done,
+            })
         }
         Rule::Anytime if wanted > MOST => Err(Refusal::TooMany),
         Rule::Anytime => Ok(wanted),
@@ -63,7 +77,9 @@ mod tests {
         assert_eq!(extension(looks, 9, 1), Ok(10));
         assert_eq!(extension(looks, 20, 1), Ok(30));
         assert_eq!(extension(looks, 20, 12), Ok(40));
-        assert_eq!(extension(looks, 20, 500), Ok(80));
+        assert_eq!(extension(looks, 20, 60), Ok(80));
+        let beyond = Refusal::Beyond { last: 80, left: 60 };
+        assert_eq!(extension(looks, 20, 61), Err(beyond));
         assert_eq!(extension(looks, 80, 1), Err(Refusal::Spent { blocks: 80 }));
     }
 

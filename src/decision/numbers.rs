@@ -5,7 +5,8 @@ use crate::design::{Plan, Role, Treatment};
 use crate::event::{Outcome, TrialRecord};
 use crate::experiment::{DERIVED, Goal, MetricId, Protocol};
 use crate::workload::Observation;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 /// One number for each judged block; `None` where there is none that counts.
 pub(super) type Column = Vec<Option<f64>>;
@@ -17,6 +18,8 @@ pub(super) struct Numbers<'r> {
     /// The place of the baseline's second measurement.
     middle: Option<usize>,
     trials: HashMap<(u32, usize), &'r TrialRecord>,
+    /// Pairs that were left out, by metric.
+    without_ratio: RefCell<BTreeMap<MetricId, usize>>,
 }
 
 impl<'r> Numbers<'r> {
@@ -31,7 +34,13 @@ impl<'r> Numbers<'r> {
             plan,
             middle: plan.treatments.iter().position(|t| t.role == Role::Middle),
             trials: records.iter().filter_map(trial).collect(),
+            without_ratio: RefCell::default(),
         }
+    }
+
+    /// How many pairs of a metric were left out of the series made so far, because one of the two was zero.
+    pub(super) fn without_ratio(&self) -> Vec<(MetricId, usize)> {
+        self.without_ratio.borrow().clone().into_iter().collect()
     }
 
     /// The trial of one treatment in one block.
@@ -49,18 +58,15 @@ impl<'r> Numbers<'r> {
         self.trials.keys().map(|(block, _)| *block).max().unwrap_or(0)
     }
 
-    /// One metric of one treatment. The baseline's two measurements of a long block are one number, their geometric
-    /// mean.
+    /// One metric of one treatment. The baseline's second measurement of a long block stands in for the first where that
+    /// gave nothing. It is not averaged with it: a mean of two, one of them always in the middle, and a single candidate
+    /// are not exchangeable when noise is skewed, and the test would claim falsely too often.
     pub(super) fn column(&self, treatment: usize, metric: &MetricId) -> Column {
         let own = self.own_column(treatment, metric);
         match self.middle {
             Some(middle) if treatment == 0 => {
                 let both = own.into_iter().zip(self.own_column(middle, metric));
-                both.map(|two| match two {
-                    (Some(first), Some(second)) => Some((first.ln().midpoint(second.ln())).exp()),
-                    (first, second) => first.or(second),
-                })
-                .collect()
+                both.map(|(first, second)| first.or(second)).collect()
             }
             _ => own,
         }
@@ -83,14 +89,20 @@ impl<'r> Numbers<'r> {
         let column = self.column(treatment, metric);
         let pairs = judged_blocks(self.plan).zip(column).zip(baseline);
         let pair = |((block, candidate), baseline): (_, &Option<f64>)| {
-            Some(Pair {
+            let pair = Pair {
                 block,
                 candidate: candidate?,
                 baseline: (*baseline)?,
-            })
+            };
+            // Of a zero and a number there is no ratio; it is counted, and told.
+            if (pair.candidate == 0.0) == (pair.baseline == 0.0) {
+                return Some(pair);
+            }
+            *self.without_ratio.borrow_mut().entry(metric.clone()).or_default() += 1;
+            None
         };
         Series {
-            metric: metric.metric.clone(),
+            metric: self.protocol.name_of(metric),
             goal,
             pairs: pairs.filter_map(pair).collect(),
         }

@@ -119,7 +119,18 @@ fn why_none_better(comparisons: &[Comparison]) -> KeepReason {
     if comparisons.is_empty() {
         return KeepReason::NothingCompared;
     }
-    let judgements = comparisons.iter().flat_map(|comparison| &comparison.responses);
+    let can_win = |comparison: &&Comparison| {
+        let failed = comparison
+            .guards
+            .iter()
+            .any(|g| g.outcome == GuardOutcome::Failed);
+        let worse = comparison.responses.iter().any(|r| r.verdict == Verdict::Worse);
+        !failed && !worse
+    };
+    let judgements = comparisons
+        .iter()
+        .filter(can_win)
+        .flat_map(|comparison| &comparison.responses);
     let open = judgements.filter_map(|judgement| match judgement.verdict {
         Verdict::Inconclusive { more_blocks } => Some(more_blocks),
         _ => None,

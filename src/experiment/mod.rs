@@ -94,6 +94,17 @@ impl Protocol {
         &self.responses[0]
     }
 
+    /// A metric's name in reports: with its workload where several give one of that name.
+    pub fn name_of(&self, id: &MetricId) -> String {
+        let own = self.workloads.iter().flat_map(|w| &w.metrics).map(|m| &m.name);
+        let all = own.chain(self.derived.iter().map(|d| &d.name));
+        if all.filter(|name| **name == id.metric).count() > 1 {
+            id.to_string()
+        } else {
+            id.metric.clone()
+        }
+    }
+
     /// The unit of a metric; empty when it is unknown.
     pub fn unit(&self, id: &MetricId) -> &str {
         if id.workload == DERIVED {

@@ -1,7 +1,7 @@
 //! The answer of a run in one sentence, and what must be said beside it. Knows no layout.
 
 use super::{Report, certificate, verdict, wording};
-use crate::analysis::Verdict;
+use crate::analysis::{Comparison, Effect, Judgement, Verdict};
 use crate::decision::{Blocked, KeepReason, Recommendation, Winner};
 use crate::event::{End, Purpose};
 use std::fmt::Write as _;
@@ -11,10 +11,12 @@ pub(super) fn answer(report: &Report<'_>) -> String {
     let answer = match (&report.evaluation.recommendation, report.header.purpose.clone()) {
         (_, Purpose::Noise) => noise(report),
         (Recommendation::Adopt(winner), _) => adopt(report, winner),
-        (Recommendation::Keep { .. }, Purpose::Confirm { .. }) => {
+        (Recommendation::Keep { reason }, Purpose::Confirm { .. })
+            if report.is_over() && !matches!(reason, KeepReason::Guarded { .. }) =>
+        {
             "Keep the baseline: fresh blocks did not confirm the treatment that looked best.".into()
         }
-        (Recommendation::Keep { reason }, _) => keep(report, reason),
+        (Recommendation::Keep { reason }, _) => keep(report, reason) + &torn(report),
     };
     // The sentence that is quoted alone.
     match report.header.facts.simulated() {
@@ -36,12 +38,9 @@ fn adopt(report: &Report<'_>, winner: &Winner) -> String {
         _ => "is best",
     };
     let mut text = format!(
-        "{} {is}: {} {} against the baseline (p {} after Holm over {}{guards}).",
+        "{} {is}: {} against the baseline{guards}.",
         wording::tame(winner.treatment(), wording::SENTENCE),
-        report.header.protocol.response().metric,
-        wording::change(&primary.effect),
-        wording::p_value(primary.p_holm),
-        primary.family,
+        proven(report, comparison),
     );
     if primary.negligible {
         let _ = write!(
@@ -54,6 +53,52 @@ fn adopt(report: &Report<'_>, winner: &Winner) -> String {
         let _ = write!(text, " Passed over: {}.", standing(winner.passed_over()));
     }
     text
+}
+
+/// Each response that is better, with its p-value; then what became of the others.
+fn proven(report: &Report<'_>, comparison: &Comparison) -> String {
+    let is_better = |j: &&Judgement| j.verdict == Verdict::Better;
+    let better = comparison.responses.iter().filter(is_better).map(|j| {
+        format!(
+            "{} {} (p {} after Holm over {})",
+            wording::tame(&metric(report, &j.effect), wording::NAME),
+            wording::change(&j.effect),
+            wording::p_value(j.p_holm),
+            j.family,
+        )
+    });
+    let others = comparison.responses.iter().filter(|j| !is_better(j)).map(|j| {
+        let name = wording::tame(&j.effect.metric, wording::NAME);
+        format!("{name} {}", wording::verdict(j.verdict))
+    });
+    better.chain(others).collect::<Vec<_>>().join("; ")
+}
+
+/// The response's whole name, with its workload.
+fn metric(report: &Report<'_>, effect: &Effect) -> String {
+    let protocol = &report.header.protocol;
+    let mut responses = protocol.responses.iter().map(|r| &r.metric);
+    let found = responses.find(|id| protocol.name_of(id) == effect.metric);
+    found.map_or_else(|| effect.metric.clone(), ToString::to_string)
+}
+
+/// Candidates that are better in one response and worse in another.
+fn torn(report: &Report<'_>) -> String {
+    let told = report.candidates().filter_map(|(treatment, comparison)| {
+        let with = |verdict| {
+            let names = comparison.responses.iter().filter(|j| j.verdict == verdict);
+            let names: Vec<_> = names
+                .map(|j| wording::tame(&j.effect.metric, wording::NAME))
+                .collect();
+            (!names.is_empty()).then(|| names.join(", "))
+        };
+        let (better, worse) = (with(Verdict::Better)?, with(Verdict::Worse)?);
+        Some(format!(
+            " {} is better in {better} and worse in {worse}.",
+            report.label(&treatment.id)
+        ))
+    });
+    told.collect()
 }
 
 /// Of an A/A run: what this host resolves, or that it found a difference where there is none.
@@ -150,9 +195,11 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
         notices.push("software emulation: numbers are relative, and a gain may differ under KVM".into());
     }
     let run = report.header.run.short();
-    if let (Recommendation::Adopt(_), Purpose::Sweep | Purpose::Stage { .. }) =
-        (&report.evaluation.recommendation, &report.header.purpose)
-    {
+    if let (Recommendation::Adopt(_), Purpose::Sweep, None) = (
+        &report.evaluation.recommendation,
+        &report.header.purpose,
+        report.confirmation,
+    ) {
         notices.push(format!(
             "selection estimate: what was chosen for looking best tends to look better than it is; the gain to publish \
              is that of fresh blocks, `kvmtune confirm {run}`"
@@ -164,18 +211,31 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
     let (measured, planned) = report.blocks();
     match report.end {
         Some(End::Complete) => {}
-        Some(end) => notices.push(format!("{}: {measured} of {planned} blocks", wording::end(end))),
-        None if measured < planned => {
-            notices.push(format!("unfinished: {measured} of {planned} blocks"));
+        Some(end) if report.is_over() => {
+            notices.push(format!("{}: {measured} of {planned} blocks", wording::end(end)));
         }
+        Some(end) => notices.push(format!(
+            "{}: {measured} of {planned} blocks; `kvmtune run --resume {run}` goes on",
+            wording::end(end)
+        )),
+        None if measured < planned => notices.push(format!(
+            "unfinished: {measured} of {planned} blocks; `kvmtune run --resume {run}` goes on"
+        )),
         None => {}
     }
-    let counts = report.evaluation.counts;
-    if counts.failed + counts.invalid + counts.unsteady > 0 {
+    for (metric, pairs) in &report.evaluation.without_ratio {
         notices.push(format!(
-            "{} trials gave no number ({} failed, {} invalid, {} not steady); their blocks are missing from the comparisons they \
+            "{} was 0 on one side of {pairs} pairs, which have no ratio and are left out",
+            wording::tame(&metric.to_string(), wording::NAME)
+        ));
+    }
+    let counts = report.evaluation.counts;
+    let lost = counts.failed + counts.invalid + counts.unsteady;
+    if lost > 0 {
+        notices.push(format!(
+            "{} without a number ({} failed, {} invalid, {} not steady); their blocks are missing from the comparisons they \
              belong to",
-            counts.failed + counts.invalid + counts.unsteady,
+            if lost == 1 { "1 trial".into() } else { format!("{lost} trials") },
             counts.failed,
             counts.invalid,
             counts.unsteady

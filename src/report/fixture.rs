@@ -31,6 +31,7 @@ impl Fixture {
             evaluation: &self.evaluation,
             end: self.end,
             selection: None,
+            confirmation: None,
             certified: None,
         }
     }

@@ -97,7 +97,13 @@ fn list(title: &str, items: &[String]) -> Markup {
 }
 
 fn verdicts(report: &Report<'_>) -> Markup {
-    let metric = wording::tame(&report.header.protocol.response().metric.metric, wording::NAME);
+    let metric = wording::tame(
+        &report
+            .header
+            .protocol
+            .name_of(&report.header.protocol.response().metric),
+        wording::NAME,
+    );
     html! {
         div .wide {
             table {

@@ -37,10 +37,10 @@ pub use runs::{RunRow, runs};
 pub use text::text;
 pub use wording::tame;
 
-use crate::analysis::Comparison;
+use crate::analysis::{Comparison, Effect};
 use crate::decision::Evaluation;
 use crate::design::{Treatment, TreatmentId};
-use crate::event::{Certificate, End, RunHeader, TrialRecord};
+use crate::event::{Certificate, End, RunHeader, RunId, TrialRecord};
 
 /// Everything a report is made of.
 #[derive(Debug, Clone, Copy)]
@@ -55,11 +55,34 @@ pub struct Report<'a> {
     pub end: Option<End>,
     /// Of a confirmation: by how much the treatment changed the response in the run that found it, in percent.
     pub selection: Option<f64>,
+    /// The confirmation that followed: its run, and what it said.
+    pub confirmation: Option<&'a Confirmation>,
     /// What the run certifies, when it is an A/A run.
     pub certified: Option<&'a Certificate>,
 }
 
+/// What a confirmation said of the treatment that a run found best.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confirmation {
+    /// The confirmation's run.
+    pub run: RunId,
+    /// The levels it measured.
+    pub levels: Vec<(String, String)>,
+    /// Whether it adopted them.
+    pub confirmed: bool,
+    /// The first response there.
+    pub effect: Effect,
+}
+
 impl<'a> Report<'a> {
+    /// Whether nothing more is to come without being asked for.
+    fn is_over(&self) -> bool {
+        matches!(
+            self.end,
+            Some(End::Complete | End::Answered { .. } | End::TimeBudget)
+        )
+    }
+
     /// The first treatment; `None` only for a plan without treatments, which no run has.
     fn baseline(&self) -> Option<&'a Treatment> {
         self.header.plan.treatments.first()

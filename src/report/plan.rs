@@ -36,6 +36,7 @@ pub struct PlanDocument<'a> {
     trials: usize,
     restarts: usize,
     expected_seconds: f64,
+    then: &'a [String],
     touches: Vec<Place>,
     rule: Rule,
     looks: Vec<u32>,
@@ -52,7 +53,7 @@ struct PlannedTreatment<'a> {
 }
 
 /// The plan for a terminal, at most `width` columns wide.
-pub fn plan_text(header: &RunHeader, expected: Span, width: u16) -> String {
+pub fn plan_text(header: &RunHeader, expected: Span, then: &[String], width: u16) -> String {
     let plan = &header.plan;
     let judged = plan.blocks.iter().filter(|b| b.number > 0).count();
     let mut out = format!(
@@ -65,12 +66,11 @@ pub fn plan_text(header: &RunHeader, expected: Span, width: u16) -> String {
     if let Some(purpose) = wording::purpose(&header.purpose) {
         let _ = writeln!(out, "{purpose}");
     }
-    let _ = writeln!(
-        out,
-        "seed {}, about {}\n",
-        plan.seed,
-        wording::duration(expected.0)
-    );
+    let _ = writeln!(out, "seed {}, about {}", plan.seed, wording::duration(expected.0));
+    for line in then {
+        out += &fill(&wording::tame(line, wording::SENTENCE), width, "  ");
+    }
+    out.push('\n');
     out += &treatments(plan, width);
     out += "\norder\n";
     for block in plan.blocks.iter().take(SHOWN) {
@@ -204,7 +204,7 @@ fn touches(plan: &Plan, width: u16) -> String {
 }
 
 /// Everything the text says and the order of every block, ready to be serialised.
-pub fn plan_json(header: &RunHeader, expected: Span) -> PlanDocument<'_> {
+pub fn plan_json<'a>(header: &'a RunHeader, expected: Span, then: &'a [String]) -> PlanDocument<'a> {
     let plan = &header.plan;
     PlanDocument {
         schema: "kvmtune-plan-1",
@@ -221,6 +221,7 @@ pub fn plan_json(header: &RunHeader, expected: Span) -> PlanDocument<'_> {
         trials: plan.trials(),
         restarts: plan.restarts(),
         expected_seconds: expected.0.as_secs_f64(),
+        then,
         touches: places(plan),
         rule: claim_rule(header),
         looks: registered_looks(claim_rule(header)).0,

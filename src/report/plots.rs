@@ -125,7 +125,13 @@ fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<()
         Goal::Maximize => "more is better",
         Goal::Minimize => "less is better",
     };
-    let metric = wording::tame(&report.header.protocol.response().metric.metric, SHORT);
+    let metric = wording::tame(
+        &report
+            .header
+            .protocol
+            .name_of(&report.header.protocol.response().metric),
+        SHORT,
+    );
     let mut chart = ChartBuilder::on(&root)
         .margin_right(36)
         .margin_left(NAMES)

@@ -102,10 +102,10 @@ fn overhead_is_told_live_and_after_a_start() {
 #[test]
 fn a_plan_tells_what_it_will_do() {
     let fixture = Fixture::quickstart();
-    let text = plan_text(&fixture.header, EXPECTED, 80);
+    let text = plan_text(&fixture.header, EXPECTED, &[], 80);
     assert!(columns(&text) <= 80, "{text}");
     insta::assert_snapshot!(text);
-    let document = value(&plan_json(&fixture.header, EXPECTED));
+    let document = value(&plan_json(&fixture.header, EXPECTED, &[]));
     assert_eq!(document["schema"], "kvmtune-plan-1");
     assert_eq!(document["touches"].as_array().unwrap().len(), 2);
 }
@@ -195,7 +195,7 @@ fn hostile_texts_stay_texts() {
     check_page(&page);
     let terminal = text(&report, 80, false);
     assert!(columns(&terminal) <= 80, "{terminal}");
-    let plan = plan_text(&fixture.header, EXPECTED, 80);
+    let plan = plan_text(&fixture.header, EXPECTED, &[], 80);
     assert!(columns(&plan) <= 80, "{plan}");
     let markdown = markdown(&report);
     for (name, out) in [
@@ -254,7 +254,7 @@ fn a_certificate_tells_what_a_host_resolves() {
     let certificate = certificate(&fixture);
     insta::assert_snapshot!("certificate", super::certificate::lines(&certificate).join("\n"));
     fixture.header.certificate = Some(certificate);
-    let plan = plan_text(&fixture.header, EXPECTED, 80);
+    let plan = plan_text(&fixture.header, EXPECTED, &[], 80);
     let proof: Vec<_> = plan
         .lines()
         .skip_while(|l| !l.starts_with("what it can prove"))

@@ -54,6 +54,9 @@ pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
     if let Some(purpose) = wording::purpose(&header.purpose) {
         head.push(("purpose", purpose));
     }
+    if let Some(baseline) = report.baseline() {
+        head.push(("baseline", wording::tame(&baseline.label(), wording::SENTENCE)));
+    }
     head.push(("guest", wording::guest(&header.protocol.guest)));
     head.push(("host", wording::host(&header.facts)));
     head.push((
@@ -74,7 +77,13 @@ pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
 
 fn verdict_table(report: &Report<'_>, width: u16) -> String {
     let first = usize::from(width - OTHER_COLUMNS);
-    let metric = wording::tame(&report.header.protocol.response().metric.metric, 22);
+    let metric = wording::tame(
+        &report
+            .header
+            .protocol
+            .name_of(&report.header.protocol.response().metric),
+        22,
+    );
     let header = ["treatment", &metric, "n", "p Holm", "verdict"];
     let named = report.baseline().and_then(|b| b.name.as_ref());
     let mut rows = vec![vec![

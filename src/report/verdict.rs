@@ -1,8 +1,10 @@
 //! What is said of one candidate: its evidence in a few lines that end in the verdict. Knows the words, no layout.
 
 use super::{Report, pace, wording};
-use crate::analysis::{Comparison, GuardReport, Judgement, MORE_BLOCKS_CAP, Rule, Verdict, registered_looks};
-use crate::decision::extension;
+use crate::analysis::{
+    Comparison, GuardOutcome, GuardReport, Judgement, MORE_BLOCKS_CAP, Rule, Verdict, registered_looks,
+};
+use crate::decision::{Refusal, extension};
 use crate::design::{Guests, Treatment};
 use crate::event::{Outcome, Purpose};
 use std::collections::BTreeMap;
@@ -85,19 +87,23 @@ fn evidence(report: &Report<'_>, judgement: &Judgement) -> String {
         _ => "exact",
     };
     let claim = match report.evaluation.rule {
-        _ if *claim_below == 0.0 => format!(", {}", first_look(report.evaluation.rule)),
+        _ if *claim_below == 0.0 => format!(", {}", first_look(report)),
         Rule::Looks { .. } => format!(
-            ", claimed at {} or less at this look",
-            wording::p_value(*claim_below)
+            ", claimed at {} or less after {} blocks",
+            wording::p_value(*claim_below),
+            judgement.tested_after
         ),
         Rule::Fixed { .. } | Rule::Anytime => String::new(),
     };
     format!("p={raw} {kind}{correction}{claim}")
 }
 
-fn first_look(rule: Rule) -> String {
-    let first = registered_looks(rule).0.first().copied().unwrap_or(1);
-    format!("nothing is claimed before {first} blocks are done")
+fn first_look(report: &Report<'_>) -> String {
+    let first = registered_looks(report.evaluation.rule).0.first().copied();
+    match first.filter(|first| report.evaluation.done < *first) {
+        Some(first) => format!("nothing is claimed before {first} blocks are done"),
+        None => "so few blocks cannot give a p that is small enough".into(),
+    }
 }
 
 /// `p99 -0.4 % [-2.9, +2.1] | guard p99 <= +5 %: held`.
@@ -119,10 +125,8 @@ fn beside(report: &Report<'_>, treatment: &Treatment, comparison: &Comparison) -
             "selection estimate {} (not used)",
             wording::percent(change)
         ));
-    } else if let Purpose::Sweep | Purpose::Stage { .. } = report.header.purpose
-        && comparison.is_better()
-    {
-        parts.push("selection estimate, not confirmed".into());
+    } else if report.header.purpose == Purpose::Sweep && comparison.is_better() {
+        parts.push(confirmed(report, treatment));
     }
     if let Some(certificate) = &report.header.certificate {
         parts.push(super::certificate::line(
@@ -134,7 +138,21 @@ fn beside(report: &Report<'_>, treatment: &Treatment, comparison: &Comparison) -
     parts
 }
 
-/// `1 trial dropped: not steady`, of the candidate and the baseline in the judged blocks.
+/// What the confirmation said of this treatment, if it was the one.
+fn confirmed(report: &Report<'_>, treatment: &Treatment) -> String {
+    match report.confirmation.filter(|c| c.levels == treatment.levels) {
+        None => "selection estimate, not confirmed".into(),
+        Some(c) => format!(
+            "selection estimate; {} by run {}: {} {}",
+            if c.confirmed { "confirmed" } else { "not confirmed" },
+            c.run.short(),
+            wording::tame(&c.effect.metric, wording::NAME),
+            wording::change(&c.effect)
+        ),
+    }
+}
+
+/// `1 trial left out: not steady`, of the candidate and the baseline in the judged blocks.
 fn missing(report: &Report<'_>, treatment: &Treatment) -> Option<String> {
     let baseline = report.baseline().map(|b| &b.id);
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
@@ -148,7 +166,7 @@ fn missing(report: &Report<'_>, treatment: &Treatment) -> Option<String> {
     }
     let told = |(outcome, count): (&&str, &u32)| {
         let plural = if *count == 1 { "trial" } else { "trials" };
-        format!("{count} {plural} dropped: {outcome}")
+        format!("{count} {plural} left out: {outcome}")
     };
     let told: Vec<_> = counts.iter().map(told).collect();
     (!told.is_empty()).then(|| told.join(", "))
@@ -180,6 +198,14 @@ pub(super) fn verdict(report: &Report<'_>, comparison: &Comparison) -> String {
 fn of_one(report: &Report<'_>, comparison: &Comparison, judgement: &Judgement) -> String {
     let word = wording::verdict(judgement.verdict);
     match judgement.verdict {
+        Verdict::Inconclusive { .. }
+            if comparison
+                .guards
+                .iter()
+                .any(|g| g.outcome == GuardOutcome::Failed) =>
+        {
+            format!("{word}, and a guard failed: it cannot be adopted")
+        }
         Verdict::Inconclusive { more_blocks } => {
             format!("{word}: needs {}", more(report, more_blocks))
         }
@@ -223,6 +249,10 @@ pub(super) fn more(report: &Report<'_>, blocks: u32) -> String {
     let run = report.header.run.short();
     match extension(evaluation.rule, evaluation.done, blocks) {
         _ if blocks >= MORE_BLOCKS_CAP => told,
+        _ if !report.is_over() => format!("{told}; the run is unfinished: `kvmtune run --resume {run}`"),
+        Err(Refusal::Beyond { left, .. }) => {
+            format!("{told}, in a new run: this one can have {left} more")
+        }
         Ok(_) => format!("{told}: `kvmtune run --continue {run} --blocks {blocks}`"),
         Err(_) => format!("{told}, in a new run: this one's error rate is spent"),
     }

@@ -26,9 +26,15 @@ pub(super) fn legend(evaluation: &Evaluation) -> String {
         Rule::Fixed { .. } => "",
         Rule::Looks { .. } | Rule::Anytime => " and looks",
     };
+    let judgements = evaluation.comparisons.iter().flat_map(|c| &c.responses);
+    let unknown = if judgements.clone().any(|j| j.effect.interval_percent.is_none()) {
+        " [unknown]: too few blocks for an interval, or no look yet."
+    } else {
+        ""
+    };
     format!(
         "n: blocks compared. Intervals of the responses hold at {level} for all candidates{looks} together; each end of \
-         a guard's interval is a one-sided {level} bound."
+         a guard's interval is a one-sided {level} bound.{unknown}"
     )
 }
 
@@ -115,7 +121,7 @@ pub(super) fn interval(interval: Interval) -> String {
 pub(super) fn change(effect: &Effect) -> String {
     let bounds = effect
         .change_interval_percent()
-        .map_or_else(|| "[unbounded]".into(), interval);
+        .map_or_else(|| "[unknown]".into(), interval);
     match effect.change_percent() {
         Some(change) => format!("{} {bounds}", percent(change)),
         None => "no estimate".into(),
@@ -297,7 +303,7 @@ pub(super) fn end(end: End) -> &'static str {
         End::Complete => "all blocks of the plan were run",
         End::Answered {
             stop: Stop::Superiority,
-        } => "the best treatment was proven; the other blocks were not needed",
+        } => "the best candidate was proven; the other blocks were not needed",
         End::Answered {
             stop: Stop::Equivalence,
         } => "nothing differs from the baseline; the other blocks were not needed",

@@ -245,10 +245,13 @@ impl Runner<'_, '_> {
         left: &mut Vec<usize>,
         outcome: &Outcome,
     ) -> Result<Option<End>, RunError> {
+        // One failed start is one failure, however many treatments waited for it.
+        let before = self.failures;
         for treatment in std::mem::take(left) {
             if self.is_cancelled() {
                 return Ok(Some(End::Interrupted));
             }
+            self.failures = before;
             let trial = self.trial(block, treatment);
             let record = TrialRecord {
                 trial,

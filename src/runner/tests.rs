@@ -114,7 +114,7 @@ fn a_run_ends_as_soon_as_it_is_answered() {
 
 #[test]
 fn a_number_that_cannot_be_judged_does_not_end_the_run() {
-    let (end, events) = goes_on(0.0);
+    let (end, events) = goes_on(-1.0);
     assert_eq!(end, End::Complete);
     assert_eq!(trials(&events), 14, "seven further blocks");
     let notices: Vec<_> = events

@@ -180,9 +180,14 @@ impl<'a, W: Write> Table<'a, W> {
     }
 
     fn row<'f>(&mut self, fields: impl Iterator<Item = &'f str>) -> Result<(), StoreError> {
-        self.out
-            .write_record(fields)
-            .map_err(|e| StoreError::Output { source: e.into() })
+        self.out.write_record(fields).map_err(|e| {
+            // The conversion of csv's own error would lose the kind, by which a closed pipe is known.
+            let source = match e.into_kind() {
+                csv::ErrorKind::Io(source) => source,
+                other => io::Error::other(format!("{other:?}")),
+            };
+            StoreError::Output { source }
+        })
     }
 }
 

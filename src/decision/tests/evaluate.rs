@@ -185,24 +185,34 @@ fn the_same_record_gives_the_same_progress_at_every_length() {
 }
 
 #[test]
-fn the_baseline_in_the_middle_is_pooled() {
+fn the_baseline_in_the_middle_stands_in_for_a_lost_one() {
     let header = sweep(&format!("{SCHEDULERS}time = \"20m\"\n[design]\nblocks = 8\n"));
     let roles: Vec<_> = header.plan.treatments.iter().map(|t| t.role).collect();
     assert_eq!(roles, [Role::Listed, Role::Listed, Role::Listed, Role::Middle]);
     let records = trials(&header, 8, |block, treatment| {
         let drift = 1.0 + 0.01 * f64::from(block);
-        let iops = [100.0, 110.0, 121.0, 121.0][treatment] * drift;
-        Some(measured(&[("iops", iops)]))
+        let iops = [100.0, 110.0, 121.0, 100.0][treatment] * drift;
+        Some(match (block, treatment) {
+            (2, 0) => Outcome::Failed {
+                stage: Stage::Measure,
+                message: "lost".into(),
+            },
+            // Not looked at where the first one gave a number.
+            (_, 3) if block != 2 => measured(&[("iops", 1.0)]),
+            _ => measured(&[("iops", iops)]),
+        })
     });
     let evaluation = evaluate(&header, &records).unwrap();
     assert_eq!(evaluation.comparisons.len(), 2, "it is no candidate");
-    let gain = |c: usize| evaluation.comparisons[c].primary().effect.gain_percent.unwrap();
+    let effect = |c: usize| &evaluation.comparisons[c].primary().effect;
+    let gain = |c: usize| effect(c).gain_percent.unwrap();
     assert!(
-        gain(0).abs() < 1e-9 && (gain(1) - 10.0).abs() < 1e-9,
+        (gain(0) - 10.0).abs() < 1e-9 && (gain(1) - 21.0).abs() < 1e-9,
         "{} {}",
         gain(0),
         gain(1)
     );
+    assert_eq!(effect(0).blocks, 8);
     let without: Vec<_> = records[..records.len() - 4]
         .iter()
         .chain(&records[records.len() - 4..])

@@ -117,7 +117,7 @@ fn two_levels(file: &mut Reader<'_>) -> Option<Vec<Factor>> {
 fn treatment(mut table: Reader<'_>, made: &mut Vec<Factor>) -> Option<ListedTreatment> {
     let span = table.span();
     let name = table.take("name").map(|f| {
-        f.text_if(is_label, "at most 60 characters of plain text")
+        f.text_if(is_label, "at most 60 characters of plain text, not `baseline`")
             .map(str::to_string)
     });
     let set = table.required("set", "write set = { \"domain.disk.io\" = \"native\" }");
@@ -176,5 +176,8 @@ fn setting(place: &Range<usize>, field: &Field<'_>, made: &mut Vec<Factor>) -> O
 }
 
 fn is_label(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= 60 && !text.chars().any(char::is_control)
+    text.trim() != "baseline"
+        && !text.trim().is_empty()
+        && text.len() <= 60
+        && !text.chars().any(char::is_control)
 }
