@@ -40,6 +40,15 @@ pub(super) struct Job<'j> {
 /// Sits to the end, and tells what every run showed; the page of the last one goes to `html`.
 pub(super) fn sit(mut job: Job<'_>, html: Option<&Path>) -> Result<Code, Failure> {
     let common = job.common;
+    if let Some(folder) = html.and_then(Path::parent)
+        && !folder.as_os_str().is_empty()
+        && !folder.is_dir()
+    {
+        return Err(Failure::environment(format!(
+            "there is no folder {} for the HTML report; nothing was run",
+            folder.display()
+        )));
+    }
     let cancel = Cancel::default();
     let (events, heard) = unbounded_channel();
     let progress = Progress::new(common.screen(), job.first.header());
