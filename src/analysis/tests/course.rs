@@ -334,6 +334,36 @@ fn the_certificate_refuses_what_it_could_not_have_shown() {
 }
 
 #[test]
+fn the_certificate_lets_losses_pass_and_knows_the_first_response_only() {
+    let criteria = Criteria {
+        certified_cv: Some(0.05),
+        ..criteria(Rule::Fixed { blocks: 10 })
+    };
+    let (much, loss) = (around(1.2, 0.01, 10), around(0.98, 0.002, 10));
+    let verdicts = |responses: &[&[f64]]| {
+        let judged = compare(&[several(responses)], &criteria, 10).unwrap();
+        let responses = judged.comparisons[0].responses.iter();
+        responses.map(|r| r.verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(&[&much, &loss]), [Verdict::Better, Verdict::Worse]);
+    assert_eq!(verdicts(&[&loss, &much]), [Verdict::Worse, Verdict::Better]);
+}
+
+#[test]
+fn nothing_is_held_or_equivalent_before_the_first_look() {
+    let rule = Rule::Fixed { blocks: 20 };
+    let mut steady = guarded(&around(1.0, 0.001, 8), 1.0);
+    let early = at(std::slice::from_ref(&steady), rule, 8).comparisons.remove(0);
+    assert!(matches!(early.primary().verdict, Verdict::Inconclusive { .. }));
+    assert_eq!(early.guards[0].outcome, GuardOutcome::Unproven);
+    assert!(early.primary().effect.interval_percent.is_none());
+    steady = guarded(&around(1.0, 0.001, 20), 1.0);
+    let judged = at(&[steady], rule, 20).comparisons.remove(0);
+    assert_eq!(judged.primary().verdict, Verdict::Equivalent);
+    assert_eq!(judged.guards[0].outcome, GuardOutcome::Held);
+}
+
+#[test]
 fn a_cap_is_told_from_coarse_steps() {
     // Half the blocks are equal: at the best value there is, and below it.
     let mut capped = candidate(&[1.0; 10]);
