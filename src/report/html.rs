@@ -97,13 +97,7 @@ fn list(title: &str, items: &[String]) -> Markup {
 }
 
 fn verdicts(report: &Report<'_>) -> Markup {
-    let metric = wording::tame(
-        &report
-            .header
-            .protocol
-            .name_of(&report.header.protocol.response().metric),
-        wording::NAME,
-    );
+    let metric = report.response_name(wording::NAME);
     html! {
         div .wide {
             table {

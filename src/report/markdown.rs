@@ -11,13 +11,7 @@ pub fn markdown(report: &Report<'_>) -> String {
         escape(&wording::tame(&report.header.experiment, wording::NAME))
     );
     let _ = write!(out, "**{}**\n\n", escape(&conclusion::answer(report)));
-    let metric = wording::tame(
-        &report
-            .header
-            .protocol
-            .name_of(&report.header.protocol.response().metric),
-        wording::NAME,
-    );
+    let metric = report.response_name(wording::NAME);
     let _ = writeln!(out, "| treatment | {} | n | p Holm | verdict |", escape(&metric));
     out += "|---|---|--:|--:|---|\n";
     let _ = writeln!(out, "| baseline | {} | | | |", escape(&text::baseline(report)));

@@ -88,6 +88,12 @@ impl<'a> Report<'a> {
         self.header.plan.treatments.first()
     }
 
+    /// The name of the first response, tamed and at most `max` characters long.
+    fn response_name(&self, max: usize) -> String {
+        let protocol = &self.header.protocol;
+        wording::tame(&protocol.name_of(&protocol.response().metric), max)
+    }
+
     /// Each other treatment with its comparison, in the plan's order.
     fn candidates(&self) -> impl Iterator<Item = (&'a Treatment, &'a Comparison)> + use<'a> {
         let treatments = self.header.plan.candidates().map(|(_, treatment)| treatment);

@@ -125,13 +125,7 @@ fn draw_effects(report: &Report<'_>, svg: &mut String, height: u32) -> Result<()
         Goal::Maximize => "more is better",
         Goal::Minimize => "less is better",
     };
-    let metric = wording::tame(
-        &report
-            .header
-            .protocol
-            .name_of(&report.header.protocol.response().metric),
-        SHORT,
-    );
+    let metric = report.response_name(SHORT);
     let mut chart = ChartBuilder::on(&root)
         .margin_right(36)
         .margin_left(NAMES)

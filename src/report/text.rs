@@ -77,13 +77,7 @@ pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
 
 fn verdict_table(report: &Report<'_>, width: u16) -> String {
     let first = usize::from(width - OTHER_COLUMNS);
-    let metric = wording::tame(
-        &report
-            .header
-            .protocol
-            .name_of(&report.header.protocol.response().metric),
-        22,
-    );
+    let metric = report.response_name(22);
     let header = ["treatment", &metric, "n", "p Holm", "verdict"];
     let named = report.baseline().and_then(|b| b.name.as_ref());
     let mut rows = vec![vec![
