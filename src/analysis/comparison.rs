@@ -186,6 +186,8 @@ impl Judge<'_> {
         let interval = self.interval(track, at, simultaneous);
         let one_sided = self.interval(track, at, 2.0 * alpha);
         let limit = self.criteria.equivalence.log_ratio();
+        // Two one-sided tests, never a large p-value. Source: Schuirmann (1987), "A comparison of the two one-sided tests
+        // procedure and the power approach", Journal of Pharmacokinetics and Biopharmaceutics 15.
         let negligible = one_sided.is_some_and(|i| i.low > -limit && i.high < limit);
         let verdict = match (sample, tested.claim) {
             (Some(sample), _) if lacks_resolution(sample) && is_at_cap(series) => Verdict::AtCap,

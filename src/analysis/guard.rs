@@ -1,4 +1,4 @@
-//! Claims other than "different": not worse by more than a margin, equivalent, or not resolved by the metric.
+//! Claims other than "different": not worse by more than a margin, or not resolved by the metric at all.
 //! Does not know which of them a decision needs.
 
 use serde::Serialize;
@@ -114,17 +114,6 @@ pub(super) fn guard_outcome(guard: &Guard, interval: Option<Interval>) -> GuardO
         Some(Interval { high, .. }) if high < worst => GuardOutcome::Failed,
         _ => GuardOutcome::Unproven,
     }
-}
-
-/// Two one-sided tests: equivalent if the 1 − 2α interval (90 % at level 95 %) lies inside ± the margin. Never
-/// concluded from a large p-value.
-///
-/// Source: Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power approach", Journal of
-/// Pharmacokinetics and Biopharmaceutics 15.
-pub fn is_equivalent(sample: &Sample, margin: Margin, level: Level) -> bool {
-    let limit = margin.log_ratio();
-    signed_rank_interval(sample, level.both_one_sided())
-        .is_some_and(|interval| interval.low > -limit && interval.high < limit)
 }
 
 /// Whether half or more of the differences are zero: the metric sits at a cap or moves in steps too coarse to compare.

@@ -40,7 +40,7 @@ pub use effect::Effect;
 pub use error::{AnalysisError, Arm, RatioError};
 pub use factorial::{Cell, Contrast, FactorEffect, Interaction, interactions, main_effects};
 pub use family::{Candidate, Criteria, Rule, Series};
-pub use guard::{Guard, GuardOutcome, GuardReport, Margin, is_equivalent, judge_guard, lacks_resolution};
+pub use guard::{Guard, GuardOutcome, GuardReport, Margin, judge_guard, lacks_resolution};
 pub use interval::{Estimate, Interval, Level, hodges_lehmann, signed_rank_interval};
 pub use multiplicity::holm;
 pub use noise::{AaBlock, Noise, theil_sen};
@@ -54,6 +54,4 @@ pub use ratio::{Pair, log_ratio};
 pub use sample::Sample;
 pub use sequential::{boundary, looks};
 pub use signed_rank::{EXACT_LIMIT, SignedRankTest, signed_rank_test};
-pub use steady::{
-    FEWEST_SAMPLES, Movement, Rounds, Steadiness, Truncation, movement, mser5, snia_steady, steadiness,
-};
+pub use steady::{FEWEST_SAMPLES, Movement, Rounds, Steadiness, Truncation, movement, mser5, steadiness};

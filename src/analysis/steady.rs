@@ -162,12 +162,6 @@ impl Rounds {
     }
 }
 
-/// The SNIA rule over the last five rounds. Fewer rounds are not steady.
-pub fn snia_steady(rounds: &[f64]) -> bool {
-    let window = rounds.last_chunk::<ROUNDS>();
-    window.is_some_and(|window| Rounds::between(window).are_steady())
-}
-
 fn batch_means(samples: &[f64]) -> Vec<f64> {
     let batches = samples.chunks_exact(BATCH);
     batches
@@ -325,17 +319,13 @@ mod tests {
 
     #[test]
     fn snia_rounds() {
-        assert!(snia_steady(&[500.0, 100.0, 101.0, 99.0, 102.0, 100.0]));
-        assert!(!snia_steady(&[100.0; 4]));
+        let are_steady = |rounds: [f64; ROUNDS]| Rounds::between(&rounds).are_steady();
+        assert!(are_steady([100.0, 101.0, 99.0, 102.0, 100.0]));
         // Slopes by 2.4 a round: 9.6 % over the window is allowed, 10.4 % is not.
-        let line = |step: f64| {
-            (0..5)
-                .map(|round| 100.0 + step * (f64::from(round) - 2.0))
-                .collect::<Vec<_>>()
-        };
-        assert!(snia_steady(&line(2.4)) && !snia_steady(&line(2.6)));
-        assert!(!snia_steady(&[100.0, 100.0, 121.0, 100.0, 100.0]));
-        assert!(snia_steady(&[95.0, 105.0, 114.0, 105.0, 95.0]));
-        assert!(!snia_steady(&[100.0, 100.0, 100.0, 100.0, f64::NAN]));
+        let line = |step: f64| [-2.0, -1.0, 0.0, 1.0, 2.0].map(|round| 100.0 + step * round);
+        assert!(are_steady(line(2.4)) && !are_steady(line(2.6)));
+        assert!(!are_steady([100.0, 100.0, 121.0, 100.0, 100.0]));
+        assert!(are_steady([95.0, 105.0, 114.0, 105.0, 95.0]));
+        assert!(!are_steady([100.0, 100.0, 100.0, 100.0, f64::NAN]));
     }
 }
