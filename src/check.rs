@@ -6,7 +6,7 @@ use crate::experiment::{Experiment, Guest};
 use crate::host::LocalHost;
 use crate::host::agent::Agent;
 use crate::lab::image;
-use crate::tunable::{DomainSetting, Home, XmlSetting};
+use crate::tunable::{DomainSetting, Home, ParameterGroup, XmlSetting};
 use crate::workload::{Places, Side, Workload};
 use serde::Serialize;
 use std::fs;
@@ -98,17 +98,17 @@ fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
                     "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
                 ));
             }
-            Home::Domain(setting) => controller_lack(*setting, name, &mounts, lacks),
+            Home::Domain(setting) => controller_lack(setting, name, &mounts, lacks),
             _ => {}
         }
     }
 }
 
-fn controller_lack(setting: DomainSetting, name: &str, mounts: &str, lacks: &mut Vec<Lack>) {
+fn controller_lack(setting: &DomainSetting, name: &str, mounts: &str, lacks: &mut Vec<Lack>) {
     let (v1, v2) = match setting {
-        DomainSetting::CpuShares | DomainSetting::VcpuQuota => ("cpu", "cpu"),
-        DomainSetting::BlkioWeight => ("blkio", "io"),
-        DomainSetting::VcpuPins => return,
+        DomainSetting::Parameter(ParameterGroup::Scheduler, _) => ("cpu", "cpu"),
+        DomainSetting::Parameter(ParameterGroup::Blkio, _) => ("blkio", "io"),
+        _ => return,
     };
     let has_v1 = mounts.lines().any(|l| {
         let fields: Vec<_> = l.split(' ').collect();

@@ -2,7 +2,7 @@
 //!
 //! Pure data: `host` fills it, `tunable` and `design` read it, `store` keeps it with every run.
 
-use crate::tunable::{Address, CpuSet};
+use crate::tunable::{Address, CpuSet, KernelSide};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -49,8 +49,23 @@ pub struct Facts {
     pub host_disk: Option<String>,
     /// The guest's name of its data disk, e.g. `vdb`.
     pub guest_disk: Option<String>,
+    /// The guest's name of its first network link, e.g. `eth0`.
+    #[serde(default)]
+    pub guest_link: Option<String>,
+    /// Number of NUMA nodes the guest sees.
+    #[serde(default)]
+    pub guest_nodes: u16,
+    /// I/O threads of the domain.
+    #[serde(default)]
+    pub iothreads: u16,
     /// Modules the guest's kernel could load on demand.
     pub guest_modules: BTreeSet<String>,
+    /// Modules loaded on the host, and those built in that have parameters.
+    #[serde(default)]
+    pub host_modules: BTreeSet<String>,
+    /// What else host and domain have that tunables need: `kvm`, `vhost-net`, `hugetlbfs`, `controller cpu` …
+    #[serde(default)]
+    pub has: BTreeSet<String>,
     /// Raw contents read at the addresses an experiment uses, by the address as text.
     pub readings: BTreeMap<String, String>,
     /// What levels mean, by the address as text and the level's canonical text. Others mean what they say.
@@ -79,6 +94,14 @@ impl Facts {
         }
         let digits = hash.finalize();
         format!("{:02x}{:02x}", digits[0], digits[1])
+    }
+
+    /// Number of NUMA nodes of the guest, or of the host.
+    pub fn numa_nodes(&self, side: Option<KernelSide>) -> usize {
+        match side {
+            Some(KernelSide::Guest) => usize::from(self.guest_nodes),
+            _ => self.nodes.len(),
+        }
     }
 
     /// The model these facts are of, when there is no machine behind them.

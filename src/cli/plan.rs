@@ -151,8 +151,8 @@ fn meanings(
             .texts()
             .filter_map(|t| factor.tunable.kind.parse(&t.text).ok());
         for text in texts {
-            if let Some(meaning) = session.host.meaning(setting, text.as_str()) {
-                let address = Address::DomainXml(setting).to_string();
+            if let Some(meaning) = session.host.meaning(&setting, text.as_str()) {
+                let address = Address::DomainXml(setting.clone()).to_string();
                 meanings
                     .entry(address)
                     .or_default()

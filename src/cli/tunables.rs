@@ -18,7 +18,7 @@ pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
             .as_ref()
             .is_none_or(|name| t.name.contains(name.as_str()))
     };
-    let all: Vec<_> = catalogue().into_iter().filter(wanted).collect();
+    let all: Vec<_> = catalogue().iter().filter(|t| wanted(t)).cloned().collect();
     if all.is_empty() {
         say("error: no tunable has such a name; `kvmtune tunables` lists all");
         return Ok(Code::Usage);
@@ -32,6 +32,7 @@ pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
         let activation = match tunable.activation {
             Activation::Live => "live",
             Activation::DomainRestart => "restart",
+            Activation::HostReboot => "reboot",
         };
         print(&format!(
             "{:<30} {activation:<8} {}",

@@ -13,7 +13,7 @@ use crate::analysis::FEWEST_SAMPLES;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::{DesignKind, Experiment, Factor, Levels, Stopping, Text};
 use crate::facts::Facts;
-use crate::tunable::{Activation, Level, LevelError, ambient_level, available_levels, level};
+use crate::tunable::{Activation, Level, LevelError, SettingRole, ambient_level, available_levels, level};
 use crate::units::Span;
 use crate::workload::SteadyRule;
 use serde::{Deserialize, Serialize};
@@ -393,7 +393,7 @@ fn explain(error: &LevelError, span: Range<usize>) -> Diagnostic {
             diagnostic.hint("`kvmtune check FILE` tells what this host and guest offer")
         }
         LevelError::NoList { .. } => diagnostic.hint("list the levels, as in levels = [\"4MiB\", \"16MiB\"]"),
-        LevelError::Illegal(_) | LevelError::Unusable { .. } => diagnostic,
+        LevelError::Illegal(_) | LevelError::Unusable { .. } | LevelError::TooMuch { .. } => diagnostic,
     }
 }
 
@@ -404,7 +404,7 @@ fn bind_coupled_factors(factors: &mut [PlannedFactor]) {
         .iter()
         .filter(|f| f.whole_plot)
         .flat_map(|f| f.levels.iter().flat_map(|l| &l.settings))
-        .filter(|s| s.coupled)
+        .filter(|s| s.role != SettingRole::Own)
         .map(|s| s.address.clone())
         .collect();
     for factor in factors.iter_mut() {

@@ -5,7 +5,7 @@
 use super::PlannedFactor;
 use super::picks::Pick;
 use crate::facts::Facts;
-use crate::tunable::{Level, Setting};
+use crate::tunable::{Level, Setting, SettingRole};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -143,13 +143,13 @@ fn short(hash: &[u8]) -> String {
 fn without_repeats<'l>(levels: impl Iterator<Item = &'l Level>) -> Vec<Setting> {
     let mut settings: Vec<Setting> = levels.flat_map(|l| l.settings.clone()).collect();
     // Coupled settings serve others, so they come first; the sort is stable.
-    settings.sort_by_key(|s| !s.coupled);
+    settings.sort_by_key(|s| s.role == SettingRole::Own);
     let explicit: Vec<_> = settings
         .iter()
-        .filter(|s| !s.coupled)
+        .filter(|s| s.role == SettingRole::Own)
         .map(|s| s.address.clone())
         .collect();
-    settings.retain(|s| !s.coupled || !explicit.contains(&s.address));
+    settings.retain(|s| s.role == SettingRole::Own || !explicit.contains(&s.address));
     let mut seen = Vec::new();
     settings.retain(|s| {
         let new = !seen.contains(&s.address);
@@ -175,7 +175,10 @@ pub(super) fn combine(
             ..Treatment::new(factors, &pick.levels)
         };
         let all: Vec<_> = treatment.restart.iter().chain(&treatment.live).cloned().collect();
-        match Setting::conflict(&all, facts).or_else(|| starved_pool(factors, &pick.levels, &all)) {
+        let conflict = Setting::conflict(&all, facts)
+            .or_else(|| starved_pool(factors, &pick.levels, &all))
+            .or_else(|| denied_zero(factors, &pick.levels));
+        match conflict {
             Some(why) => notices.push(format!("left out {}: {why}", treatment.label())),
             None => treatments.push(treatment),
         }
@@ -187,11 +190,31 @@ pub(super) fn combine(
     treatments
 }
 
+/// Two sysctls that zero each other, both set.
+fn denied_zero(factors: &[PlannedFactor], picks: &[usize]) -> Option<String> {
+    let levels = factors.iter().zip(picks).map(|(f, &pick)| &f.levels[pick]);
+    let all: Vec<_> = levels.flat_map(|l| &l.settings).collect();
+    let follows = all.iter().filter(|s| s.role == SettingRole::Follows);
+    let denied = |s: &&&Setting| {
+        let set = all.iter().filter(|other| other.role == SettingRole::Own);
+        set.into_iter()
+            .any(|other| other.address == s.address && other.value != s.value)
+    };
+    let found = follows.into_iter().find(denied)?;
+    Some(format!(
+        "{} becomes {} when its twin is set",
+        found.address, found.value
+    ))
+}
+
 /// A page pool that the user sets smaller than the guest's backing needs.
 fn starved_pool(factors: &[PlannedFactor], picks: &[usize], settings: &[Setting]) -> Option<String> {
     let number = |s: &Setting| s.value.as_str().parse::<u64>().ok();
     let levels = factors.iter().zip(picks).map(|(f, &pick)| &f.levels[pick]);
-    let wanted: Vec<_> = levels.flat_map(|l| &l.settings).filter(|s| s.coupled).collect();
+    let wanted: Vec<_> = levels
+        .flat_map(|l| &l.settings)
+        .filter(|s| s.role == SettingRole::Coupled)
+        .collect();
     wanted.iter().find_map(|want| {
         let set = settings.iter().find(|s| s.address == want.address)?;
         let (have, need) = (number(set)?, number(want)?);

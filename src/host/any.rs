@@ -58,7 +58,7 @@ impl Host for AnyHost {
         self.inner().run(job)
     }
 
-    fn meaning(&mut self, setting: XmlSetting, value: &str) -> Option<Meaning> {
+    fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         self.inner().meaning(setting, value)
     }
 

@@ -31,14 +31,14 @@ pub(super) struct Judge<'h> {
 
 impl Judge<'_> {
     /// `None` for what this module does not know.
-    pub(super) fn meaning(&mut self, setting: XmlSetting, value: &str) -> Option<Meaning> {
+    pub(super) fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         let judged = match setting {
             XmlSetting::Machine => self.machine(value),
             XmlSetting::Emulator => self.emulator(value),
             XmlSetting::Kernel => self.kernel(value),
             XmlSetting::Initrd => initrd(value),
             XmlSetting::DiskImage => self.image(value),
-            XmlSetting::DiskCache | XmlSetting::DiskIo | XmlSetting::Hugepages => return None,
+            _ => return None,
         };
         Some(match judged {
             Ok(text) => Meaning::Is(text),
@@ -227,8 +227,8 @@ fn same_format(disk: Option<&DiskXml>, path: &str) -> Result<(), String> {
 }
 
 /// The value of one of these settings as the running QEMU has it.
-pub(super) fn running(domain: &Domain, setting: XmlSetting, target: &str) -> Result<String, HostError> {
-    let doing = format!("read domain XML {setting:?} of {}", domain.name());
+pub(super) fn running(domain: &Domain, setting: &XmlSetting, target: &str) -> Result<String, HostError> {
+    let doing = format!("read domain XML {setting} of {}", domain.name());
     let fail = |cause: &dyn ToString| HostError::new(doing.clone(), cause.to_string());
     let pid = domain.qemu_pid().map_err(|e| fail(&e))?;
     let xml = || domain.xml_live().map_err(|e| fail(&e));
@@ -242,7 +242,7 @@ pub(super) fn running(domain: &Domain, setting: XmlSetting, target: &str) -> Res
         }
         XmlSetting::Kernel | XmlSetting::Initrd => {
             let command = fs::read(format!("/proc/{pid}/cmdline")).map_err(|e| fail(&e))?;
-            let option = if setting == XmlSetting::Kernel {
+            let option = if *setting == XmlSetting::Kernel {
                 "-kernel"
             } else {
                 "-initrd"

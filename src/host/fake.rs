@@ -37,7 +37,7 @@ impl FakeState {
     pub fn get(&self, address: &Address) -> Option<&str> {
         let key = address.to_string();
         let place = match address {
-            Address::HostFile { .. } => &self.host,
+            a if a.is_of_host() => &self.host,
             Address::DomainXml(_) if !self.on => &self.pending,
             _ => &self.running,
         };
@@ -46,7 +46,7 @@ impl FakeState {
 
     fn place(&mut self, address: &Address) -> &mut BTreeMap<String, String> {
         match address {
-            Address::HostFile { .. } => &mut self.host,
+            a if a.is_of_host() => &mut self.host,
             Address::DomainXml(_) => &mut self.pending,
             _ => &mut self.running,
         }
@@ -110,8 +110,8 @@ impl FakeHost {
             instance: 0,
         };
         for (address, value) in values {
-            let place = match address {
-                Address::HostFile { .. } => &mut state.host,
+            let place = match &address {
+                a if a.is_of_host() => &mut state.host,
                 Address::DomainXml(_) => &mut state.pending,
                 _ => &mut state.defaults,
             };
@@ -257,8 +257,8 @@ impl FakeHost {
 
     /// Fails when the guest must answer and does not.
     fn reach(&self, address: &Address, doing: &str) -> Result<(), HostError> {
-        let in_guest = matches!(address, Address::GuestFile { .. } | Address::GuestModule(_));
-        let in_run = in_guest || matches!(address, Address::Domain(_));
+        let in_guest = address.in_guest();
+        let in_run = in_guest || matches!(address, Address::Domain(_) | Address::HostLink(_));
         if in_run && !self.state.on {
             return Err(HostError::new(doing, "the guest is off"));
         }
@@ -299,7 +299,7 @@ impl FakeHost {
         {
             return Err(HostError::new(doing, "Invalid argument"));
         }
-        if let (Address::GuestModule(module), "absent") = (address, value)
+        if let (Address::GuestModule(module) | Address::HostModule(module), "absent") = (address, value)
             && self.state.running.values().any(|used| used == module)
         {
             return Err(HostError::new(doing, "the module is in use"));
@@ -329,7 +329,7 @@ impl Host for FakeHost {
         self.call(&format!("tell the scope of {address}"), |host| {
             let uuid = UUID.to_string();
             Ok(match address {
-                Address::HostFile { .. } => Scope::Boot {
+                a if a.is_of_host() => Scope::Boot {
                     id: "simulated".into(),
                 },
                 Address::DomainXml(_) => Scope::Definition { uuid },
@@ -359,7 +359,7 @@ impl Host for FakeHost {
             }
             for (address, value) in &host.drifts {
                 let place = match address {
-                    Address::HostFile { .. } => &mut host.state.host,
+                    a if a.is_of_host() => &mut host.state.host,
                     _ => &mut host.state.running,
                 };
                 place.insert(address.to_string(), value.clone());

@@ -4,24 +4,19 @@
 
 use super::{Host, HostError, Job, JobOutput, Power, Scope};
 use crate::facts::Facts;
-use crate::tunable::Address;
+use crate::tunable::{Address, KernelFile};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
 
 /// Kernel files are pages; anything longer is not a setting.
 const MAX_READ: u64 = 64 * 1024;
 
-/// True for paths kvmtune may write: below /proc/sys or /sys, without a way out.
-pub(super) fn is_setting_path(path: &str) -> bool {
-    let below = path.starts_with("/proc/sys/") || path.starts_with("/sys/");
-    below && path.len() < 500 && !path.contains('\0') && !path.split('/').any(|part| part == "..")
-}
-
 /// The content of a kernel file.
 pub(super) fn read(path: &str) -> Result<String, HostError> {
     let fail = |cause: &dyn ToString| HostError::new(format!("read host:{path}"), cause.to_string());
-    if !is_setting_path(path) {
+    if !KernelFile::is_one(path) {
         return Err(fail(&"not below /proc/sys or /sys"));
     }
     let mut text = String::new();
@@ -36,11 +31,52 @@ pub(super) fn read(path: &str) -> Result<String, HostError> {
 pub(super) fn write(path: &str, value: &str) -> Result<(), HostError> {
     let fail =
         |cause: &dyn ToString| HostError::new(format!("write `{value}` to host:{path}"), cause.to_string());
-    if !is_setting_path(path) {
+    if !KernelFile::is_one(path) {
         return Err(fail(&"not below /proc/sys or /sys"));
     }
     let mut file = OpenOptions::new().write(true).open(path).map_err(|e| fail(&e))?;
     file.write_all(value.as_bytes()).map_err(|e| fail(&e))
+}
+
+/// Whether a module is loaded on the host: `loaded` or `absent`.
+pub(super) fn module_state(module: &str) -> &'static str {
+    let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
+    match read(&path) {
+        Ok(state) if state.trim() == "live" => "loaded",
+        _ => "absent",
+    }
+}
+
+/// Loads a module of the host, or takes it out.
+pub(super) fn set_module(module: &str, value: &str) -> Result<(), HostError> {
+    let doing = format!("make host module {module} {value}");
+    let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !module.chars().all(tame) || module.starts_with('-') {
+        return Err(HostError::new(doing, "not a module name"));
+    }
+    let arguments: &[&str] = if value == "loaded" {
+        &[module]
+    } else {
+        &["-r", module]
+    };
+    let done = Command::new("modprobe")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let done =
+        done.map_err(|e| HostError::new(&doing, format!("cannot run `modprobe`: {e}; install kmod")))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(HostError::new(
+        doing,
+        String::from_utf8_lossy(&done.stderr).trim(),
+    ))
+}
+
+/// What the running kernel was booted with.
+pub(super) fn command_line() -> Result<String, HostError> {
+    std::fs::read_to_string("/proc/cmdline").map_err(|e| HostError::new("read /proc/cmdline", e))
 }
 
 /// Tells this boot of the host from the next.
@@ -73,6 +109,8 @@ impl Host for KernelHost {
     fn read(&mut self, address: &Address) -> Result<String, HostError> {
         match address {
             Address::HostFile { path, .. } => read(path),
+            Address::HostModule(module) => Ok(module_state(module).into()),
+            Address::HostBoot(parameter) => command_line().map(|line| parameter.value_in(&line)),
             other => Err(Self::no_guest(&format!("read {other}"))),
         }
     }
@@ -80,6 +118,7 @@ impl Host for KernelHost {
     fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError> {
         match address {
             Address::HostFile { path, .. } => write(path, value),
+            Address::HostModule(module) => set_module(module, value),
             other => Err(Self::no_guest(&format!("write {other}"))),
         }
     }
@@ -110,7 +149,7 @@ mod tests {
             "/proc/sysrq-trigger",
             "/sys/a\0b",
         ] {
-            assert!(!is_setting_path(path), "{path}");
+            assert!(!KernelFile::is_one(path), "{path}");
             assert!(write(path, "x").is_err());
         }
         assert!(read("/proc/sys/vm/swappiness").is_ok_and(|t| t.trim().parse::<u32>().is_ok()));

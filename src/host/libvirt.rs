@@ -29,7 +29,7 @@ mod typed;
 pub use domain::{Domain, DomainInfo, DomainState, ShutdownBy};
 pub use embed::{MAX_ROOT_LENGTH, embed_root, embed_uri};
 pub use error::{LibvirtError, LibvirtErrorKind};
-pub use typed::{ParameterGroup, TypedValue};
+pub use typed::TypedValue;
 
 /// A libvirt or hypervisor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,6 +3,7 @@
 //! Knows where settings live; does not know why they are changed or what is measured.
 
 mod levels;
+mod places;
 
 use super::agent::Agent;
 use super::command::Running;
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
-use crate::tunable::{Address, XmlSetting};
+use crate::tunable::{Address, KernelFile, XmlSetting};
 use crate::workload::Side;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -306,7 +307,7 @@ impl Host for LocalHost {
             Address::HostFile { path, .. } => kernel::read(path),
             Address::GuestFile { path, .. } => {
                 let guest = self.running(&doing)?;
-                if !kernel::is_setting_path(path) {
+                if !KernelFile::is_one(path) {
                     return Err(HostError::new(doing, "not below /proc/sys or /sys"));
                 }
                 let bytes = guest
@@ -319,11 +320,15 @@ impl Host for LocalHost {
                 let loaded = guest_module::is_loaded(&self.running(&doing)?.agent, module);
                 Ok(if loaded { "loaded" } else { "absent" }.into())
             }
-            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, *setting),
+            Address::HostModule(_)
+            | Address::HostLink(_)
+            | Address::HostBoot(_)
+            | Address::GuestCommand(_) => self.read_elsewhere(address),
+            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting),
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
-                (Some(guest), _) => self.runs(guest, *setting),
+                (Some(guest), _) => self.runs(guest, setting),
                 (None, Some(value)) => Ok(value.clone()),
-                (None, None) => self.defined(*setting).map_err(|e| HostError::new(doing, e)),
+                (None, None) => self.defined(setting).map_err(|e| HostError::new(doing, e)),
             },
         }
     }
@@ -334,7 +339,7 @@ impl Host for LocalHost {
             Address::HostFile { path, .. } => kernel::write(path, value),
             Address::GuestFile { path, .. } => {
                 let guest = self.running(&doing)?;
-                if !kernel::is_setting_path(path) {
+                if !KernelFile::is_one(path) {
                     return Err(HostError::new(doing, "not below /proc/sys or /sys"));
                 }
                 guest
@@ -343,9 +348,13 @@ impl Host for LocalHost {
                     .map_err(|e| guest_job::failed(doing.clone(), &e))
             }
             Address::GuestModule(module) => guest_module::set(&self.running(&doing)?.agent, module, value),
-            Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, *setting, value),
+            Address::HostModule(_)
+            | Address::HostLink(_)
+            | Address::HostBoot(_)
+            | Address::GuestCommand(_) => self.write_elsewhere(address, value),
+            Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, setting, value),
             Address::DomainXml(setting) => {
-                let defined = self.defined(*setting);
+                let defined = self.defined(setting);
                 if defined.map_err(|e| HostError::new(doing.clone(), e))? == value {
                     self.pending.remove(setting);
                     return Ok(());
@@ -353,11 +362,11 @@ impl Host for LocalHost {
                 // Files may be gone since the plan was made. Of a machine type an emulator that is written later may
                 // decide; libvirt refuses to start what that one lacks.
                 if *setting != XmlSetting::Machine
-                    && let Some(Meaning::Unusable(why)) = self.judge(*setting, value)
+                    && let Some(Meaning::Unusable(why)) = self.judge(setting, value)
                 {
                     return Err(HostError::new(doing, why));
                 }
-                self.pending.insert(*setting, value.to_string());
+                self.pending.insert(setting.clone(), value.to_string());
                 Ok(())
             }
         }
@@ -373,11 +382,16 @@ impl Host for LocalHost {
                     inode: kernel::network_inode()?,
                 }
             }
-            Address::HostFile { .. } => Scope::Boot {
+            // What the next boot is to have outlives this one; who writes it keeps its own undo.
+            Address::HostFile { .. } | Address::HostModule(_) | Address::HostBoot(_) => Scope::Boot {
                 id: kernel::boot_id()?,
             },
             Address::DomainXml(_) => Scope::Definition { uuid },
-            Address::GuestFile { .. } | Address::GuestModule(_) | Address::Domain(_) => Scope::Domain {
+            Address::GuestFile { .. }
+            | Address::GuestModule(_)
+            | Address::GuestCommand(_)
+            | Address::HostLink(_)
+            | Address::Domain(_) => Scope::Domain {
                 uuid,
                 instance: self.instance().unwrap_or_else(|| Scope::OFF.into()),
             },
@@ -392,7 +406,7 @@ impl Host for LocalHost {
         }
     }
 
-    fn meaning(&mut self, setting: XmlSetting, value: &str) -> Option<Meaning> {
+    fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         self.judge(setting, value)
     }
 

@@ -9,6 +9,7 @@ mod command;
 pub mod fake;
 mod guest_job;
 mod guest_module;
+mod host_link;
 mod kernel;
 pub mod libvirt;
 mod local;
@@ -175,7 +176,7 @@ pub trait Host {
     /// Runs a command to its end.
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError>;
     /// What a value of domain XML means on this host; `None` when it means what it says.
-    fn meaning(&mut self, _setting: XmlSetting, _value: &str) -> Option<Meaning> {
+    fn meaning(&mut self, _setting: &XmlSetting, _value: &str) -> Option<Meaning> {
         None
     }
     /// Waits until the machine may have settled. A simulated host does not sleep.

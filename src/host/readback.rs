@@ -4,36 +4,40 @@
 //! for proven.
 
 use super::HostError;
-use super::libvirt::{Domain, ParameterGroup};
+use super::libvirt::Domain;
 use super::xml::{self, DiskXml};
-use crate::tunable::{CpuSet, DomainSetting, XmlSetting};
+use crate::tunable::{CpuSet, DomainSetting, ParameterGroup, XmlSetting};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
 /// The value of a live setting of a running domain.
-pub(super) fn live(domain: &Domain, setting: DomainSetting) -> Result<String, HostError> {
-    let doing = format!("read domain {setting:?} of {}", domain.name());
+pub(super) fn live(domain: &Domain, setting: &DomainSetting) -> Result<String, HostError> {
+    let doing = format!("read domain {setting} of {}", domain.name());
     let fail = |cause: &dyn ToString| HostError::new(doing.clone(), cause.to_string());
     match setting {
         DomainSetting::VcpuPins => pins(domain).map_err(|e| fail(&e)),
-        DomainSetting::CpuShares => {
+        DomainSetting::Parameter(ParameterGroup::Scheduler, field) if field == "cpu_shares" => {
             let told = parameter(domain, ParameterGroup::Scheduler, "cpu_shares")?;
             let held = cgroup_value(domain, "cpu", &["cpu.shares", "cpu.weight"]).map_err(|e| fail(&e))?;
             Ok(agreed(told, &held))
         }
-        DomainSetting::VcpuQuota => {
+        DomainSetting::Parameter(ParameterGroup::Scheduler, field) if field == "vcpu_quota" => {
             let told = parameter(domain, ParameterGroup::Scheduler, "vcpu_quota")?;
             let held = vcpu_quota(domain).map_err(|e| fail(&e))?;
             // libvirt answers 0 for a quota it never set; the kernel's word for no limit is -1.
             Ok(agreed(if told == 0 { -1 } else { told }, &held))
         }
-        DomainSetting::BlkioWeight => {
+        DomainSetting::Parameter(ParameterGroup::Blkio, field) if field == "weight" => {
             let told = parameter(domain, ParameterGroup::Blkio, "weight")?;
             let files = ["blkio.bfq.weight", "blkio.weight", "io.bfq.weight", "io.weight"];
             let held = cgroup_value(domain, "blkio", &files).or_else(|_| cgroup_value(domain, "io", &files));
             Ok(agreed(told, &held.map_err(|e| fail(&e))?))
         }
+        DomainSetting::Parameter(group, field) => {
+            parameter(domain, *group, field).map(|told| told.to_string())
+        }
+        DomainSetting::EmulatorPin | DomainSetting::IothreadPins => Err(fail(&"it is not read back yet")),
     }
 }
 
@@ -143,8 +147,8 @@ pub(super) fn ask(domain: &Domain, what: &str, json: &str) -> Result<Value, Host
 }
 
 /// The value of a part of the XML as the running QEMU has it.
-pub(super) fn running(domain: &Domain, setting: XmlSetting, target: &str) -> Result<String, HostError> {
-    let doing = format!("read domain XML {setting:?} of {}", domain.name());
+pub(super) fn running(domain: &Domain, setting: &XmlSetting, target: &str) -> Result<String, HostError> {
+    let doing = format!("read domain XML {setting} of {}", domain.name());
     let fail = |cause: &dyn ToString| HostError::new(doing.clone(), cause.to_string());
     let xml = domain.xml_live().map_err(|e| fail(&e))?;
     match setting {
@@ -248,19 +252,20 @@ fn page_size(smaps: &str) -> Option<String> {
 }
 
 /// Writes a live setting.
-pub(super) fn set_live(domain: &Domain, setting: DomainSetting, value: &str) -> Result<(), HostError> {
-    let doing = || format!("set domain {setting:?} of {} to {value}", domain.name());
+pub(super) fn set_live(domain: &Domain, setting: &DomainSetting, value: &str) -> Result<(), HostError> {
+    let doing = || format!("set domain {setting} of {} to {value}", domain.name());
     let number = || value.parse::<i64>().map_err(|e| HostError::new(doing(), e));
-    let set = |group, field| {
+    let set = |group, field: &str| {
         let number = number()?;
         domain
             .set_parameter(group, field, number)
             .map_err(|e| HostError::new(doing(), e))
     };
     match setting {
-        DomainSetting::CpuShares => set(ParameterGroup::Scheduler, "cpu_shares"),
-        DomainSetting::VcpuQuota => set(ParameterGroup::Scheduler, "vcpu_quota"),
-        DomainSetting::BlkioWeight => set(ParameterGroup::Blkio, "weight"),
+        DomainSetting::Parameter(group, field) => set(*group, field),
+        DomainSetting::EmulatorPin | DomainSetting::IothreadPins => {
+            Err(HostError::new(doing(), "it is not written yet"))
+        }
         DomainSetting::VcpuPins => {
             for pin in value.split_whitespace() {
                 let (vcpu, cpus) = pin.split_once('=').unwrap_or((pin, ""));

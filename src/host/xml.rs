@@ -106,6 +106,48 @@ pub fn size(xml: &str) -> Result<(u16, Bytes), XmlError> {
     Ok((vcpus, memory))
 }
 
+/// One network interface of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkXml {
+    /// The host's name of it, `vnet0`, while the domain runs.
+    pub device: Option<String>,
+    /// Its address on the wire, which both sides know.
+    pub mac: String,
+    /// libvirt's alias of a running domain's interface.
+    pub alias: Option<String>,
+}
+
+/// The first network interface.
+pub fn link(xml: &str) -> Option<LinkXml> {
+    let document = Document::parse(xml).ok()?;
+    let mut all = document.descendants();
+    let is_device = |n: &roxmltree::Node| n.parent().is_some_and(|p| p.has_tag_name("devices"));
+    let link = all.find(|n| n.has_tag_name("interface") && is_device(n))?;
+    let attribute = |child: &str, name: &str| {
+        let node = link.children().find(|c| c.has_tag_name(child))?;
+        node.attribute(name).map(str::to_string)
+    };
+    Some(LinkXml {
+        device: attribute("target", "dev"),
+        mac: attribute("mac", "address")?,
+        alias: attribute("alias", "name"),
+    })
+}
+
+/// Number of I/O threads of the domain.
+pub fn iothreads(xml: &str) -> u16 {
+    let count = |document: Document| {
+        let mut parts = document.root_element().children();
+        parts
+            .find(|n| n.has_tag_name("iothreads"))?
+            .text()?
+            .trim()
+            .parse()
+            .ok()
+    };
+    Document::parse(xml).ok().and_then(count).unwrap_or(0)
+}
+
 /// Whether a guest agent can be reached, when one runs in the guest.
 pub fn has_agent_channel(xml: &str) -> bool {
     Document::parse(xml).is_ok_and(|document| {
@@ -146,7 +188,7 @@ pub fn without_secrets(xml: &str) -> String {
 }
 
 /// The value a setting has in this XML, with QEMU's default where nothing is written.
-pub fn value(xml: &str, setting: XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
+pub fn value(xml: &str, setting: &XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
     let driver = |attribute: &str, default: &str| {
         let value = disk(xml, target)?.driver.get(attribute).cloned();
         Ok(value
@@ -201,7 +243,7 @@ pub fn with_settings(
             XmlSetting::DiskCache => editor.set_driver(domain, &target, "cache", value),
             XmlSetting::DiskIo => editor.set_driver(domain, &target, "io", value),
             XmlSetting::Hugepages => editor.set_hugepages(domain, value),
-            build => editor.set_build(domain, *build, value, &target),
+            build => editor.set_build(domain, build, value, &target),
         }
         .map_err(|e| parse_error(&e))?;
     }
@@ -301,10 +343,10 @@ mod tests {
         ];
         let edited = with_settings(XML, &settings.clone().into(), Some("vdb")).unwrap();
         for (setting, wanted) in settings {
-            assert_eq!(value(&edited, setting, Some("vdb")).unwrap(), wanted);
+            assert_eq!(value(&edited, &setting, Some("vdb")).unwrap(), wanted);
         }
         assert_eq!(
-            value(&edited, XmlSetting::DiskCache, Some("vda")).unwrap(),
+            value(&edited, &XmlSetting::DiskCache, Some("vda")).unwrap(),
             "none"
         );
         assert!(
@@ -316,15 +358,15 @@ mod tests {
     #[test]
     fn defaults_are_qemus() {
         assert_eq!(
-            value(XML, XmlSetting::DiskCache, Some("vdb")).unwrap(),
+            value(XML, &XmlSetting::DiskCache, Some("vdb")).unwrap(),
             "writeback"
         );
-        assert_eq!(value(XML, XmlSetting::Hugepages, None).unwrap(), "off");
+        assert_eq!(value(XML, &XmlSetting::Hugepages, None).unwrap(), "off");
         let off = [(XmlSetting::Hugepages, "off".to_string())].into();
         assert_eq!(
             value(
                 &with_settings(XML, &off, None).unwrap(),
-                XmlSetting::Hugepages,
+                &XmlSetting::Hugepages,
                 None
             )
             .unwrap(),

@@ -153,7 +153,7 @@ fn treatment(id: &str, cache: &str, scheduler: &str) -> Treatment {
         address,
         value: kind.parse(value).unwrap_or_else(|_| kind.parse("none").unwrap()),
         kind: kind.clone(),
-        coupled: false,
+        role: crate::tunable::SettingRole::Own,
     };
     let queue = Address::GuestFile {
         path: "/sys/block/vdb/queue/scheduler".into(),

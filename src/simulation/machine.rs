@@ -82,7 +82,7 @@ impl Machine {
             let raw = match &address {
                 a if *a == own && is_bracketed(a) => bracketed(&words, &ambient),
                 a if *a == own => ambient.clone(),
-                a if Some(a) == tunable.choices_address().as_ref() => words.join(" "),
+                a if Some(a) == tunable.choices_address(&self.facts).as_ref() => words.join(" "),
                 other => default(other).to_string(),
             };
             let known = self.values.iter().any(|(a, _)| *a == address);

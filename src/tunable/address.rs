@@ -2,7 +2,9 @@
 //!
 //! An [`Address`] is what the undo journal stores: it must mean the same after kvmtune was killed.
 
+use super::name::BootParameter;
 use super::value::ValueError;
+use super::xml_path::XmlPath;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +17,8 @@ pub enum Format {
     Plain,
     /// The selected word stands in brackets: `none [mq-deadline] bfq`.
     Bracketed,
+    /// Not known: brackets count where there is one pair of them.
+    Auto,
 }
 
 impl Format {
@@ -24,7 +28,8 @@ impl Format {
         let content = content.trim();
         match self {
             Self::Plain => content,
-            Self::Bracketed => {
+            Self::Auto if content.matches('[').count() != 1 => content,
+            Self::Bracketed | Self::Auto => {
                 let inside = content.split_once('[').and_then(|(_, tail)| tail.split_once(']'));
                 inside.map_or(content, |(word, _)| word)
             }
@@ -35,7 +40,8 @@ impl Format {
     pub fn choices(self, content: &str) -> Vec<String> {
         match self {
             Self::Plain => Vec::new(),
-            Self::Bracketed => content
+            Self::Auto if content.matches('[').count() != 1 => Vec::new(),
+            Self::Bracketed | Self::Auto => content
                 .split_whitespace()
                 .map(|w| w.trim_matches(['[', ']']).to_string())
                 .collect(),
@@ -43,87 +49,47 @@ impl Format {
     }
 }
 
-/// The dotted name of a sysctl, safe to be made a path below /proc/sys.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct SysctlName(String);
-
-impl SysctlName {
-    /// The dotted name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The file that holds it. As in sysctl(8), a `/` in a name stands for a literal dot.
-    pub fn path(&self) -> String {
-        let swapped: String = self
-            .0
-            .chars()
-            .map(|c| {
-                if c == '.' {
-                    '/'
-                } else if c == '/' {
-                    '.'
-                } else {
-                    c
-                }
-            })
-            .collect();
-        format!("/proc/sys/{swapped}")
-    }
-}
-
-impl FromStr for SysctlName {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let part_ok = |part: &str| {
-            !part.is_empty()
-                && !part.contains("//")
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '@'))
-                && !part.starts_with(['/', '-'])
-                && !part.ends_with('/')
-        };
-        let ok = text.len() <= 200 && text.contains('.') && text.split('.').all(part_ok);
-        if ok {
-            Ok(Self(text.to_string()))
-        } else {
-            Err(ValueError::new(text, "a sysctl name such as `vm.swappiness`"))
-        }
-    }
-}
-
-impl TryFrom<String> for SysctlName {
-    type Error = ValueError;
-    fn try_from(text: String) -> Result<Self, ValueError> {
-        text.parse()
-    }
-}
-
-impl From<SysctlName> for String {
-    fn from(name: SysctlName) -> String {
-        name.0
-    }
+/// A group of values libvirt can change on a running domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParameterGroup {
+    /// `virsh schedinfo`: shares, periods and quotas; times in microseconds, a quota of -1 is none.
+    Scheduler,
+    /// `virsh memtune`: limits in KiB; 9007199254740991 is none.
+    Memory,
+    /// `virsh blkiotune`: the weight of the domain.
+    Blkio,
+    /// `virsh blkdeviotune` of the data disk: limits that QEMU itself keeps; 0 is none.
+    Throttle,
 }
 
 /// A live libvirt call on the domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DomainSetting {
     /// One CPU set for each vCPU thread (`virsh vcpupin --live`).
     VcpuPins,
-    /// `virsh schedinfo --set cpu_shares=`.
-    CpuShares,
-    /// `virsh schedinfo --set vcpu_quota=`, microseconds in each period; -1 is no limit.
-    VcpuQuota,
-    /// `virsh blkiotune --weight`.
-    BlkioWeight,
+    /// The CPU set of QEMU's other threads (`virsh emulatorpin --live`).
+    EmulatorPin,
+    /// One CPU set for each I/O thread (`virsh iothreadpin --live`).
+    IothreadPins,
+    /// One typed parameter, by libvirt's own name of it.
+    Parameter(ParameterGroup, String),
+}
+
+impl fmt::Display for DomainSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VcpuPins => f.write_str("vCPU pins"),
+            Self::EmulatorPin => f.write_str("emulator pin"),
+            Self::IothreadPins => f.write_str("I/O thread pins"),
+            Self::Parameter(_, field) => f.write_str(field),
+        }
+    }
 }
 
 /// A part of the domain XML that is set before the guest is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum XmlSetting {
     /// `cache=` of the data disk's `<driver>`.
@@ -142,6 +108,139 @@ pub enum XmlSetting {
     Initrd,
     /// `<source>` of the data disk.
     DiskImage,
+    /// `<cpu><topology/>`: `1x2x1`, sockets, cores and threads.
+    Topology,
+    /// `mode=` of `<numatune><memory/>`; `none` without it.
+    NumaMode,
+    /// `nodeset=` of `<numatune><memory/>`.
+    NumaNodes,
+    /// vCPU affinity and memory's nodes as one: `cpus=0-1 nodes=0 mode=strict`, or `none`.
+    Placement,
+    /// A parameter of the guest kernel's command line, `<os><cmdline>`.
+    GuestBoot(BootParameter),
+    /// Any other text or attribute.
+    Place(XmlPlace),
+}
+
+impl fmt::Display for XmlSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DiskCache => "disk cache",
+            Self::DiskIo => "disk io",
+            Self::Hugepages => "hugepages",
+            Self::Machine => "machine",
+            Self::Emulator => "emulator",
+            Self::Kernel => "kernel",
+            Self::Initrd => "initrd",
+            Self::DiskImage => "disk image",
+            Self::Topology => "cpu topology",
+            Self::NumaMode => "numa mode",
+            Self::NumaNodes => "numa nodeset",
+            Self::Placement => "placement",
+            Self::GuestBoot(parameter) => return write!(f, "cmdline {parameter}"),
+            Self::Place(place) => return write!(f, "{}", place.path),
+        })
+    }
+}
+
+/// A text or attribute of the domain XML, and how the running QEMU is asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct XmlPlace {
+    /// Where it stands.
+    pub path: XmlPath,
+    /// What libvirt or QEMU takes when nothing stands there; `absent` is read when this is not known.
+    pub default: Option<String>,
+    /// The property that tells it in the running QEMU; without one libvirt's XML of the running domain is all there is.
+    pub qemu: Option<QemuProperty>,
+}
+
+/// A property of a device in the running QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct QemuProperty {
+    /// Whose property it is.
+    pub device: Device,
+    /// The name QEMU gives it: `num-queues`.
+    pub name: String,
+}
+
+/// A device of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Device {
+    /// The data disk.
+    Disk,
+    /// The first network interface.
+    Link,
+}
+
+impl FromStr for QemuProperty {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (device, name) = text.split_once('.').unwrap_or((text, ""));
+        let device = match device {
+            "disk" => Some(Device::Disk),
+            "link" => Some(Device::Link),
+            _ => None,
+        };
+        let tame = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        match device {
+            Some(device) if tame => Ok(Self {
+                device,
+                name: name.into(),
+            }),
+            _ => Err(ValueError::new(text, "a property such as `disk.num-queues`")),
+        }
+    }
+}
+
+impl TryFrom<String> for QemuProperty {
+    type Error = ValueError;
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+impl From<QemuProperty> for String {
+    fn from(property: QemuProperty) -> String {
+        let device = match property.device {
+            Device::Disk => "disk",
+            Device::Link => "link",
+        };
+        format!("{device}.{}", property.name)
+    }
+}
+
+/// A field of the host's end of the guest's network link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkField {
+    /// Length of the transmit queue, in packets.
+    TxQueueLen,
+    /// Largest packet, in bytes.
+    Mtu,
+}
+
+impl LinkField {
+    /// The word `ip link` has for it, to set it and to show it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TxQueueLen => "txqueuelen",
+            Self::Mtu => "mtu",
+        }
+    }
+}
+
+/// A pair of commands in the guest that read and set a value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GuestCommands {
+    /// Prints the value, alone on its line. Program and arguments.
+    pub get: Vec<String>,
+    /// Sets it; `{value}` stands for it.
+    pub set: Vec<String>,
 }
 
 /// One concrete place of one host and guest.
@@ -164,6 +263,14 @@ pub enum Address {
     },
     /// Whether a module is loaded in the guest: `loaded` or `absent`.
     GuestModule(String),
+    /// What a command in the guest tells.
+    GuestCommand(GuestCommands),
+    /// Whether a module is loaded on the host: `loaded` or `absent`.
+    HostModule(String),
+    /// The host's end of the guest's network link.
+    HostLink(LinkField),
+    /// A parameter of the host kernel's command line, in force from the next boot.
+    HostBoot(BootParameter),
     /// A live libvirt call.
     Domain(DomainSetting),
     /// A part of the domain XML, in force from the next start.
@@ -174,6 +281,22 @@ impl Address {
     /// True when it can be written only while the guest is off.
     pub fn needs_guest_off(&self) -> bool {
         matches!(self, Self::DomainXml(_))
+    }
+
+    /// True when the host has it, with or without the guest.
+    pub fn is_of_host(&self) -> bool {
+        matches!(
+            self,
+            Self::HostFile { .. } | Self::HostModule(_) | Self::HostBoot(_)
+        )
+    }
+
+    /// True when it is inside the guest, so that only a running one has it.
+    pub fn in_guest(&self) -> bool {
+        matches!(
+            self,
+            Self::GuestFile { .. } | Self::GuestModule(_) | Self::GuestCommand(_)
+        )
     }
 
     /// What is selected in a raw reading of this place.
@@ -191,8 +314,12 @@ impl fmt::Display for Address {
             Self::HostFile { path, .. } => write!(f, "host:{path}"),
             Self::GuestFile { path, .. } => write!(f, "guest:{path}"),
             Self::GuestModule(name) => write!(f, "guest module {name}"),
-            Self::Domain(setting) => write!(f, "domain {setting:?}"),
-            Self::DomainXml(setting) => write!(f, "domain XML {setting:?}"),
+            Self::GuestCommand(commands) => write!(f, "guest command {}", commands.get.join(" ")),
+            Self::HostModule(name) => write!(f, "host module {name}"),
+            Self::HostLink(field) => write!(f, "host link {}", field.word()),
+            Self::HostBoot(parameter) => write!(f, "boot parameter {parameter}"),
+            Self::Domain(setting) => write!(f, "domain {setting}"),
+            Self::DomainXml(setting) => write!(f, "domain XML {setting}"),
         }
     }
 }
@@ -201,37 +328,6 @@ impl fmt::Display for Address {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sysctl_names_cannot_leave_proc_sys() {
-        assert_eq!(
-            "net.ipv4.tcp_rmem".parse::<SysctlName>().unwrap().path(),
-            "/proc/sys/net/ipv4/tcp_rmem"
-        );
-        assert_eq!(
-            "net.ipv4.conf.eth0/5.mtu".parse::<SysctlName>().unwrap().path(),
-            "/proc/sys/net/ipv4/conf/eth0.5/mtu"
-        );
-        for bad in [
-            "",
-            "vm",
-            "..",
-            "a..b",
-            "/etc.passwd",
-            "vm.x;y",
-            "vm.\0",
-            "a.//b",
-            "a.b/",
-            "vm swappiness.x",
-        ] {
-            let path = bad.parse::<SysctlName>().map(|n| n.path());
-            assert!(
-                path.as_ref().is_err() || !path.as_ref().unwrap().contains(".."),
-                "{bad} gave {path:?}"
-            );
-        }
-        assert!("a.//.//b".parse::<SysctlName>().is_err());
-    }
 
     #[test]
     fn bracketed_files_tell_selection_and_choices() {

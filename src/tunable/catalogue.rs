@@ -1,325 +1,311 @@
-//! The table of every tunable that has a name of its own, and the escape hatches `sysctl:` and `guest-sysctl:`.
+//! The table of every tunable that has a name of its own, read from `catalogue/*.toml`; and the escape hatches.
 //!
-//! Adding a tunable that is a kernel file is one entry here and no code.
+//! Adding a tunable that is a kernel file or a place of the domain XML is one entry there and no code.
 
-use super::{Activation, DomainSetting, Format, Home, Kind, SysctlName, Tunable, XmlSetting};
-use Activation::{DomainRestart, Live};
-use Format::{Bracketed, Plain};
+use super::hatch::escaped;
+use super::{
+    Activation, BootParameter, Coupling, DomainSetting, Format, GuestCommands, Hazard, Home, KernelFile,
+    KernelSide, KernelVersion, Kind, Limit, LinkField, ModuleParameter, ParameterGroup, QemuProperty,
+    Requirement, SysctlName, Tunable, ValueError, XmlPath, XmlPlace, XmlSetting,
+};
+use crate::units::Bytes;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+const FILES: [&str; 6] = [
+    include_str!("catalogue/disk.toml"),
+    include_str!("catalogue/memory.toml"),
+    include_str!("catalogue/cpu.toml"),
+    include_str!("catalogue/network.toml"),
+    include_str!("catalogue/link.toml"),
+    include_str!("catalogue/start.toml"),
+];
 
 /// Old scheduler names and what the multi-queue block layer calls them (Linux 5.0 removed the old ones).
 const OLD_SCHEDULERS: [(&str, &str); 3] = [("noop", "none"), ("deadline", "mq-deadline"), ("cfq", "bfq")];
 
-fn word() -> Kind {
-    Kind::Word { aliases: Vec::new() }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    tunable: Vec<Entry>,
 }
 
-fn scheduler() -> Kind {
-    Kind::Word {
-        aliases: OLD_SCHEDULERS
-            .map(|(old, today)| (old.into(), today.into()))
-            .to_vec(),
+/// One entry of the table. It makes a tunable for each side it is on, called `SIDE.NAME`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Entry {
+    on: Vec<Side>,
+    name: String,
+    home: HomeEntry,
+    value: ValueEntry,
+    #[serde(default)]
+    unit: String,
+    /// Of a place in the domain XML it is also what is meant when nothing stands there.
+    default: Option<String>,
+    /// Live for what is live by its home.
+    activation: Option<Activation>,
+    hazard: Option<Hazard>,
+    #[serde(default)]
+    hazards: BTreeMap<String, Hazard>,
+    #[serde(default)]
+    needs: Vec<NeedEntry>,
+    limit: Option<Limit>,
+    coupling: Option<Coupling>,
+    since: Option<KernelVersion>,
+    gone: Option<Gone>,
+    /// The property of the running QEMU that tells a place of the domain XML.
+    qemu: Option<QemuProperty>,
+    /// `{side}` stands for the host or the guest.
+    does: String,
+    source: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Side {
+    Host,
+    Guest,
+    Domain,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum HomeEntry {
+    Sysctl(SysctlName),
+    File(KernelFile),
+    ChoiceFile(KernelFile),
+    Module(ModuleParameter),
+    DiskQueue(String),
+    DiskQueueChoice(String),
+    EachCpu(String),
+    Link(LinkField),
+    GuestLink(String),
+    GuestCommand(GuestCommands),
+    Pins(Threads),
+    Scheduler(String),
+    Memtune(String),
+    Blkio(String),
+    Throttle(String),
+    Xml(NamedXml),
+    Place(XmlPath),
+    Boot(BootParameter),
+    GuestBoot(BootParameter),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Threads {
+    Vcpus,
+    Emulator,
+    Iothreads,
+}
+
+/// Parts of the XML that are more than one text.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum NamedXml {
+    DiskCache,
+    DiskIo,
+    DiskImage,
+    Hugepages,
+    Machine,
+    Emulator,
+    Kernel,
+    Initrd,
+    Topology,
+    NumaMode,
+    NumaNodes,
+    Placement,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ValueEntry {
+    Integer([i64; 2]),
+    Bytes([Bytes; 2]),
+    Sizes(usize),
+    Choice(Vec<String>),
+    Word,
+    Scheduler,
+    Words,
+    Pins,
+    Set,
+    Topology,
+    Boot,
+    Path(PathEntry),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum PathEntry {
+    Plain,
+    OrName,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum NeedEntry {
+    Module(String),
+    Has(String),
+    Numa,
+    Kvm,
+    VhostNet,
+    KvmModule,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gone {
+    version: KernelVersion,
+    instead: String,
+}
+
+impl Entry {
+    fn tunable(&self, side: Side) -> Tunable {
+        let (prefix, words) = match side {
+            Side::Host => ("host", "the host"),
+            Side::Guest => ("guest", "the guest"),
+            Side::Domain => ("domain", "the domain"),
+        };
+        let home = self.home(side);
+        let activation = self.activation.unwrap_or(match &home {
+            Home::DomainXml(_) => Activation::DomainRestart,
+            Home::HostBoot(_) => Activation::HostReboot,
+            _ => Activation::Live,
+        });
+        Tunable {
+            name: format!("{prefix}.{}", self.name),
+            home,
+            kind: self.value.kind(),
+            activation,
+            unit: self.unit.clone(),
+            default: self.default.clone(),
+            hazard: self.hazard,
+            hazards: self.hazards.clone(),
+            needs: self.needs.iter().map(NeedEntry::requirement).collect(),
+            limit: self.limit,
+            coupling: self.coupling.clone(),
+            since: self.since,
+            gone: self.gone.clone().map(|gone| (gone.version, gone.instead)),
+            summary: self.does.replace("{side}", words),
+            source: self.source.clone(),
+        }
+    }
+
+    fn home(&self, side: Side) -> Home {
+        let kernel = match side {
+            Side::Guest => KernelSide::Guest,
+            Side::Host | Side::Domain => KernelSide::Host,
+        };
+        let parameter = |group, name: &String| Home::Domain(DomainSetting::Parameter(group, name.clone()));
+        match self.home.clone() {
+            HomeEntry::Sysctl(name) => Home::Sysctl(kernel, name),
+            HomeEntry::File(path) => Home::File(kernel, path, Format::Plain),
+            HomeEntry::ChoiceFile(path) => Home::File(kernel, path, Format::Bracketed),
+            HomeEntry::Module(name) => Home::Module(kernel, name),
+            HomeEntry::DiskQueue(file) => Home::DiskQueue(kernel, file, Format::Plain),
+            HomeEntry::DiskQueueChoice(file) => Home::DiskQueue(kernel, file, Format::Bracketed),
+            HomeEntry::EachCpu(file) => Home::EachCpu(file),
+            HomeEntry::Link(field) => Home::HostLink(field),
+            HomeEntry::GuestLink(file) => Home::GuestLink(file),
+            HomeEntry::GuestCommand(commands) => Home::GuestCommand(commands),
+            HomeEntry::Pins(Threads::Vcpus) => Home::Domain(DomainSetting::VcpuPins),
+            HomeEntry::Pins(Threads::Emulator) => Home::Domain(DomainSetting::EmulatorPin),
+            HomeEntry::Pins(Threads::Iothreads) => Home::Domain(DomainSetting::IothreadPins),
+            HomeEntry::Scheduler(name) => parameter(ParameterGroup::Scheduler, &name),
+            HomeEntry::Memtune(name) => parameter(ParameterGroup::Memory, &name),
+            HomeEntry::Blkio(name) => parameter(ParameterGroup::Blkio, &name),
+            HomeEntry::Throttle(name) => parameter(ParameterGroup::Throttle, &name),
+            HomeEntry::Xml(named) => Home::DomainXml(named.setting()),
+            HomeEntry::Place(path) => Home::DomainXml(XmlSetting::Place(XmlPlace {
+                path,
+                default: self.default.clone(),
+                qemu: self.qemu.clone(),
+            })),
+            HomeEntry::Boot(name) => Home::HostBoot(name),
+            HomeEntry::GuestBoot(name) => Home::DomainXml(XmlSetting::GuestBoot(name)),
+        }
     }
 }
 
-fn integer(min: i64, max: i64) -> Kind {
-    Kind::Integer { min, max }
+impl NamedXml {
+    fn setting(self) -> XmlSetting {
+        match self {
+            Self::DiskCache => XmlSetting::DiskCache,
+            Self::DiskIo => XmlSetting::DiskIo,
+            Self::DiskImage => XmlSetting::DiskImage,
+            Self::Hugepages => XmlSetting::Hugepages,
+            Self::Machine => XmlSetting::Machine,
+            Self::Emulator => XmlSetting::Emulator,
+            Self::Kernel => XmlSetting::Kernel,
+            Self::Initrd => XmlSetting::Initrd,
+            Self::Topology => XmlSetting::Topology,
+            Self::NumaMode => XmlSetting::NumaMode,
+            Self::NumaNodes => XmlSetting::NumaNodes,
+            Self::Placement => XmlSetting::Placement,
+        }
+    }
 }
 
-fn choice(choices: &[&str]) -> Kind {
-    Kind::Choice(choices.iter().map(ToString::to_string).collect())
+impl ValueEntry {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Integer([min, max]) => Kind::Integer { min: *min, max: *max },
+            Self::Bytes([min, max]) => Kind::Bytes {
+                min: min.0,
+                max: max.0,
+            },
+            Self::Sizes(count) => Kind::Sizes {
+                count: *count,
+                max: 1 << 31,
+            },
+            Self::Choice(choices) => Kind::Choice(choices.clone()),
+            Self::Word => Kind::Word { aliases: Vec::new() },
+            Self::Scheduler => Kind::Word {
+                aliases: OLD_SCHEDULERS
+                    .map(|(old, today)| (old.into(), today.into()))
+                    .to_vec(),
+            },
+            Self::Words => Kind::Words,
+            Self::Pins => Kind::Pins,
+            Self::Set => Kind::Set,
+            Self::Topology => Kind::Topology,
+            Self::Boot => Kind::Boot,
+            Self::Path(path) => Kind::Path {
+                named: *path == PathEntry::OrName,
+            },
+        }
+    }
 }
 
-fn sysctl(name: &str) -> SysctlName {
-    name.parse()
-        .expect("names in this table are legal; a test parses each")
+impl NeedEntry {
+    fn requirement(&self) -> Requirement {
+        match self {
+            Self::Module(name) => Requirement::Module(name.clone()),
+            Self::KvmModule => Requirement::Module("kvm".into()),
+            Self::Numa => Requirement::Numa,
+            Self::Has(what) => Requirement::Has(what.clone()),
+            Self::Kvm => Requirement::Has("kvm".into()),
+            Self::VhostNet => Requirement::Has("vhost-net".into()),
+        }
+    }
 }
 
-fn host_sysctl(name: &str) -> Home {
-    Home::HostSysctl(sysctl(name))
-}
-
-fn guest_sysctl(name: &str) -> Home {
-    Home::GuestSysctl(sysctl(name))
-}
-
-const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-const THP_DEFRAG: &str = "/sys/kernel/mm/transparent_hugepage/defrag";
-const POOL_2M: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-const POOL_1G: &str = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages";
+static CATALOGUE: LazyLock<Vec<Tunable>> = LazyLock::new(|| {
+    let entries = FILES.iter().flat_map(|text| {
+        let file: Result<File, _> = toml::from_str(text);
+        file.expect("the table is part of the program; a test reads it")
+            .tunable
+    });
+    let tunables =
+        entries.flat_map(|entry| entry.on.clone().into_iter().map(move |side| entry.tunable(side)));
+    tunables.collect()
+});
 
 /// Every named tunable, by area.
-pub fn catalogue() -> Vec<Tunable> {
-    [disk(), memory(), cpu(), network(), builds()]
-        .concat()
-        .into_iter()
-        .map(|(name, home, kind, activation, summary)| Tunable {
-            name: name.to_string(),
-            home,
-            kind,
-            activation,
-            summary,
-        })
-        .collect()
-}
-
-type Entry = (&'static str, Home, Kind, Activation, &'static str);
-
-fn disk() -> Vec<Entry> {
-    vec![
-        (
-            "host.disk.scheduler",
-            Home::HostDiskQueue("scheduler", Bracketed),
-            scheduler(),
-            Live,
-            "I/O scheduler of the host device behind the guest's data disk",
-        ),
-        (
-            "host.disk.read-ahead-kb",
-            Home::HostDiskQueue("read_ahead_kb", Plain),
-            integer(0, 1 << 20),
-            Live,
-            "read-ahead of that host device, in KiB",
-        ),
-        (
-            "guest.disk.scheduler",
-            Home::GuestDiskQueue("scheduler", Bracketed),
-            scheduler(),
-            Live,
-            "I/O scheduler of the data disk inside the guest; modules are loaded on demand",
-        ),
-        (
-            "guest.disk.read-ahead-kb",
-            Home::GuestDiskQueue("read_ahead_kb", Plain),
-            integer(0, 1 << 20),
-            Live,
-            "read-ahead of the data disk inside the guest, in KiB",
-        ),
-        (
-            "domain.disk.cache",
-            Home::DomainXml(XmlSetting::DiskCache),
-            choice(&["writeback", "none", "writethrough", "directsync"]),
-            DomainRestart,
-            "host page cache use of the data disk (QEMU cache mode)",
-        ),
-        (
-            "domain.disk.io",
-            Home::DomainXml(XmlSetting::DiskIo),
-            choice(&["threads", "native", "io_uring"]),
-            DomainRestart,
-            "how QEMU submits I/O of the data disk; native needs cache none or directsync",
-        ),
-        (
-            "domain.blkio.weight",
-            Home::Domain(DomainSetting::BlkioWeight),
-            integer(10, 1000),
-            Live,
-            "share of the disk under contention (cgroup blkio weight)",
-        ),
-    ]
-}
-
-fn memory() -> Vec<Entry> {
-    vec![
-        (
-            "host.hugepages.2MiB",
-            Home::HostFile(POOL_2M, Plain),
-            integer(0, 1 << 30),
-            Live,
-            "pages in the host's 2 MiB pool",
-        ),
-        (
-            "host.hugepages.1GiB",
-            Home::HostFile(POOL_1G, Plain),
-            integer(0, 1 << 20),
-            Live,
-            "pages in the host's 1 GiB pool",
-        ),
-        (
-            "domain.memory.hugepages",
-            Home::DomainXml(XmlSetting::Hugepages),
-            choice(&["off", "2MiB", "1GiB"]),
-            DomainRestart,
-            "page size that backs the guest's memory; the host's pool is grown with it",
-        ),
-        (
-            "host.thp",
-            Home::HostFile(THP, Bracketed),
-            word(),
-            DomainRestart,
-            "transparent huge pages on the host; taken up by a guest as it starts",
-        ),
-        (
-            "host.thp.defrag",
-            Home::HostFile(THP_DEFRAG, Bracketed),
-            word(),
-            DomainRestart,
-            "when the host compacts memory for huge pages",
-        ),
-        (
-            "guest.thp",
-            Home::GuestFile(THP, Bracketed),
-            word(),
-            Live,
-            "transparent huge pages inside the guest",
-        ),
-        (
-            "host.swappiness",
-            host_sysctl("vm.swappiness"),
-            integer(0, 200),
-            Live,
-            "how readily the host swaps",
-        ),
-        (
-            "guest.swappiness",
-            guest_sysctl("vm.swappiness"),
-            integer(0, 200),
-            Live,
-            "how readily the guest swaps",
-        ),
-    ]
-}
-
-fn cpu() -> Vec<Entry> {
-    vec![
-        (
-            "domain.cpu.pin",
-            Home::Domain(DomainSetting::VcpuPins),
-            Kind::Pins,
-            Live,
-            "host CPUs each vCPU may run on: none, compact, spread, or a map such as `0=0 1=1`",
-        ),
-        (
-            "domain.cpu.shares",
-            Home::Domain(DomainSetting::CpuShares),
-            integer(2, 262_144),
-            Live,
-            "share of the CPU under contention (cgroup cpu.shares)",
-        ),
-        (
-            "domain.cpu.quota",
-            Home::Domain(DomainSetting::VcpuQuota),
-            integer(-1, 17_592_186_044_415),
-            Live,
-            "CPU time each vCPU may use in a period, in microseconds; -1 is no limit",
-        ),
-    ]
-}
-
-fn network() -> Vec<Entry> {
-    vec![
-        (
-            "host.net.rmem-max",
-            host_sysctl("net.core.rmem_max"),
-            Kind::Bytes,
-            Live,
-            "largest receive buffer a host socket may ask for",
-        ),
-        (
-            "host.net.wmem-max",
-            host_sysctl("net.core.wmem_max"),
-            Kind::Bytes,
-            Live,
-            "largest send buffer a host socket may ask for",
-        ),
-        (
-            "host.net.tcp-rmem",
-            host_sysctl("net.ipv4.tcp_rmem"),
-            Kind::Words,
-            Live,
-            "TCP receive buffer on the host: min, default, max",
-        ),
-        (
-            "host.net.tcp-wmem",
-            host_sysctl("net.ipv4.tcp_wmem"),
-            Kind::Words,
-            Live,
-            "TCP send buffer on the host: min, default, max",
-        ),
-        (
-            "host.net.congestion-control",
-            host_sysctl("net.ipv4.tcp_congestion_control"),
-            word(),
-            Live,
-            "TCP congestion control of new connections from the host",
-        ),
-        (
-            "guest.net.rmem-max",
-            guest_sysctl("net.core.rmem_max"),
-            Kind::Bytes,
-            Live,
-            "largest receive buffer a guest socket may ask for",
-        ),
-        (
-            "guest.net.wmem-max",
-            guest_sysctl("net.core.wmem_max"),
-            Kind::Bytes,
-            Live,
-            "largest send buffer a guest socket may ask for",
-        ),
-        (
-            "guest.net.tcp-rmem",
-            guest_sysctl("net.ipv4.tcp_rmem"),
-            Kind::Words,
-            Live,
-            "TCP receive buffer in the guest: min, default, max",
-        ),
-        (
-            "guest.net.tcp-wmem",
-            guest_sysctl("net.ipv4.tcp_wmem"),
-            Kind::Words,
-            Live,
-            "TCP send buffer in the guest: min, default, max",
-        ),
-        (
-            "guest.net.congestion-control",
-            guest_sysctl("net.ipv4.tcp_congestion_control"),
-            word(),
-            Live,
-            "TCP congestion control of new connections from the guest; modules are loaded on demand",
-        ),
-    ]
-}
-
-/// What the guest is started from, to compare two builds of it.
-fn builds() -> Vec<Entry> {
-    let xml = Home::DomainXml;
-    vec![
-        (
-            "domain.machine",
-            xml(XmlSetting::Machine),
-            word(),
-            DomainRestart,
-            "machine type; `pc` and `q35` stand for the newest of their family that the QEMU has",
-        ),
-        (
-            "domain.emulator",
-            xml(XmlSetting::Emulator),
-            Kind::Path { named: false },
-            DomainRestart,
-            "QEMU binary that runs the guest, by its path",
-        ),
-        (
-            "domain.kernel",
-            xml(XmlSetting::Kernel),
-            Kind::Path { named: true },
-            DomainRestart,
-            "kernel the guest boots directly, by its path; in the lab also a release such as `6.12`",
-        ),
-        (
-            "domain.initrd",
-            xml(XmlSetting::Initrd),
-            Kind::Path { named: true },
-            DomainRestart,
-            "first root of that kernel, by its path, or `none`",
-        ),
-        (
-            "domain.disk.image",
-            xml(XmlSetting::DiskImage),
-            Kind::Path { named: false },
-            DomainRestart,
-            "image file behind the data disk, of the disk's format; it is written to",
-        ),
-    ]
+pub fn catalogue() -> &'static [Tunable] {
+    &CATALOGUE
 }
 
 /// Why a name is not a tunable.
@@ -333,40 +319,41 @@ pub enum LookupError {
         /// The nearest known name.
         nearest: Option<String>,
     },
-    /// An escape hatch with an illegal sysctl name.
+    /// An escape hatch with an illegal name.
     #[error(transparent)]
-    Name(#[from] super::ValueError),
+    Name(#[from] ValueError),
 }
 
-/// The tunable called `name`: from the table, or `sysctl:NAME` and `guest-sysctl:NAME`.
+/// The tunable called `name`: from the table, or through one of [`super::HATCHES`].
 pub fn lookup(name: &str) -> Result<Tunable, LookupError> {
-    let escaped = |home, summary| Tunable {
-        name: name.into(),
-        home,
-        kind: Kind::Words,
-        activation: Live,
-        summary,
-    };
-    if let Some(sysctl) = name.strip_prefix("sysctl:") {
-        return Ok(escaped(
-            Home::HostSysctl(sysctl.parse()?),
-            "a host sysctl by its own name",
-        ));
-    }
-    if let Some(sysctl) = name.strip_prefix("guest-sysctl:") {
-        return Ok(escaped(
-            Home::GuestSysctl(sysctl.parse()?),
-            "a guest sysctl by its own name",
-        ));
+    if let Some(found) = escaped(name) {
+        return Ok(found?);
     }
     let all = catalogue();
-    all.iter()
-        .find(|t| t.name == name)
-        .cloned()
-        .ok_or_else(|| LookupError::Unknown {
-            name: name.chars().take(60).flat_map(char::escape_debug).collect(),
-            nearest: nearest(name, all.iter().map(|t| t.name.as_str())),
-        })
+    if let Some(found) = all.iter().find(|t| t.name == name) {
+        return Ok(found.clone());
+    }
+    of_node(name).ok_or_else(|| LookupError::Unknown {
+        name: name.chars().take(60).flat_map(char::escape_debug).collect(),
+        nearest: nearest(name, all.iter().map(|t| t.name.as_str())),
+    })
+}
+
+/// The entry of node 0 stands for every node.
+fn of_node(name: &str) -> Option<Tunable> {
+    let (stem, number) = name.rsplit_once(".node")?;
+    let number: u16 = number.parse().ok().filter(|n: &u16| n.to_string() == number)?;
+    let entry = catalogue().iter().find(|t| t.name == format!("{stem}.node0"))?;
+    let Home::File(side, path, format) = &entry.home else {
+        return None;
+    };
+    let path = path.as_str().replace("/node0/", &format!("/node{number}/"));
+    Some(Tunable {
+        name: name.to_string(),
+        home: Home::File(*side, path.parse().ok()?, *format),
+        summary: entry.summary.replace("node 0", &format!("node {number}")),
+        ..entry.clone()
+    })
 }
 
 /// The candidate most like `name`, when one is near enough to be what was meant.
@@ -389,7 +376,8 @@ mod tests {
     #[test]
     fn names_are_unique_and_found() {
         let all = catalogue();
-        for tunable in &all {
+        assert!(all.len() > 200, "only {}", all.len());
+        for tunable in all {
             assert_eq!(lookup(&tunable.name).unwrap(), *tunable);
             assert_eq!(
                 all.iter().filter(|t| t.name == tunable.name).count(),
@@ -401,12 +389,45 @@ mod tests {
     }
 
     #[test]
+    fn entries_say_what_they_must() {
+        for tunable in catalogue() {
+            let name = &tunable.name;
+            assert!(
+                !tunable.summary.is_empty() && !tunable.source.is_empty(),
+                "{name}"
+            );
+            assert!(
+                !tunable.summary.contains('{') && !tunable.summary.ends_with('.'),
+                "{name}"
+            );
+            if let Some(default) = &tunable.default {
+                let legal = tunable.canonical_level(default);
+                assert!(legal.is_ok(), "{name}: {legal:?}");
+            }
+            for level in tunable.hazards.keys() {
+                assert!(tunable.kind.parse(level).is_ok(), "{name} = {level}");
+            }
+        }
+    }
+
+    #[test]
     fn a_slip_is_answered_with_the_nearest_name() {
         let Err(LookupError::Unknown { nearest, .. }) = lookup("guest.disk.schedulr") else {
             panic!()
         };
         assert_eq!(nearest.as_deref(), Some("guest.disk.scheduler"));
-        assert!(lookup("sysctl:../../etc").is_err());
-        assert_eq!(lookup("sysctl:vm.swappiness").unwrap().kind, Kind::Words);
+    }
+
+    #[test]
+    fn every_node_has_a_pool() {
+        let pool = lookup("host.hugepages.2MiB.node12").unwrap();
+        let Home::File(_, path, _) = &pool.home else {
+            panic!()
+        };
+        assert!(path.as_str().contains("/node12/"), "{path}");
+        assert!(pool.summary.contains("node 12"));
+        assert!(lookup("host.hugepages.2MiB.node012").is_err());
+        assert!(lookup("host.hugepages.2MiB.nodeX").is_err());
+        assert!(lookup("host.swappiness.node1").is_err());
     }
 }

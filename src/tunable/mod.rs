@@ -4,43 +4,156 @@
 
 mod address;
 mod catalogue;
+mod hatch;
+mod hazard;
 mod level;
+mod name;
 mod value;
+mod xml_path;
 
-pub use address::{Address, DomainSetting, Format, SysctlName, XmlSetting};
+pub use address::{
+    Address, Device, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuProperty, XmlPlace,
+    XmlSetting,
+};
 pub use catalogue::{LookupError, catalogue, lookup, nearest};
-pub use level::{Level, LevelError, Setting, ambient_level, available_levels, level};
+pub use hatch::HATCHES;
+pub use hazard::{Hazard, hazard};
+pub use level::{Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level};
+pub use name::{ABSENT, BootParameter, KernelFile, ModuleParameter, PRESENT, SysctlName};
 pub use value::{CpuSet, Kind, Value, ValueError};
+pub use xml_path::{Choice, Step, XmlPath};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 /// How hard a tunable is to change; decides whether its factor is a whole-plot factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// Takes effect while the guest runs.
     Live,
     /// Takes effect when the guest is started again.
     DomainRestart,
+    /// Takes effect when the host is booted again.
+    HostReboot,
+}
+
+/// Whose kernel a setting belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelSide {
+    /// The host's.
+    Host,
+    /// The guest's.
+    Guest,
 }
 
 /// Where a tunable lives, before it is resolved for one host and guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Home {
-    /// A host sysctl, by its dotted name.
-    HostSysctl(SysctlName),
-    /// A guest sysctl, by its dotted name.
-    GuestSysctl(SysctlName),
-    /// A host file below /sys.
-    HostFile(&'static str, Format),
-    /// A guest file below /sys.
-    GuestFile(&'static str, Format),
-    /// A file in the `queue` folder of the host disk that backs the guest's data disk.
-    HostDiskQueue(&'static str, Format),
-    /// A file in the `queue` folder of the guest's data disk.
-    GuestDiskQueue(&'static str, Format),
+    /// A sysctl, by its dotted name.
+    Sysctl(KernelSide, SysctlName),
+    /// A file below /sys.
+    File(KernelSide, KernelFile, Format),
+    /// A module's parameter.
+    Module(KernelSide, ModuleParameter),
+    /// A file in the `queue` folder of the data disk: inside the guest, or of the host device behind it.
+    DiskQueue(KernelSide, String, Format),
+    /// A file of every CPU of the host, below /sys/devices/system/cpu/cpuN.
+    EachCpu(String),
+    /// The host's end of the guest's network link.
+    HostLink(LinkField),
+    /// A file of the guest's network link, below /sys/class/net/LINK.
+    GuestLink(String),
+    /// A pair of commands in the guest.
+    GuestCommand(GuestCommands),
     /// A live libvirt call on the domain.
     Domain(DomainSetting),
     /// A part of the domain XML.
     DomainXml(XmlSetting),
+    /// A parameter of the host kernel's command line.
+    HostBoot(BootParameter),
+}
+
+/// What must be there for a tunable to make sense.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Requirement {
+    /// A kernel module, on the side the tunable is on; a guest's is loaded on demand.
+    Module(String),
+    /// More than one NUMA node.
+    Numa,
+    /// Anything else that [`crate::facts::Facts::has`] names: `kvm`, `vhost-net`, `hugetlbfs`, `controller cpu` …
+    Has(String),
+}
+
+/// A largest value that only the guest tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// Its number of vCPUs.
+    Vcpus,
+}
+
+/// What else must be set for a level to be what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coupling {
+    /// Of the two sysctls the kernel zeroes the one that was not written last; `0` is only reached by setting the other.
+    Twin {
+        /// The other.
+        sysctl: SysctlName,
+        /// What the other is set to when its value is not known.
+        fallback: String,
+    },
+    /// The hash of connection tracking has a quarter of the entries.
+    ConntrackHash,
+    /// The pool of the host is grown by the guest's memory.
+    PagePool,
+    /// The domain has an I/O thread to be used.
+    Iothread,
+    /// The guest's CPU topology multiplies to its number of vCPUs.
+    Topology,
+}
+
+/// A version of Linux: `5.0`, `6.1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct KernelVersion(u32, u32);
+
+impl FromStr for KernelVersion {
+    type Err = ValueError;
+
+    /// Takes a whole release such as `6.1.0-56-cloud-amd64` too.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let mut parts = text.split(|c: char| !c.is_ascii_digit());
+        let mut number = || parts.next()?.parse().ok();
+        match (number(), number()) {
+            (Some(major), Some(minor)) => Ok(Self(major, minor)),
+            _ => Err(ValueError::new(text, "a version of Linux such as `6.1`")),
+        }
+    }
+}
+
+impl TryFrom<String> for KernelVersion {
+    type Error = ValueError;
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+impl From<KernelVersion> for String {
+    fn from(version: KernelVersion) -> String {
+        version.to_string()
+    }
+}
+
+impl fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
 }
 
 /// One setting that can be read, written, verified and restored.
@@ -54,8 +167,63 @@ pub struct Tunable {
     pub kind: Kind,
     /// How hard it is to change.
     pub activation: Activation,
+    /// What a bare number counts: `KiB`, `µs`, `packets`; empty for words and for sizes that carry their own.
+    pub unit: String,
+    /// What the kernel, libvirt or QEMU takes when nobody sets it.
+    pub default: Option<String>,
+    /// The danger of every level.
+    pub hazard: Option<Hazard>,
+    /// The danger of single levels.
+    pub hazards: BTreeMap<String, Hazard>,
+    /// What must be there.
+    pub needs: Vec<Requirement>,
+    /// A largest value that only the guest tells.
+    pub limit: Option<Limit>,
+    /// What else is set with it.
+    pub coupling: Option<Coupling>,
+    /// The first kernel that has it.
+    pub since: Option<KernelVersion>,
+    /// The first kernel that no longer has it, and what to say then.
+    pub gone: Option<(KernelVersion, String)>,
     /// What it does, in one line.
-    pub summary: &'static str,
+    pub summary: String,
+    /// Where that is written.
+    pub source: String,
+}
+
+/// How a value is made to outlive a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Persistence {
+    /// A file in /etc/sysctl.d.
+    SysctlD,
+    /// A file in /etc/tmpfiles.d, which writes the value at boot.
+    TmpfilesD,
+    /// A udev rule, which writes it when the device appears.
+    UdevRule,
+    /// A file in /etc/modprobe.d.
+    ModprobeD,
+    /// The domain's definition.
+    DomainXml,
+    /// The boot loader's command line.
+    BootLoader,
+    /// Whatever runs the command at boot.
+    Unit,
+}
+
+impl Persistence {
+    /// Where the value is written down, in words.
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::SysctlD => "/etc/sysctl.d",
+            Self::TmpfilesD => "/etc/tmpfiles.d",
+            Self::UdevRule => "a udev rule",
+            Self::ModprobeD => "/etc/modprobe.d",
+            Self::DomainXml => "the domain's definition",
+            Self::BootLoader => "the boot loader's command line",
+            Self::Unit => "a unit that runs the command at boot",
+        }
+    }
 }
 
 /// Words that make a pin map from the host's topology.
@@ -80,27 +248,50 @@ impl Tunable {
         }
     }
 
-    /// True when the setting is inside the guest, so that it needs a running guest to be read.
-    pub fn in_guest(&self) -> bool {
-        matches!(
-            self.home,
-            Home::GuestSysctl(_) | Home::GuestFile(..) | Home::GuestDiskQueue(..)
-        )
+    /// Whose kernel it belongs to; `None` for the domain between them.
+    pub fn side(&self) -> Option<KernelSide> {
+        match &self.home {
+            Home::Sysctl(side, _)
+            | Home::File(side, ..)
+            | Home::Module(side, _)
+            | Home::DiskQueue(side, ..) => Some(*side),
+            Home::EachCpu(_) | Home::HostLink(_) | Home::HostBoot(_) => Some(KernelSide::Host),
+            Home::GuestLink(_) | Home::GuestCommand(_) => Some(KernelSide::Guest),
+            Home::Domain(_) | Home::DomainXml(_) => None,
+        }
     }
 
-    /// The kernel module that offers `value`, when the kernel can load it on demand.
+    /// True when the setting is inside the guest, so that it needs a running guest to be read.
+    pub fn in_guest(&self) -> bool {
+        self.side() == Some(KernelSide::Guest)
+    }
+
+    /// How a value is made to outlive a reboot.
+    pub fn persistence(&self) -> Persistence {
+        match &self.home {
+            Home::Sysctl(..) => Persistence::SysctlD,
+            Home::File(..) | Home::EachCpu(_) => Persistence::TmpfilesD,
+            Home::Module(..) => Persistence::ModprobeD,
+            Home::DiskQueue(..) | Home::GuestLink(_) => Persistence::UdevRule,
+            Home::HostLink(_) | Home::Domain(_) | Home::DomainXml(_) => Persistence::DomainXml,
+            Home::HostBoot(_) => Persistence::BootLoader,
+            Home::GuestCommand(_) => Persistence::Unit,
+        }
+    }
+
+    /// The module of the guest that offers `value`, when its kernel can load it on demand.
     ///
     /// Source: `request_module("%s-iosched")` in block/elevator.c and `request_module("tcp_%s")` in
     /// `net/ipv4/tcp_cong.c`.
     pub fn module_for(&self, value: &Value) -> Option<String> {
         match &self.home {
-            Home::GuestDiskQueue("scheduler", _) => match value.as_str() {
+            Home::DiskQueue(KernelSide::Guest, file, _) if file == "scheduler" => match value.as_str() {
                 "bfq" => Some("bfq".into()),
                 "kyber" => Some("kyber-iosched".into()),
                 "mq-deadline" => Some("mq-deadline".into()),
                 _ => None,
             },
-            Home::GuestSysctl(name) if name.as_str() == "net.ipv4.tcp_congestion_control" => {
+            Home::Sysctl(KernelSide::Guest, name) if name.as_str() == "net.ipv4.tcp_congestion_control" => {
                 Some(format!("tcp_{value}"))
             }
             _ => None,

@@ -59,8 +59,20 @@ pub enum Kind {
         /// Largest legal value.
         max: i64,
     },
-    /// A size; canonical in bytes.
-    Bytes,
+    /// A size in a closed range; canonical in bytes.
+    Bytes {
+        /// Smallest legal size.
+        min: u64,
+        /// Largest legal size.
+        max: u64,
+    },
+    /// Several sizes, each at least the one before, as `net.ipv4.tcp_rmem` has three; canonical in bytes.
+    Sizes {
+        /// How many.
+        count: usize,
+        /// Largest legal size.
+        max: u64,
+    },
     /// A name made of letters, digits, `-`, `_`, `.`; old names are replaced by today's.
     Word {
         /// `(old, today)` pairs accepted from users.
@@ -70,8 +82,14 @@ pub enum Kind {
     Choice(Vec<String>),
     /// Words or sizes separated by blanks, as in `net.ipv4.tcp_rmem` or a sysctl of unknown type.
     Words,
-    /// One CPU set for each vCPU, `0=0-1 1=2`, or `none`: every vCPU on every CPU.
+    /// One CPU set for each vCPU or I/O thread, `0=0-1 1=2`, or `none`: each on every CPU.
     Pins,
+    /// A set of CPUs or of NUMA nodes: `0-3,8`.
+    Set,
+    /// Three factors that multiply to a number of vCPUs: `1x2x1`.
+    Topology,
+    /// The value of a boot parameter; [`super::ABSENT`] when it is not there, [`super::PRESENT`] when it has none.
+    Boot,
     /// The absolute path of a file, of plain characters, without `.` or `..` in it.
     Path {
         /// Also a name in its place, such as `none` or a kernel's release.
@@ -99,7 +117,11 @@ impl Kind {
                 let number: i64 = text.parse().ok()?;
                 (*min..=*max).contains(&number).then(|| number.to_string())
             }
-            Self::Bytes => text.parse::<Bytes>().ok().map(|b| b.0.to_string()),
+            Self::Bytes { min, max } => {
+                let size = text.parse::<Bytes>().ok()?.0;
+                (*min..=*max).contains(&size).then(|| size.to_string())
+            }
+            Self::Sizes { count, max } => canonical_sizes(text, *count, *max),
             Self::Word { aliases } => {
                 let today = aliases
                     .iter()
@@ -113,6 +135,20 @@ impl Kind {
                 words.map(|w| w.join(" "))
             }
             Self::Pins => canonical_pins(text),
+            Self::Set => text
+                .parse::<CpuSet>()
+                .ok()
+                .filter(|set| !set.0.is_empty())
+                .map(|set| set.to_string()),
+            Self::Topology => {
+                let factors: Option<Vec<u16>> = text
+                    .split('x')
+                    .map(|n| n.parse().ok().filter(|n| *n > 0))
+                    .collect();
+                let factors = factors.filter(|f| f.len() == 3)?;
+                Some(factors.iter().map(u16::to_string).collect::<Vec<_>>().join("x"))
+            }
+            Self::Boot => is_boot_value(text).then(|| text.to_string()),
             Self::Path { named } => (is_path(text) || *named && is_release(text)).then(|| text.to_string()),
         }
     }
@@ -121,11 +157,21 @@ impl Kind {
         match self {
             Self::Integer { min, max: i64::MAX } => format!("a whole number from {min} up"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Bytes => "a size such as `16MiB`".into(),
+            Self::Bytes {
+                min: 0,
+                max: u64::MAX,
+            } => "a size such as `16MiB`".into(),
+            Self::Bytes { min, max } => format!("a size from {} to {}", Bytes(*min), Bytes(*max)),
+            Self::Sizes { count, max } => {
+                format!("{count} sizes that do not descend, none above {}", Bytes(*max))
+            }
             Self::Word { .. } => "a name of letters, digits, `-`, `_` or `.`".into(),
             Self::Choice(choices) => format!("one of {}", choices.join(", ")),
             Self::Words => "a list of numbers, sizes or names".into(),
             Self::Pins => "a pin map such as `0=0-1 1=2`, `none`, `compact` or `spread`".into(),
+            Self::Set => "a set of numbers such as `0-3,8`".into(),
+            Self::Topology => "sockets, cores and threads such as `1x2x1`".into(),
+            Self::Boot => "a word for the kernel's command line, `present` or `absent`".into(),
             Self::Path { named } => {
                 let path = "an absolute path of letters, digits and `/._+-@`, without `..` or `//`";
                 format!("{path}{}", if *named { ", or a name such as `none`" } else { "" })
@@ -176,6 +222,27 @@ fn canonical_word(word: &str) -> Option<String> {
         Ok(bytes) if sized => Some(bytes.0.to_string()),
         _ => Some(word.to_string()),
     }
+}
+
+fn canonical_sizes(text: &str, count: usize, max: u64) -> Option<String> {
+    let sizes: Option<Vec<u64>> = text
+        .split_whitespace()
+        .map(|word| Some(word.parse::<Bytes>().ok()?.0))
+        .collect();
+    let sizes = sizes.filter(|sizes| sizes.len() == count && sizes.is_sorted())?;
+    let words: Vec<_> = sizes.iter().map(u64::to_string).collect();
+    sizes
+        .last()
+        .is_none_or(|last| *last <= max)
+        .then(|| words.join(" "))
+}
+
+/// No blank and no quote: it stays one word of the command line.
+fn is_boot_value(text: &str) -> bool {
+    text.len() <= 256
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.,:/=+-@#".contains(c))
 }
 
 fn canonical_pins(text: &str) -> Option<String> {
@@ -282,7 +349,17 @@ mod tests {
             aliases: vec![("noop".into(), "none".into())],
         };
         for (kind, text, want) in [
-            (&Kind::Bytes, "16M", Some("16777216")),
+            (&bytes(), "16M", Some("16777216")),
+            (&bytes(), "3G", None),
+            (&sizes(), "4k 1M 2M", Some("4096 1048576 2097152")),
+            (&sizes(), "4k 1M", None),
+            (&sizes(), "4k 2M 1M", None),
+            (&sizes(), "4k 2M 3G", None),
+            (&Kind::Set, "3,0-1", Some("0-1,3")),
+            (&Kind::Set, "a", None),
+            (&Kind::Boot, "auto,nosmt", Some("auto,nosmt")),
+            (&Kind::Boot, "a b", None),
+            (&Kind::Boot, "a\"b", None),
             (&Kind::Words, "4096  131072\t6M", Some("4096 131072 6291456")),
             (&Kind::Words, "a;rm", None),
             (&Kind::Words, "../../etc", None),
@@ -292,7 +369,7 @@ mod tests {
             (&Kind::Pins, "1=2,3 0=1", Some("0=1 1=2-3")),
             (&Kind::Pins, "0=1 0=2", None),
             (&Kind::Integer { min: 2, max: 9 }, "10", None),
-            (&Kind::Bytes, "", None),
+            (&bytes(), "", None),
             (&Kind::Words, "a\0b", None),
             (
                 &path(false),
@@ -312,6 +389,17 @@ mod tests {
             assert_eq!(canonical(kind, text).as_deref(), want, "{kind:?} {text:?}");
         }
         assert!(Kind::Words.parse(&"9".repeat(10_000_000)).is_err());
+    }
+
+    fn bytes() -> Kind {
+        Kind::Bytes { min: 0, max: 1 << 31 }
+    }
+
+    fn sizes() -> Kind {
+        Kind::Sizes {
+            count: 3,
+            max: 1 << 31,
+        }
     }
 
     fn path(named: bool) -> Kind {
@@ -340,7 +428,7 @@ mod tests {
 
         #[test]
         fn canonical_is_idempotent(text in "\\PC{0,40}") {
-            for kind in [Kind::Bytes, Kind::Words, Kind::Pins, Kind::Word { aliases: vec![] }, path(true)] {
+            for kind in [bytes(), sizes(), Kind::Set, Kind::Boot, Kind::Words, Kind::Pins, Kind::Word { aliases: vec![] }, path(true)] {
                 if let Ok(once) = kind.parse(&text) {
                     prop_assert_eq!(kind.parse(once.as_str()).unwrap(), once);
                 }

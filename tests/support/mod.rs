@@ -5,7 +5,9 @@
 use kvmtune::change::*;
 use kvmtune::host::fake::{FakeHost, FakeState};
 use kvmtune::host::{Host, HostError, Job, Power, Scope};
-use kvmtune::tunable::{Activation, Address, DomainSetting, Format, Kind, Setting, XmlSetting};
+use kvmtune::tunable::{
+    Activation, Address, DomainSetting, Format, Kind, ParameterGroup, Setting, XmlSetting,
+};
 use kvmtune::units::Bytes;
 use kvmtune::workload::Side;
 use std::path::Path;
@@ -27,12 +29,7 @@ pub fn guest_file(path: &str, format: Format) -> Address {
 
 pub fn setting(address: Address, value: &str) -> Setting {
     let kind = Kind::Words;
-    Setting {
-        address,
-        value: kind.parse(value).unwrap(),
-        kind,
-        coupled: false,
-    }
+    Setting::own(address, kind.parse(value).unwrap(), kind)
 }
 
 /// Every place of the simulated host, its value before, and one it is changed to.
@@ -58,7 +55,14 @@ pub fn places() -> Vec<(Address, &'static str, &'static str)> {
             "bfq",
         ),
         (guest_file("/proc/sys/vm/swappiness", Format::Plain), "60", "10"),
-        (Address::Domain(DomainSetting::CpuShares), "1024", "2048"),
+        (
+            Address::Domain(DomainSetting::Parameter(
+                ParameterGroup::Scheduler,
+                "cpu_shares".into(),
+            )),
+            "1024",
+            "2048",
+        ),
     ]
 }
 

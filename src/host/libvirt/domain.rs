@@ -12,8 +12,8 @@ use uuid::Uuid;
 use virt::domain::Domain as Inner;
 use virt_sys as sys;
 
-use super::{Connection, LibvirtError, ParameterGroup, TypedValue, check, cpu_map, process, typed};
-use crate::tunable::CpuSet;
+use super::{Connection, LibvirtError, TypedValue, check, cpu_map, process, typed};
+use crate::tunable::{CpuSet, ParameterGroup};
 
 /// A handle to a domain; clones share it. Its name and UUID are those at lookup.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use virt_sys as sys;
 
 use super::{LibvirtError, check};
+use crate::tunable::ParameterGroup;
 
 /// A value with the type libvirt gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,42 +53,31 @@ impl TypedValue {
     }
 }
 
-/// The groups of values libvirt can change on a running domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParameterGroup {
-    /// `cpu_shares`, `vcpu_period`, `vcpu_quota`, `emulator_period`, `emulator_quota` and others;
-    /// periods and quotas in microseconds, a quota of -1 is none.
-    Scheduler,
-    /// `hard_limit`, `soft_limit`, `swap_hard_limit` in KiB; 9007199254740991 is none.
-    Memory,
-    /// `weight` and per-device weights.
-    Blkio,
-}
-
 type Getter = unsafe extern "C" fn(sys::virDomainPtr, sys::virTypedParameterPtr, *mut i32, u32) -> i32;
 type Setter = unsafe extern "C" fn(sys::virDomainPtr, sys::virTypedParameterPtr, i32, u32) -> i32;
 
-impl ParameterGroup {
-    fn calls(self) -> (Getter, Setter) {
-        match self {
-            Self::Scheduler => (
-                sys::virDomainGetSchedulerParametersFlags,
-                sys::virDomainSetSchedulerParametersFlags,
-            ),
-            Self::Memory => (
-                sys::virDomainGetMemoryParameters,
-                sys::virDomainSetMemoryParameters,
-            ),
-            Self::Blkio => (sys::virDomainGetBlkioParameters, sys::virDomainSetBlkioParameters),
-        }
-    }
+/// The calls that read and write a group; those of [`ParameterGroup::Throttle`] take a disk too.
+fn calls(group: ParameterGroup) -> Option<(Getter, Setter)> {
+    Some(match group {
+        ParameterGroup::Scheduler => (
+            sys::virDomainGetSchedulerParametersFlags,
+            sys::virDomainSetSchedulerParametersFlags,
+        ),
+        ParameterGroup::Memory => (
+            sys::virDomainGetMemoryParameters,
+            sys::virDomainSetMemoryParameters,
+        ),
+        ParameterGroup::Blkio => (sys::virDomainGetBlkioParameters, sys::virDomainSetBlkioParameters),
+        ParameterGroup::Throttle => return None,
+    })
+}
 
-    fn word(self) -> &'static str {
-        match self {
-            Self::Scheduler => "scheduler",
-            Self::Memory => "memory",
-            Self::Blkio => "block I/O",
-        }
+fn word(group: ParameterGroup) -> &'static str {
+    match group {
+        ParameterGroup::Scheduler => "scheduler",
+        ParameterGroup::Memory => "memory",
+        ParameterGroup::Blkio => "block I/O",
+        ParameterGroup::Throttle => "throttle",
     }
 }
 
@@ -106,8 +96,10 @@ pub(super) unsafe fn read(
     group: ParameterGroup,
     name: &str,
 ) -> Result<BTreeMap<String, TypedValue>, LibvirtError> {
-    let doing = || format!("read the {} values of domain {name}", group.word());
-    let (get, _) = group.calls();
+    let doing = || format!("read the {} values of domain {name}", word(group));
+    let Some((get, _)) = calls(group) else {
+        return Err(LibvirtError::own(doing(), "they belong to a disk"));
+    };
     let mut count = 0;
     if group == ParameterGroup::Scheduler {
         // SAFETY: a valid handle; the returned string is ours and freed at once.
@@ -172,7 +164,9 @@ pub(super) unsafe fn write(
             "the number does not fit the value's type",
         ));
     };
-    let (_, set) = group.calls();
+    let Some((_, set)) = calls(group) else {
+        return Err(LibvirtError::own(doing(), "it belongs to a disk"));
+    };
     // SAFETY: one element, holding no pointer, alive during the call.
     check(
         unsafe { set(domain, &raw mut encoded, 1, sys::VIR_DOMAIN_AFFECT_LIVE) },

@@ -21,20 +21,20 @@ impl LocalHost {
             changes.entry(XmlSetting::Initrd).or_insert(initrd);
         }
         if changes.contains_key(&XmlSetting::Emulator) && !changes.contains_key(&XmlSetting::Machine) {
-            changes.insert(XmlSetting::Machine, self.defined(XmlSetting::Machine)?);
+            changes.insert(XmlSetting::Machine, self.defined(&XmlSetting::Machine)?);
         }
         Ok(changes)
     }
 
     /// What the definition says, as levels do: without aliases, a lab kernel by its release.
-    pub(super) fn defined(&self, setting: XmlSetting) -> Result<String, xml::XmlError> {
+    pub(super) fn defined(&self, setting: &XmlSetting) -> Result<String, xml::XmlError> {
         match setting {
             XmlSetting::Machine => build::defined_machine(&self.connection, &self.definition),
             other => Ok(self.as_level(other, xml::value(&self.definition, other, Some(&self.disk))?)),
         }
     }
 
-    fn as_level(&self, setting: XmlSetting, found: String) -> String {
+    fn as_level(&self, setting: &XmlSetting, found: String) -> String {
         let release = match (setting, self.lab_of()) {
             (XmlSetting::Kernel, Some(lab)) => lab.release_of(&found),
             _ => None,
@@ -43,9 +43,9 @@ impl LocalHost {
     }
 
     /// What runs. A lab kernel counts by its release when the guest itself says so too.
-    pub(super) fn runs(&self, guest: &Guest, setting: XmlSetting) -> Result<String, HostError> {
+    pub(super) fn runs(&self, guest: &Guest, setting: &XmlSetting) -> Result<String, HostError> {
         let found = self.as_level(setting, readback::running(&guest.domain, setting, &self.disk)?);
-        if setting != XmlSetting::Kernel || self.lab_of().is_none() || found.starts_with('/') {
+        if *setting != XmlSetting::Kernel || self.lab_of().is_none() || found.starts_with('/') {
             return Ok(found);
         }
         let path = "/proc/sys/kernel/osrelease";
@@ -60,7 +60,7 @@ impl LocalHost {
     }
 
     /// What a level means here, or why it cannot be used.
-    pub(super) fn judge(&mut self, setting: XmlSetting, value: &str) -> Option<Meaning> {
+    pub(super) fn judge(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         let lab = match &mut self.owner {
             Owner::Lab(lab) => Some(lab.as_mut()),
             Owner::User(_) => None,

@@ -40,7 +40,7 @@ pub fn build(xml: &str) -> Result<Build, XmlError> {
 }
 
 /// The value one of these settings has in this XML.
-pub(super) fn value(xml: &str, setting: XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
+pub(super) fn value(xml: &str, setting: &XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
     let document = parse(xml)?;
     let of_os = |name| text(&document, &["os", name]).unwrap_or_else(|| NONE.into());
     match setting {
@@ -86,7 +86,7 @@ impl Editor {
     pub(super) fn set_build(
         &mut self,
         domain: Node,
-        setting: XmlSetting,
+        setting: &XmlSetting,
         value: &str,
         target: &str,
     ) -> Result<(), xot::Error> {

@@ -31,7 +31,7 @@ fn run_id(n: u128) -> RunId {
 
 fn plan() -> Plan {
     let loaded = json!({"address": {"guest-module": "bfq"}, "value": "loaded",
-        "kind": {"choice": ["loaded", "absent"]}, "coupled": true});
+        "kind": {"choice": ["loaded", "absent"]}, "role": "coupled"});
     let level = |label| json!({"label": label, "settings": [loaded]});
     let treatment = |id, label| json!({"id": id, "name": null, "role": "listed", "levels": [["guest.disk.scheduler", label]], "restart": [], "live": [loaded]});
     let block = |number| json!({"number": number, "plots": [{"treatments": [1, 0]}]});

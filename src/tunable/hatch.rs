@@ -1,0 +1,149 @@
+//! The escape hatches: settings the catalogue does not know, named directly.
+//!
+//! Each leads to a checked place only; what a level there means is the user's business.
+
+use super::{
+    Activation, Format, GuestCommands, Home, KernelSide, Kind, Tunable, ValueError, XmlPlace, XmlSetting,
+};
+use std::collections::BTreeMap;
+
+/// The escape hatches: what stands before the colon, and what follows it.
+pub const HATCHES: [(&str, &str); 10] = [
+    ("sysctl:NAME", "any sysctl of the host, as `sysctl -a` shows it"),
+    ("guest-sysctl:NAME", "any sysctl of the guest"),
+    (
+        "sysfs:PATH",
+        "a file of the host below /sys, /proc/sys or a cgroup",
+    ),
+    ("guest-sysfs:PATH", "a file of the guest below /sys or /proc/sys"),
+    ("module:MODULE.PARAM", "a parameter of a module of the host"),
+    (
+        "guest-module:MODULE.PARAM",
+        "a parameter of a module of the guest",
+    ),
+    (
+        "domain-xpath:PATH",
+        "a text or attribute of the domain XML, `absent` for none",
+    ),
+    ("boot:NAME", "a parameter of the host kernel's command line"),
+    (
+        "guest-boot:NAME",
+        "a parameter of the guest kernel's command line",
+    ),
+    (
+        "guest-exec:NAME",
+        "a pair of commands in the guest, `get` and `set` of the factor",
+    ),
+];
+
+/// The tunable a name leads to past the catalogue; `None` when it begins with no hatch.
+pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
+    use KernelSide::{Guest, Host};
+    let (hatch, rest) = name.split_once(':')?;
+    let place = |path| {
+        Home::DomainXml(XmlSetting::Place(XmlPlace {
+            path,
+            default: None,
+            qemu: None,
+        }))
+    };
+    let (home, kind) = match hatch {
+        "sysctl" => (rest.parse().map(|name| Home::Sysctl(Host, name)), Kind::Words),
+        "guest-sysctl" => (rest.parse().map(|name| Home::Sysctl(Guest, name)), Kind::Words),
+        "sysfs" => (
+            rest.parse().map(|path| Home::File(Host, path, Format::Auto)),
+            Kind::Words,
+        ),
+        "guest-sysfs" => (
+            rest.parse().map(|path| Home::File(Guest, path, Format::Auto)),
+            Kind::Words,
+        ),
+        "module" => (rest.parse().map(|name| Home::Module(Host, name)), Kind::Words),
+        "guest-module" => (rest.parse().map(|name| Home::Module(Guest, name)), Kind::Words),
+        "domain-xpath" => (rest.parse().map(place), Kind::Words),
+        "boot" => (rest.parse().map(Home::HostBoot), Kind::Boot),
+        "guest-boot" => {
+            let boot = rest
+                .parse()
+                .map(|name| Home::DomainXml(XmlSetting::GuestBoot(name)));
+            (boot, Kind::Boot)
+        }
+        "guest-exec" => (is_command_name(rest), Kind::Words),
+        _ => return None,
+    };
+    let (_, summary) = HATCHES
+        .iter()
+        .find(|(name, _)| name.split_once(':').is_some_and(|(h, _)| h == hatch))?;
+    Some(home.map(|home| Tunable {
+        name: format!("{hatch}:{rest}"),
+        activation: match &home {
+            Home::DomainXml(_) => Activation::DomainRestart,
+            Home::HostBoot(_) => Activation::HostReboot,
+            _ => Activation::Live,
+        },
+        home,
+        kind,
+        unit: String::new(),
+        default: None,
+        hazard: None,
+        hazards: BTreeMap::new(),
+        needs: Vec::new(),
+        limit: None,
+        coupling: None,
+        since: None,
+        gone: None,
+        summary: (*summary).into(),
+        source: "named by the experiment".into(),
+    }))
+}
+
+/// The commands themselves stand in the factor.
+fn is_command_name(name: &str) -> Result<Home, ValueError> {
+    let tame = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=60).contains(&name.len()) && name.chars().all(tame) {
+        Ok(Home::GuestCommand(GuestCommands {
+            get: Vec::new(),
+            set: Vec::new(),
+        }))
+    } else {
+        Err(ValueError::new(
+            name,
+            "a name of letters, digits, `-`, `_` or `.`",
+        ))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::{LookupError, lookup};
+
+    #[test]
+    fn hatches_lead_to_checked_places_only() {
+        for good in [
+            "sysctl:vm.swappiness",
+            "guest-sysctl:net.ipv4.tcp_rmem",
+            "sysfs:/sys/kernel/mm/ksm/run",
+            "module:kvm.halt_poll_ns",
+            "domain-xpath:/domain/devices/disk[$disk]/driver/@discard",
+            "boot:mitigations",
+            "guest-boot:quiet",
+            "guest-exec:tso",
+        ] {
+            assert_eq!(lookup(good).unwrap().name, good);
+        }
+        for bad in [
+            "sysctl:../../etc",
+            "sysfs:/etc/passwd",
+            "sysfs:/sys/../etc/passwd",
+            "module:../a.b",
+            "domain-xpath://disk",
+            "boot:a=b",
+            "guest-exec:",
+            "guest-exec:a b",
+        ] {
+            assert!(matches!(lookup(bad), Err(LookupError::Name(_))), "{bad}");
+        }
+        assert!(matches!(lookup("what:ever"), Err(LookupError::Unknown { .. })));
+    }
+}

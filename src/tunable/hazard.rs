@@ -1,0 +1,143 @@
+//! Which levels are dangerous, and how: they are refused unless the experiment allows their kind of danger.
+//!
+//! Judges names and values alone; does not know any machine.
+
+use super::{Home, KernelSide, Tunable, Value, XmlSetting};
+use serde::{Deserialize, Serialize};
+
+/// What a setting can cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hazard {
+    /// Data that was written may be lost.
+    DataLoss,
+    /// Host or guest are easier to attack.
+    Security,
+    /// The operator may no longer reach the host, or it may no longer serve.
+    Lockout,
+}
+
+impl Hazard {
+    /// Every kind of danger.
+    pub const ALL: [Self; 3] = [Self::DataLoss, Self::Security, Self::Lockout];
+
+    /// Its word in `allow`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::DataLoss => "data-loss",
+            Self::Security => "security",
+            Self::Lockout => "lockout",
+        }
+    }
+
+    /// What it means, to follow "it can".
+    pub fn consequence(self) -> &'static str {
+        match self {
+            Self::DataLoss => "lose data that was written",
+            Self::Security => "make host or guest easier to attack",
+            Self::Lockout => "lock you out of this host, or stop what it serves",
+        }
+    }
+}
+
+/// Host sysctls of which a wrong value lets nobody in any more, by the beginning of their names.
+const LOCKOUT: [&str; 14] = [
+    "net.",
+    "fs.file-max",
+    "fs.nr_open",
+    "kernel.pid_max",
+    "kernel.threads-max",
+    "kernel.panic",
+    "kernel.hung_task_panic",
+    "kernel.softlockup_panic",
+    "kernel.hardlockup_panic",
+    "kernel.sysrq",
+    "kernel.ctrl-alt-del",
+    "vm.panic_on_oom",
+    "vm.overcommit",
+    "vm.min_free_kbytes",
+];
+
+/// Sysctls that guard a kernel, by the beginning of their names.
+const SECURITY: [&str; 18] = [
+    "kernel.randomize_va_space",
+    "kernel.kptr_restrict",
+    "kernel.dmesg_restrict",
+    "kernel.yama.",
+    "kernel.unprivileged_",
+    "kernel.perf_event_paranoid",
+    "kernel.modprobe",
+    "kernel.modules_disabled",
+    "kernel.core_pattern",
+    "kernel.core_uses_pid",
+    "kernel.kexec_load_disabled",
+    "kernel.io_uring_disabled",
+    "fs.protected_",
+    "fs.suid_dumpable",
+    "vm.mmap_min_addr",
+    "vm.mmap_rnd_",
+    "vm.unprivileged_userfaultfd",
+    "net.core.bpf_jit_harden",
+];
+
+/// The danger of a level; `None` when there is none that is known. In the lab the network belongs to nobody else: with
+/// `private_network` its sysctls are harmless.
+pub fn hazard(tunable: &Tunable, value: &Value, private_network: bool) -> Option<Hazard> {
+    let own = tunable.hazards.get(value.as_str()).copied().or(tunable.hazard);
+    let found = own.or_else(|| of_home(tunable, value))?;
+    let is_network =
+        matches!(&tunable.home, Home::Sysctl(KernelSide::Host, name) if name.as_str().starts_with("net."));
+    (!(is_network && private_network && found == Hazard::Lockout)).then_some(found)
+}
+
+/// The danger of what a user names directly; the catalogue's own entries say theirs themselves.
+fn of_home(tunable: &Tunable, value: &Value) -> Option<Hazard> {
+    let is_named = tunable.name.contains(':');
+    let begins = |name: &str, list: &[&str]| list.iter().any(|start| name.starts_with(start));
+    match &tunable.home {
+        Home::Sysctl(_, name) if begins(name.as_str(), &SECURITY) => Some(Hazard::Security),
+        Home::Sysctl(KernelSide::Host, name) if is_named && begins(name.as_str(), &LOCKOUT) => {
+            Some(Hazard::Lockout)
+        }
+        Home::File(KernelSide::Host, file, _) if is_named => of_file(file.as_str()),
+        Home::HostBoot(_) if is_named => Some(Hazard::Lockout),
+        Home::DomainXml(XmlSetting::Place(place)) if is_named => of_xml(place.path.as_str()),
+        Home::DomainXml(XmlSetting::DiskCache) if value.as_str() == "unsafe" => Some(Hazard::DataLoss),
+        _ => None,
+    }
+}
+
+/// Devices can be unbound, CPUs and memory taken offline, the machine put to sleep by files below /sys.
+fn of_file(path: &str) -> Option<Hazard> {
+    let tail = path.rsplit('/').next().unwrap_or_default();
+    let cuts = matches!(
+        tail,
+        "online" | "unbind" | "remove" | "state" | "delete" | "reset" | "authorized"
+    );
+    if path.ends_with("/queue/write_cache") {
+        Some(Hazard::DataLoss)
+    } else if path.starts_with("/sys/kernel/security/") {
+        Some(Hazard::Security)
+    } else if let Some(rest) = path.strip_prefix("/proc/sys/") {
+        let name = rest.replace('/', ".");
+        let begins = |list: &[&str]| list.iter().any(|start| name.starts_with(start));
+        (begins(&SECURITY).then_some(Hazard::Security)).or(begins(&LOCKOUT).then_some(Hazard::Lockout))
+    } else if cuts || path.starts_with("/sys/power/") || path.starts_with("/sys/class/net/") {
+        Some(Hazard::Lockout)
+    } else {
+        None
+    }
+}
+
+fn of_xml(path: &str) -> Option<Hazard> {
+    if path.contains("/disk") || path.contains("/filesystem") {
+        Some(Hazard::DataLoss)
+    } else if ["/seclabel", "/launchSecurity", "/hostdev", "/graphics"]
+        .iter()
+        .any(|part| path.contains(part))
+    {
+        Some(Hazard::Security)
+    } else {
+        None
+    }
+}
