@@ -3,13 +3,16 @@
 
 use super::*;
 use crate::host::Scope;
-use crate::tunable::{Address, DomainSetting, Kind};
+use crate::tunable::{Address, DomainSetting, Kind, ParameterGroup};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 fn undo(old: &str) -> Undo {
     Undo::Write(WriteUndo {
-        address: Address::Domain(DomainSetting::CpuShares),
+        address: Address::Domain(DomainSetting::Parameter(
+            ParameterGroup::Scheduler,
+            "cpu_shares".into(),
+        )),
         kind: Kind::Words,
         old: old.into(),
         scope: Scope::Definition { uuid: "u".into() },
@@ -36,7 +39,7 @@ fn entries_stay_open_until_they_are_closed() {
     let mut journal = Journal::open(dir.path()).unwrap();
     let error = journal.require_clean().unwrap_err().to_string();
     assert!(
-        error.contains("CpuShares = 2") && error.contains("kvmtune recover"),
+        error.contains("cpu_shares = 2") && error.contains("kvmtune recover"),
         "{error}"
     );
     assert_eq!(

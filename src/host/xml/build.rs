@@ -206,8 +206,8 @@ mod tests {
         <address type='pci' bus='1' slot='0'/></interface></devices></domain>";
 
     fn edited(setting: XmlSetting, to: &str) -> String {
-        let xml = with_settings(XML, &[(setting, to.to_string())].into(), Some("vdb")).unwrap();
-        assert_eq!(value(&xml, setting, Some("vdb")).unwrap(), to, "{xml}");
+        let xml = with_settings(XML, &[(setting.clone(), to.to_string())].into(), Some("vdb")).unwrap();
+        assert_eq!(value(&xml, &setting, Some("vdb")).unwrap(), to, "{xml}");
         xml
     }
 
@@ -253,14 +253,14 @@ mod tests {
         assert!(xml.contains("<x:emulator>/x</x:emulator>"), "{xml}");
         let xml = edited(XmlSetting::Kernel, "none");
         assert!(!xml.contains("cmdline") && !xml.contains("<initrd>"), "{xml}");
-        assert_eq!(value(&xml, XmlSetting::Initrd, Some("vdb")).unwrap(), "none");
+        assert_eq!(value(&xml, &XmlSetting::Initrd, Some("vdb")).unwrap(), "none");
         let xml = edited(XmlSetting::Initrd, "none");
         assert!(xml.contains("cmdline") && xml.contains("<kernel>/k"), "{xml}");
     }
 
     #[test]
     fn an_image_takes_the_place_of_any_source() {
-        let missing = value(XML, XmlSetting::DiskImage, Some("vdb"));
+        let missing = value(XML, &XmlSetting::DiskImage, Some("vdb"));
         assert!(
             missing
                 .unwrap_err()

@@ -1,9 +1,10 @@
 //! Levels made real on a host of two nodes.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::super::{DomainSetting, lookup};
+use super::super::{CpuSet, DomainSetting, ParameterGroup, lookup};
 use super::*;
 use crate::facts::Node;
+use crate::units::Bytes;
 
 fn facts() -> Facts {
     let set = |text: &str| text.parse::<CpuSet>().unwrap();
@@ -18,7 +19,7 @@ fn facts() -> Facts {
             "host:/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
             "3\n",
         ),
-        ("domain XML DiskCache", "writeback"),
+        ("domain XML disk cache", "writeback"),
     ];
     Facts {
         host_cpus: set("0-3"),
@@ -26,6 +27,7 @@ fn facts() -> Facts {
         vcpus: 2,
         guest_memory: Bytes::mib(512),
         guest_disk: Some("vdb".into()),
+        has: ["hugetlbfs".to_string()].into(),
         guest_modules: ["bfq".to_string(), "tcp_htcp".into(), "tcp_diag".into()].into(),
         readings: readings.map(|(k, v)| (k.to_string(), v.to_string())).into(),
         ..Facts::default()
@@ -71,7 +73,7 @@ fn backing_by_huge_pages_grows_the_pool() {
         settings("domain.memory.hugepages", "2MiB"),
         [
             "host:/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages = 259",
-            "domain XML Hugepages = 2MiB"
+            "domain XML hugepages = 2MiB"
         ]
     );
 }
@@ -80,17 +82,20 @@ fn backing_by_huge_pages_grows_the_pool() {
 fn pin_generators_use_the_topology() {
     assert_eq!(
         settings("domain.cpu.pin", "none"),
-        ["domain VcpuPins = 0=0-3 1=0-3"]
+        ["domain vCPU pins = 0=0-3 1=0-3"]
     );
     assert_eq!(
         settings("domain.cpu.pin", "compact"),
-        ["domain VcpuPins = 0=0 1=1"]
+        ["domain vCPU pins = 0=0 1=1"]
     );
     assert_eq!(
         settings("domain.cpu.pin", "spread"),
-        ["domain VcpuPins = 0=0 1=2"]
+        ["domain vCPU pins = 0=0 1=2"]
     );
-    assert_eq!(settings("domain.cpu.pin", "1=3"), ["domain VcpuPins = 0=0-3 1=3"]);
+    assert_eq!(
+        settings("domain.cpu.pin", "1=3"),
+        ["domain vCPU pins = 0=0-3 1=3"]
+    );
     assert!(level(&lookup("domain.cpu.pin").unwrap(), "0=64", &facts()).is_err());
     assert!(level(&lookup("domain.cpu.pin").unwrap(), "7=0", &facts()).is_err());
 }
@@ -116,8 +121,12 @@ fn the_ambient_level_is_what_is_read() {
 #[test]
 fn domain_settings_have_stable_text() {
     assert_eq!(
-        Address::Domain(DomainSetting::CpuShares).to_string(),
-        "domain CpuShares"
+        Address::Domain(DomainSetting::Parameter(
+            ParameterGroup::Scheduler,
+            "cpu_shares".into()
+        ))
+        .to_string(),
+        "domain cpu_shares"
     );
 }
 
@@ -150,7 +159,7 @@ fn the_hosts_queue_is_not_that_of_another_image() {
             address: tunable.address(&facts).unwrap(),
             value: tunable.kind.parse(text).unwrap(),
             kind: tunable.kind,
-            coupled: false,
+            role: SettingRole::Own,
         }
     };
     let queue = setting("host.disk.read-ahead-kb", "128");
