@@ -172,7 +172,7 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
         Some(usual.as_str()).filter(|usual| *usual != UNKNOWN),
         factor.tunable.default.as_deref(),
         first_choice,
-        first_word.as_deref().filter(|_| is_bracketed(own)),
+        first_word.as_deref().filter(|_| factor.tunable.lists_levels()),
         Some(UNKNOWN),
         Some("1"),
     ]
