@@ -6,6 +6,8 @@ mod coupling;
 mod pins;
 mod place;
 
+pub(super) use place::has_list;
+
 use super::{Address, Kind, Limit, Tunable, Value, XmlSetting};
 use crate::facts::{Facts, Meaning};
 use serde::{Deserialize, Serialize};

@@ -26,6 +26,11 @@ const LISTS: [(&str, &str, Format); 4] = [
     ("current_clocksource", "available_clocksource", Format::Plain),
 ];
 
+/// True for a path of which another file lists what it can hold.
+pub(in crate::tunable) fn has_list(path: &str) -> bool {
+    LISTS.iter().any(|(end, ..)| path.ends_with(end))
+}
+
 impl Tunable {
     /// Fails when the tunable cannot be set on this host and guest, with the reason.
     pub fn available(&self, facts: &Facts) -> Result<(), LevelError> {
