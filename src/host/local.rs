@@ -372,6 +372,14 @@ impl Host for LocalHost {
         }
     }
 
+    fn read_all(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
+        self.read_many(addresses)
+    }
+
+    fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
+        self.write_many(writes)
+    }
+
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {
         let uuid = self.uuid();
         Ok(match address {
@@ -404,6 +412,10 @@ impl Host for LocalHost {
             (Power::Off, Some(_)) => self.stop(),
             _ => Ok(()),
         }
+    }
+
+    fn actors(&mut self, address: &Address) -> Vec<String> {
+        self.likely_actors(address)
     }
 
     fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {

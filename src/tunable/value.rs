@@ -240,6 +240,7 @@ fn canonical_sizes(text: &str, count: usize, max: u64) -> Option<String> {
 /// No blank and no quote: it stays one word of the command line.
 fn is_boot_value(text: &str) -> bool {
     text.len() <= 256
+        && !text.contains("..")
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "_.,:/=+-@#".contains(c))
@@ -253,7 +254,9 @@ fn canonical_pins(text: &str) -> Option<String> {
     for pin in text.split_whitespace() {
         let (vcpu, cpus) = pin.split_once('=')?;
         let vcpu: u16 = vcpu.parse().ok()?;
-        if pins.insert(vcpu, cpus.parse::<CpuSet>().ok()?).is_some() {
+        let cpus: CpuSet = cpus.parse().ok()?;
+        // A thread that may run nowhere is none.
+        if cpus.0.is_empty() || pins.insert(vcpu, cpus).is_some() {
             return None;
         }
     }
