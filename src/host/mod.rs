@@ -13,6 +13,7 @@ mod host_link;
 mod kernel;
 pub mod libvirt;
 mod local;
+pub mod numa_maps;
 mod readback;
 mod simulated;
 mod survey;
