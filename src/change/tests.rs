@@ -3,13 +3,16 @@
 
 use super::*;
 use crate::host::Scope;
-use crate::tunable::{Address, DomainSetting, Kind};
+use crate::tunable::{Address, DomainSetting, Kind, ParameterGroup};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 fn undo(old: &str) -> Undo {
     Undo::Write(WriteUndo {
-        address: Address::Domain(DomainSetting::CpuShares),
+        address: Address::Domain(DomainSetting::Parameter(
+            ParameterGroup::Scheduler,
+            "cpu_shares".into(),
+        )),
         kind: Kind::Words,
         old: old.into(),
         scope: Scope::Definition { uuid: "u".into() },

@@ -9,7 +9,8 @@ use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
-    Host, HostError, Job, JobOutput, Power, Scope, guest_job, guest_module, kernel, readback, survey, xml,
+    Host, HostError, Job, JobOutput, Power, Scope, build, guest_job, guest_module, kernel, readback, survey,
+    xml,
 };
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
@@ -201,6 +202,11 @@ impl LocalHost {
         &self.definition
     }
 
+    /// libvirt's XML of the running guest.
+    pub(super) fn live_xml(&self) -> Option<String> {
+        self.guest.as_ref()?.domain.xml_live().ok()
+    }
+
     /// Target name of the data disk.
     pub(super) fn disk(&self) -> &str {
         &self.disk
@@ -225,6 +231,9 @@ impl LocalHost {
         let changes = self.changes().map_err(|e| HostError::new(doing, e))?;
         let xml = xml::with_settings(&self.definition, &changes, Some(&self.disk));
         let xml = xml.map_err(|e| HostError::new(doing, e))?;
+        if !self.pending.is_empty() {
+            build::require_format(&xml, &self.disk)?;
+        }
         let fail = |e: LibvirtError| HostError::new(doing, e).losing_guest();
         let domain = match &self.owner {
             Owner::Lab(_) => self.connection.create_xml(&xml).map_err(fail)?,

@@ -14,6 +14,7 @@ mod kernel;
 pub mod libvirt;
 mod local;
 pub mod numa_maps;
+mod proof;
 mod readback;
 mod simulated;
 mod survey;

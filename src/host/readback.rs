@@ -100,7 +100,7 @@ fn vcpu_quota(domain: &Domain) -> std::io::Result<String> {
 }
 
 /// CPU sets of the vCPU threads, as the kernel holds them.
-fn pins(domain: &Domain) -> Result<String, HostError> {
+pub(super) fn pins(domain: &Domain) -> Result<String, HostError> {
     let fail = |cause: String| HostError::new(format!("read vCPU affinities of {}", domain.name()), cause);
     let pid = domain.qemu_pid().map_err(|e| fail(e.to_string()))?;
     let mut threads = vcpu_threads(domain)?;
@@ -170,7 +170,7 @@ pub(super) fn running(domain: &Domain, setting: &XmlSetting, target: &str) -> Re
 /// The cache mode by QEMU's own flags.
 ///
 /// Source: the table in qemu(1) under `cache`: writeback = write cache, no direct; none = both; writethrough =
-/// neither; directsync = direct without write cache.
+/// neither; directsync = direct without write cache; unsafe = write cache without flushes.
 fn disk_cache(domain: &Domain, disk: &DiskXml) -> Result<String, HostError> {
     let block = block(domain, disk, "its cache mode")?;
     let fail = || {
@@ -183,11 +183,13 @@ fn disk_cache(domain: &Domain, disk: &DiskXml) -> Result<String, HostError> {
     Ok(match (
         flag("writeback").ok_or_else(fail)?,
         flag("direct").ok_or_else(fail)?,
+        flag("no-flush").ok_or_else(fail)?,
     ) {
-        (true, false) => "writeback",
-        (true, true) => "none",
-        (false, false) => "writethrough",
-        (false, true) => "directsync",
+        (true, false, false) => "writeback",
+        (true, true, false) => "none",
+        (false, false, false) => "writethrough",
+        (false, true, false) => "directsync",
+        (_, _, true) => "unsafe",
     }
     .to_string())
 }

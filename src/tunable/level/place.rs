@@ -2,8 +2,8 @@
 //!
 //! Pure: judges by what was found, and says in words what is missing.
 
-use super::LevelError;
 use super::coupling::{PAGE_SIZES, pool_address};
+use super::{LevelError, place_of};
 use crate::facts::Facts;
 use crate::tunable::{
     Activation, Address, Coupling, Format, Home, KernelSide, KernelVersion, Kind, Requirement, Tunable,
@@ -187,6 +187,11 @@ impl Tunable {
             addresses.extend(PAGE_SIZES.map(|(_, size)| pool_address(size)));
             let others = [XmlSetting::DiskCache, XmlSetting::DiskIo, XmlSetting::DiskImage];
             addresses.extend(others.map(Address::DomainXml));
+            addresses.extend(
+                ["domain.disk.format", "domain.disk.discard"]
+                    .iter()
+                    .filter_map(|name| place_of(name)),
+            );
         }
         addresses
     }

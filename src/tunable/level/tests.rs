@@ -1,9 +1,10 @@
 //! Levels made real on a host of two nodes.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::super::{DomainSetting, lookup};
+use super::super::{CpuSet, DomainSetting, ParameterGroup, lookup};
 use super::*;
 use crate::facts::Node;
+use crate::units::Bytes;
 
 fn facts() -> Facts {
     let set = |text: &str| text.parse::<CpuSet>().unwrap();
@@ -18,7 +19,7 @@ fn facts() -> Facts {
             "host:/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
             "3\n",
         ),
-        ("domain XML DiskCache", "writeback"),
+        ("domain XML disk cache", "writeback"),
     ];
     Facts {
         host_cpus: set("0-3"),
@@ -116,7 +117,11 @@ fn the_ambient_level_is_what_is_read() {
 #[test]
 fn domain_settings_have_stable_text() {
     assert_eq!(
-        Address::Domain(DomainSetting::CpuShares).to_string(),
+        Address::Domain(DomainSetting::Parameter(
+            ParameterGroup::Scheduler,
+            "cpu_shares".into()
+        ))
+        .to_string(),
         "domain CpuShares"
     );
 }
@@ -150,7 +155,7 @@ fn the_hosts_queue_is_not_that_of_another_image() {
             address: tunable.address(&facts).unwrap(),
             value: tunable.kind.parse(text).unwrap(),
             kind: tunable.kind,
-            coupled: false,
+            role: SettingRole::Own,
         }
     };
     let queue = setting("host.disk.read-ahead-kb", "128");
