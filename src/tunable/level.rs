@@ -3,6 +3,7 @@
 //! Pure: everything it needs to know stands in [`Facts`].
 
 mod coupling;
+mod limits;
 mod pins;
 mod place;
 
@@ -210,7 +211,7 @@ impl Setting {
     ///
     /// Source: QEMU block/file-posix.c, "aio=native was specified, but it requires cache.direct=on".
     pub fn conflict(settings: &[Self], facts: &Facts) -> Option<String> {
-        if let Some(why) = stray_queue(settings, facts) {
+        if let Some(why) = stray_queue(settings, facts).or_else(|| limits::conflict(settings, facts)) {
             return Some(why);
         }
         let value = |place: XmlSetting| {
@@ -225,6 +226,14 @@ impl Setting {
         let (io, cache) = (value(XmlSetting::DiskIo)?, value(XmlSetting::DiskCache)?);
         let direct = cache == "none" || cache == "directsync";
         (io == "native" && !direct).then(|| format!("io=native needs cache none or directsync, not {cache}"))
+    }
+}
+
+impl Setting {
+    /// Puts settings that bound each other into an order in which no step breaks a bound; undone from the last to the
+    /// first they break none either.
+    pub fn in_safe_order(settings: &mut [Self], facts: &Facts) {
+        limits::order(settings, facts);
     }
 }
 
