@@ -39,7 +39,7 @@ fn entries_stay_open_until_they_are_closed() {
     let mut journal = Journal::open(dir.path()).unwrap();
     let error = journal.require_clean().unwrap_err().to_string();
     assert!(
-        error.contains("CpuShares = 2") && error.contains("kvmtune recover"),
+        error.contains("cpu_shares = 2") && error.contains("kvmtune recover"),
         "{error}"
     );
     assert_eq!(

@@ -23,6 +23,7 @@ mod cpu_map;
 mod domain;
 mod embed;
 mod error;
+mod pins;
 mod process;
 mod typed;
 

@@ -207,6 +207,11 @@ impl LocalHost {
         self.guest.as_ref()?.domain.xml_live().ok()
     }
 
+    /// The domain, while it runs.
+    pub(super) fn running_domain(&self) -> Option<&Domain> {
+        self.guest.as_ref().map(|guest| &guest.domain)
+    }
+
     /// Target name of the data disk.
     pub(super) fn disk(&self) -> &str {
         &self.disk
@@ -333,7 +338,7 @@ impl Host for LocalHost {
             | Address::HostLink(_)
             | Address::HostBoot(_)
             | Address::GuestCommand(_) => self.read_elsewhere(address),
-            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting),
+            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting, &self.disk),
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
                 (Some(guest), _) => self.runs(guest, setting),
                 (None, Some(value)) => Ok(value.clone()),
@@ -361,7 +366,9 @@ impl Host for LocalHost {
             | Address::HostLink(_)
             | Address::HostBoot(_)
             | Address::GuestCommand(_) => self.write_elsewhere(address, value),
-            Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, setting, value),
+            Address::Domain(setting) => {
+                readback::set_live(&self.running(&doing)?.domain, setting, value, &self.disk)
+            }
             Address::DomainXml(setting) => {
                 let defined = self.defined(setting);
                 if defined.map_err(|e| HostError::new(doing.clone(), e))? == value {

@@ -6,6 +6,7 @@ pub mod agent;
 mod any;
 mod build;
 mod command;
+mod controllers;
 pub mod fake;
 mod guest_job;
 mod guest_module;
@@ -21,6 +22,7 @@ mod survey;
 pub mod xml;
 
 pub use any::AnyHost;
+pub use controllers::controllers;
 pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
 pub use simulated::{Position, SimulatedHost};

@@ -7,7 +7,7 @@ use super::libvirt::Domain;
 use super::numa_maps::{GuestMemory, Policy};
 use super::xml::{self, placed};
 use super::{HostError, readback};
-use crate::tunable::{ABSENT, CpuSet, QemuPart, QemuProperty, XmlPlace, XmlSetting};
+use crate::tunable::{ABSENT, CpuSet, DomainSetting, QemuPart, QemuProperty, XmlPlace, XmlSetting};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,7 +53,7 @@ pub(super) fn running(
         XmlSetting::Topology => topology(domain),
         XmlSetting::NumaMode => Ok(bound(domain)?.0),
         XmlSetting::NumaNodes => Ok(bound(domain)?.1),
-        XmlSetting::Placement => placement(domain),
+        XmlSetting::Placement => placement(domain, target),
         XmlSetting::Place(_) => in_live_xml(domain, setting, target),
         XmlSetting::GuestBoot(_) => Err(fail(&"only the guest tells its command line")),
         _ => readback::running(domain, setting, target),
@@ -350,9 +350,9 @@ pub(super) fn nodes_with_memory() -> Option<String> {
     Some(nodes.to_string())
 }
 
-fn placement(domain: &Domain) -> Result<String, HostError> {
+fn placement(domain: &Domain, target: &str) -> Result<String, HostError> {
     let (mode, nodes) = bound(domain)?;
-    let pins = readback::pins(domain)?;
+    let pins = readback::live(domain, &DomainSetting::VcpuPins, target)?;
     let sets: BTreeSet<_> = pins
         .split_whitespace()
         .filter_map(|pin| pin.split_once('=').map(|(_, cpus)| cpus))

@@ -5,9 +5,9 @@
 use super::local::LocalHost;
 use super::{HostError, kernel};
 use crate::facts::{Facts, Node};
-use crate::tunable::CpuSet;
+use crate::tunable::{CpuSet, ParameterGroup};
 use crate::units::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 mod guest;
@@ -30,12 +30,39 @@ pub(super) fn facts(host: &LocalHost) -> Result<Facts, HostError> {
         .map_err(|e| HostError::new("find the data disk", e))?;
     facts.host_disk = disk.source.as_deref().and_then(host_device);
     facts.guest_disk = host.is_on().then(|| host.disk().to_string());
+    facts.iothreads = super::xml::iothreads(host.definition());
+    facts.has.extend(domain_words(host, facts.iothreads));
     facts.has.extend(offers::words(host));
     facts.host_modules = entries("/sys/module").into_iter().collect();
     if host.is_on() {
         guest::facts(host, &mut facts)?;
     }
     Ok(facts)
+}
+
+/// What the domain can be tuned by: cgroup controllers that libvirt really uses for it, I/O threads.
+fn domain_words(host: &LocalHost, iothreads: u16) -> BTreeSet<String> {
+    let mut words = super::controllers();
+    // libvirt manages no cgroups for a user's session, whatever is mounted.
+    if let Some(domain) = host.running_domain() {
+        let groups = [
+            ("cpu", ParameterGroup::Scheduler),
+            ("memory", ParameterGroup::Memory),
+            ("blkio", ParameterGroup::Blkio),
+        ];
+        for (controller, group) in groups {
+            if domain.parameters(group).is_err() {
+                words.retain(|word| {
+                    word != &format!("controller {controller}")
+                        && !word.starts_with(&format!("{controller} "))
+                });
+            }
+        }
+    }
+    if iothreads > 0 {
+        words.insert("iothread".into());
+    }
+    words
 }
 
 fn cpus() -> Result<CpuSet, HostError> {
@@ -80,7 +107,7 @@ fn text(path: &str) -> Option<String> {
 
 /// The kernel's name of the block device that holds a disk's source: the device itself, or the one its file
 /// system is on.
-fn host_device(source: &str) -> Option<String> {
+pub(super) fn host_device(source: &str) -> Option<String> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     let meta = fs::metadata(source).ok()?;
     let number = if meta.file_type().is_block_device() {

@@ -5,9 +5,11 @@
 use crate::experiment::{Experiment, Factor, Guest, Levels};
 use crate::facts::{Facts, Node};
 use crate::tunable::{
-    Address, CpuSet, DomainSetting, Format, Kind, Level, XmlSetting, ambient_level, available_levels, level,
+    Address, CpuSet, DomainSetting, Format, Kind, Level, Requirement, XmlSetting, ambient_level,
+    available_levels, catalogue, level,
 };
 use crate::units::Bytes;
+use std::collections::BTreeSet;
 
 /// Enough for the pin generators to differ.
 const FEWEST_CPUS: u16 = 8;
@@ -15,35 +17,45 @@ const FEWEST_CPUS: u16 = 8;
 const DOMAIN_VCPUS: u16 = 2;
 const DOMAIN_MEMORY: Bytes = Bytes::mib(2048);
 
-/// What kernels set themselves, by the end of the address; other places hold [`UNKNOWN`].
-const DEFAULTS: [(&str, &str); 14] = [
+/// What kernels set themselves, by the end of the address; other places hold the default of their tunable.
+const DEFAULTS: [(&str, &str); 9] = [
     ("/queue/scheduler", "none"),
     ("/queue/read_ahead_kb", "128"),
     ("/transparent_hugepage/enabled", "madvise"),
     ("/transparent_hugepage/defrag", "madvise"),
-    ("/vm/swappiness", "60"),
-    ("/net/core/rmem_max", "212992"),
-    ("/net/core/wmem_max", "212992"),
     ("/net/ipv4/tcp_rmem", "4096 131072 6291456"),
     ("/net/ipv4/tcp_wmem", "4096 16384 4194304"),
     ("/net/ipv4/tcp_congestion_control", "cubic"),
-    ("domain CpuShares", "1024"),
-    ("domain VcpuQuota", "-1"),
-    ("domain BlkioWeight", "500"),
-    ("/nr_hugepages", "0"),
+    ("domain cpu_shares", "1024"),
+    ("domain weight", "500"),
 ];
 const UNKNOWN: &str = "0";
 
 /// What is offered where the experiment asks for all that is available.
-const CHOICES: [(&str, &[&str]); 4] = [
+const CHOICES: [(&str, &[&str]); 8] = [
     ("/queue/scheduler", &["none", "mq-deadline", "kyber", "bfq"]),
     ("/transparent_hugepage/enabled", &["always", "madvise", "never"]),
     (
         "/transparent_hugepage/defrag",
         &["always", "defer", "madvise", "never"],
     ),
+    (
+        "/transparent_hugepage/shmem_enabled",
+        &["always", "advise", "never"],
+    ),
     ("/net/ipv4/tcp_congestion_control", &["reno", "cubic", "bbr"]),
+    (
+        "/cpufreq/scaling_governor",
+        &["performance", "powersave", "schedutil"],
+    ),
+    (
+        "/cpufreq/energy_performance_preference",
+        &["performance", "balance_performance", "power"],
+    ),
+    ("/clocksource0/current_clocksource", &["tsc", "kvm-clock", "hpet"]),
 ];
+/// What is offered of words nobody knows.
+const TWO_WORDS: &[&str] = &["one", "other"];
 
 /// A made-up host and guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +140,7 @@ fn texts(factor: &Factor) -> impl Iterator<Item = &str> {
 fn words(factor: &Factor, own: &Address) -> Vec<String> {
     let usual = CHOICES.iter().find(|(end, _)| own.to_string().ends_with(end));
     let mut words: Vec<String> = usual
-        .map_or(&[][..], |(_, w)| w)
+        .map_or(TWO_WORDS, |(_, w)| w)
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -151,12 +163,25 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
         other => default(other).to_string(),
     };
     let legal = |text: &&str| factor.tunable.kind.parse(text).is_ok();
-    [usual.as_str(), UNKNOWN, "1"]
-        .into_iter()
-        .chain(texts(factor))
-        .find(legal)
-        .unwrap_or(UNKNOWN)
-        .to_string()
+    let first_choice = match &factor.tunable.kind {
+        Kind::Choice(choices) => choices.first().map(String::as_str),
+        _ => None,
+    };
+    let first_word = words(factor, own).into_iter().next();
+    [
+        Some(usual.as_str()).filter(|usual| *usual != UNKNOWN),
+        factor.tunable.default.as_deref(),
+        first_choice,
+        first_word.as_deref().filter(|_| factor.tunable.lists_levels()),
+        Some(UNKNOWN),
+        Some("1"),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(texts(factor))
+    .find(legal)
+    .unwrap_or(UNKNOWN)
+    .to_string()
 }
 
 fn default(address: &Address) -> &'static str {
@@ -197,6 +222,10 @@ fn bare_facts(experiment: &Experiment) -> Facts {
         cpus: cpus.collect(),
         memory,
     };
+    let modules = needs(|need| match need {
+        Requirement::Module(name) => Some(name),
+        _ => None,
+    });
     Facts {
         host_cpus: (0..cpus).collect(),
         nodes: vec![
@@ -207,8 +236,23 @@ fn bare_facts(experiment: &Experiment) -> Facts {
         guest_memory: memory,
         host_disk: Some("simulated".into()),
         guest_disk: Some("simulated".into()),
+        guest_link: Some("simulated".into()),
+        guest_nodes: 2,
+        iothreads: 1,
+        has: needs(|need| match need {
+            Requirement::Has(what) => Some(what),
+            _ => None,
+        }),
+        host_modules: modules.clone(),
+        guest_modules: modules,
         ..Facts::default()
     }
+}
+
+/// All that some tunable needs: the machine lacks nothing.
+fn needs(of: impl Fn(&'static Requirement) -> Option<&'static String>) -> BTreeSet<String> {
+    let all = catalogue().iter().flat_map(|tunable| &tunable.needs);
+    all.filter_map(of).cloned().collect()
 }
 
 /// Every vCPU with its CPUs in the pin maps of the experiment.
@@ -252,7 +296,6 @@ mod tests {
     use crate::design::{Pace, Part, Plan};
     use crate::diagnostic::Source;
     use crate::experiment::parse;
-    use crate::tunable::catalogue;
     use crate::workload::Library;
     use std::time::Duration;
 
@@ -280,7 +323,7 @@ mod tests {
                 let text = format!("tunable = \"{}\"\nlevels = \"available\"{baseline}", tunable.name);
                 let plan = plan(&text).unwrap_or_else(|e| panic!("{e}"));
                 assert!(
-                    plan.treatments.len() >= 3,
+                    plan.treatments.len() >= 2,
                     "{}: {}",
                     tunable.name,
                     plan.treatments.len()
@@ -309,7 +352,7 @@ mod tests {
             ("sysctl:kernel.numa_balancing", "1"),
         ] {
             let text = format!("tunable = \"{tunable}\"\nlevels = [\"{level}\"]");
-            let plan = plan(&text).unwrap_or_else(|e| panic!("{e}"));
+            let plan = plan(&text).unwrap_or_else(|e| panic!("{tunable}: {e}"));
             assert_eq!(plan.treatments.len(), 2, "{tunable}");
             assert!(
                 !plan.notices.iter().any(|n| n.contains("left out")),

@@ -3,11 +3,14 @@
 //! Pure: everything it needs to know stands in [`Facts`].
 
 mod coupling;
+mod limits;
 mod pins;
 mod place;
 mod placement;
 
 pub(super) use placement::is_placement_word;
+
+pub(super) use place::has_list;
 
 use super::{Address, Kind, Limit, Tunable, Value, XmlSetting};
 use crate::facts::{Facts, Meaning};
@@ -215,6 +218,7 @@ impl Setting {
     /// Source: QEMU block/file-posix.c, "aio=native was specified, but it requires cache.direct=on".
     pub fn conflict(settings: &[Self], facts: &Facts) -> Option<String> {
         let early = stray_queue(settings, facts)
+            .or_else(|| limits::conflict(settings, facts))
             .or_else(|| other_format(settings, facts))
             .or_else(|| modeless_nodes(settings))
             .or_else(|| kept_zeroes(settings, facts));
@@ -233,6 +237,14 @@ impl Setting {
         let (io, cache) = (value(XmlSetting::DiskIo)?, value(XmlSetting::DiskCache)?);
         let direct = cache == "none" || cache == "directsync";
         (io == "native" && !direct).then(|| format!("io=native needs cache none or directsync, not {cache}"))
+    }
+}
+
+impl Setting {
+    /// Puts settings that bound each other into an order in which no step breaks a bound; undone from the last to the
+    /// first they break none either.
+    pub fn in_safe_order(settings: &mut [Self], facts: &Facts) {
+        limits::order(settings, facts);
     }
 }
 

@@ -245,8 +245,15 @@ impl Tunable {
     pub fn lists_levels(&self) -> bool {
         match &self.kind {
             Kind::Choice(_) | Kind::Pins | Kind::Placement => true,
-            // A QEMU has dozens of machine types, most of them the same.
-            Kind::Word { .. } => !matches!(self.home, Home::DomainXml(_)),
+            Kind::Word { .. } => match &self.home {
+                Home::File(_, _, format) | Home::DiskQueue(_, _, format) if *format == Format::Bracketed => {
+                    true
+                }
+                Home::File(_, file, _) => level::has_list(file.as_str()),
+                Home::Sysctl(_, name) => level::has_list(&name.path()),
+                Home::EachCpu(file) => level::has_list(file),
+                _ => false,
+            },
             _ => false,
         }
     }

@@ -27,6 +27,7 @@ fn facts() -> Facts {
         vcpus: 2,
         guest_memory: Bytes::mib(512),
         guest_disk: Some("vdb".into()),
+        has: ["hugetlbfs".to_string()].into(),
         guest_modules: ["bfq".to_string(), "tcp_htcp".into(), "tcp_diag".into()].into(),
         readings: readings.map(|(k, v)| (k.to_string(), v.to_string())).into(),
         ..Facts::default()
@@ -72,7 +73,7 @@ fn backing_by_huge_pages_grows_the_pool() {
         settings("domain.memory.hugepages", "2MiB"),
         [
             "host:/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages = 259",
-            "domain XML Hugepages = 2MiB"
+            "domain XML hugepages = 2MiB"
         ]
     );
 }
@@ -81,17 +82,20 @@ fn backing_by_huge_pages_grows_the_pool() {
 fn pin_generators_use_the_topology() {
     assert_eq!(
         settings("domain.cpu.pin", "none"),
-        ["domain VcpuPins = 0=0-3 1=0-3"]
+        ["domain vCPU pins = 0=0-3 1=0-3"]
     );
     assert_eq!(
         settings("domain.cpu.pin", "compact"),
-        ["domain VcpuPins = 0=0 1=1"]
+        ["domain vCPU pins = 0=0 1=1"]
     );
     assert_eq!(
         settings("domain.cpu.pin", "spread"),
-        ["domain VcpuPins = 0=0 1=2"]
+        ["domain vCPU pins = 0=0 1=2"]
     );
-    assert_eq!(settings("domain.cpu.pin", "1=3"), ["domain VcpuPins = 0=0-3 1=3"]);
+    assert_eq!(
+        settings("domain.cpu.pin", "1=3"),
+        ["domain vCPU pins = 0=0-3 1=3"]
+    );
     assert!(level(&lookup("domain.cpu.pin").unwrap(), "0=64", &facts()).is_err());
     assert!(level(&lookup("domain.cpu.pin").unwrap(), "7=0", &facts()).is_err());
 }
@@ -122,7 +126,7 @@ fn domain_settings_have_stable_text() {
             "cpu_shares".into()
         ))
         .to_string(),
-        "domain CpuShares"
+        "domain cpu_shares"
     );
 }
 
