@@ -42,6 +42,7 @@ fn level_of(tunable: &Tunable) -> String {
         Kind::Pins => Some("compact".into()),
         Kind::Set => Some("1".into()),
         Kind::Topology => Some("2x1x1".into()),
+        Kind::Placement => Some("node1".into()),
         Kind::Path { .. } => Some("/opt/other".into()),
         Kind::Word { .. } | Kind::Words | Kind::Boot => Some("other".into()),
     }
@@ -320,6 +321,12 @@ fn wrong(kind: &Kind) -> Vec<String> {
         Kind::Pins => &["0", "0=", "0=a", "0=1 0=2", "0=3-1", "compactly"],
         Kind::Set => &["a", "3-1", "1-", "-1"],
         Kind::Topology => &["1", "1x2", "0x1x2", "1x2x3x4", "axbxc"],
+        Kind::Placement => &[
+            "nodeX",
+            "cpus=0",
+            "cpus=a nodes=0 mode=strict",
+            "cpus=0 nodes=0 mode=often",
+        ],
         Kind::Path { .. } => &["x/y", "/a b", "/a/../b", "file:/a"],
         Kind::Word { .. } => &["two words", "-rf", ".x", "a/b"],
         Kind::Words => &["/bin/sh"],

@@ -12,8 +12,8 @@ mod value;
 mod xml_path;
 
 pub use address::{
-    Address, Device, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuProperty, XmlPlace,
-    XmlSetting,
+    Address, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuPart, QemuProperty,
+    XmlPlace, XmlSetting,
 };
 pub use catalogue::{LookupError, catalogue, lookup, nearest};
 pub use hatch::HATCHES;
@@ -235,13 +235,16 @@ impl Tunable {
         if self.kind == Kind::Pins && PIN_GENERATORS.contains(&text.trim()) {
             return Ok(text.trim().to_string());
         }
+        if self.kind == Kind::Placement && level::is_placement_word(text.trim()) {
+            return Ok(text.trim().to_string());
+        }
         self.kind.parse(text).map(|value| value.to_string())
     }
 
     /// True when host and guest can be asked which levels they offer.
     pub fn lists_levels(&self) -> bool {
         match &self.kind {
-            Kind::Choice(_) | Kind::Pins => true,
+            Kind::Choice(_) | Kind::Pins | Kind::Placement => true,
             Kind::Word { .. } => match &self.home {
                 Home::File(_, _, format) | Home::DiskQueue(_, _, format) if *format == Format::Bracketed => {
                     true
