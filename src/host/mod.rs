@@ -14,7 +14,9 @@ pub mod libvirt;
 mod local;
 mod readback;
 mod simulated;
+pub mod ssh;
 mod survey;
+pub mod transport;
 pub mod xml;
 
 pub use any::AnyHost;
@@ -34,7 +36,7 @@ use std::time::{Duration, Instant};
 /// Whether the guest is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
-    /// Started with the pending domain XML, its agent answering.
+    /// Started with the pending domain XML, and answering.
     On,
     /// Not running.
     Off,

@@ -166,11 +166,14 @@ fn acceleration(probe: &crate::lab::probe::KvmProbe) -> String {
 
 fn guest_facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError> {
     let disk = host.disk().to_string();
-    let agent = host.agent()?;
+    let guest = host.transport()?;
     let read = |path: &str| {
-        let bytes = agent.read_file(path, MAX_FACT).ok()?;
+        let bytes = guest.read_file(path, MAX_FACT).ok()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_string())
     };
+    if let super::transport::Transport::Ssh(_) = guest {
+        facts.record.insert("guest.transport".into(), "ssh".into());
+    }
     let release = read("/proc/sys/kernel/osrelease");
     let mut record: BTreeMap<String, String> = BTreeMap::new();
     let named = [
@@ -200,18 +203,21 @@ fn guest_facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError> {
             .all(|c| c.is_ascii_alphanumeric() || ".-_+~".contains(c))
     });
     if let Some(release) = release {
-        facts.guest_modules = loadable_modules(agent, &release)?;
+        facts.guest_modules = loadable_modules(guest, &release)?;
     }
     facts.record.extend(record);
     Ok(())
 }
 
 /// Modules of the guest that settings can need: schedulers and congestion control.
-fn loadable_modules(agent: &super::agent::Agent, release: &str) -> Result<BTreeSet<String>, HostError> {
+fn loadable_modules(
+    guest: &super::transport::Transport,
+    release: &str,
+) -> Result<BTreeSet<String>, HostError> {
     let doing = "list the guest's modules";
     let folders = ["kernel/block", "kernel/net/ipv4"].map(|f| format!("/lib/modules/{release}/{f}"));
     let argv = ["/bin/ls", "-1", &folders[0], &folders[1]];
-    let listed = agent
+    let listed = guest
         .exec(&argv, None, Duration::from_secs(10))
         .map_err(|e| HostError::new(doing, chain(&e)))?;
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();

@@ -2,7 +2,8 @@
 //!
 //! Does not start guests or write anything.
 
-use super::{Guest, LocalHost, MAX_SETTING, Owner};
+use super::reach::Guest;
+use super::{LocalHost, MAX_SETTING, Owner};
 use crate::facts::Meaning;
 use crate::host::{HostError, build, guest_job, readback, xml};
 use crate::tunable::XmlSetting;
@@ -49,7 +50,7 @@ impl LocalHost {
             return Ok(found);
         }
         let path = "/proc/sys/kernel/osrelease";
-        let told = guest.agent.read_file(path, MAX_SETTING);
+        let told = guest.transport.read_file(path, MAX_SETTING);
         let told = told.map_err(|e| guest_job::failed(format!("read guest:{path}"), &e))?;
         let told = String::from_utf8_lossy(&told).trim().to_string();
         Ok(if told == found {
