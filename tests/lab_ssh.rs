@@ -198,13 +198,17 @@ fn what_is_hostile_is_bounded(guest: &Transport) {
     assert!(flood.is_too_large(), "{flood:?}");
     let flood = guest.read_file("/dev/zero", 1000).unwrap_err();
     assert!(flood.is_too_large(), "{flood:?}");
-    let slow = guest.exec(&["sleep", "600"], None, limit).unwrap_err();
-    assert!(
-        matches!(slow, TransportError::Ssh(SshError::TooSlow { .. })),
-        "{slow:?}"
-    );
-    assert!(started.elapsed() < LIMIT);
     assert_eq!(alive(), b"", "what is given up is ended");
+    // The command after one that was given up ran into its end, one time in ten.
+    for _ in 0..8 {
+        let slow = guest.exec(&["sleep", "600"], None, limit).unwrap_err();
+        assert!(
+            matches!(slow, TransportError::Ssh(SshError::TooSlow { .. })),
+            "{slow:?}"
+        );
+        assert_eq!(alive(), b"", "what is given up is ended");
+    }
+    assert!(started.elapsed() < 2 * LIMIT);
 }
 
 /// Each mistake has its own name, and none of them is waited for.
@@ -258,7 +262,8 @@ fn what_is_wrong_is_named(right: &SshTarget, root: &Path) {
         }),
         Problem::Denied
     );
-    let open = file("open", &fs::read_to_string(&stranger).unwrap());
+    // Of a key that the guest does not accept anyway, ssh does not open the file.
+    let open = file("open", &fs::read_to_string(&right.identity).unwrap());
     assert_eq!(problem(with(open)), Problem::OpenKeyFile);
     let port = |port| SshTarget {
         port,

@@ -58,11 +58,11 @@ pub enum SshError {
         after: Duration,
     },
     /// The connection broke: whether the command ran to its end is not known.
-    #[error("the ssh connection broke while the guest was asked for {object}{said}")]
+    #[error("the ssh connection broke while the guest was asked for {object}: {said}")]
     Lost {
         /// The file or program.
         object: String,
-        /// What the client said of it, after `: `; empty when it said nothing.
+        /// What the client said of it, or how it went.
         said: String,
     },
     /// The guest answered with an error.
@@ -91,15 +91,13 @@ pub enum SshError {
     },
     /// The command ended before it began.
     #[error(
-        "the guest's login shell did not start {object} (exit code {exit_code}): {said}; see that the user's shell is \
+        "the guest's login shell did not start {object}: {said}; see that the user's shell is \
          a common one, and that /bin/sh is there"
     )]
     NotStarted {
         /// The program.
         object: String,
-        /// The shell's exit code.
-        exit_code: i32,
-        /// What it printed instead.
+        /// What it said instead.
         said: String,
     },
     /// A request that cannot be sent.
@@ -273,35 +271,37 @@ impl Ssh {
         let object = object.to_owned();
         match ended {
             Ended::Done(output) => Ok(output),
-            Ended::NotStarted { exit_code, said } => Err(SshError::NotStarted {
+            Ended::NotStarted { said } => Err(SshError::NotStarted {
                 object,
-                exit_code,
                 said: tame(&said),
             }),
-            Ended::TooLarge { pid } => {
-                self.runtime.block_on(command::kill(master.session(), pid));
+            Ended::TooLarge { clean } => {
+                keep_only(&mut held, clean);
                 Err(SshError::TooLarge { object, limit: max })
             }
-            Ended::TooSlow { pid: Some(pid) } => {
-                self.runtime.block_on(command::kill(master.session(), Some(pid)));
+            Ended::TooSlow { begun: true, clean } => {
+                keep_only(&mut held, clean);
                 Err(SshError::TooSlow { object, limit })
             }
             // Nothing ran: the next one who asks shall not wait behind it.
-            Ended::TooSlow { pid: None } => {
+            Ended::TooSlow { begun: false, .. } => {
                 *held = None;
                 Err(not_answering(&object, limit))
             }
-            Ended::Broken => {
+            Ended::Broken(why) => {
                 let said = master.said();
                 *held = None;
-                let said = if said.is_empty() {
-                    said
-                } else {
-                    format!(": {said}")
-                };
+                let said = if said.is_empty() { why } else { said };
                 Err(SshError::Lost { object, said })
             }
         }
+    }
+}
+
+/// A connection on which something still runs is closed.
+fn keep_only(held: &mut Option<Master>, clean: bool) {
+    if !clean {
+        *held = None;
     }
 }
 

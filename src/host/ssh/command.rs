@@ -3,23 +3,30 @@
 
 use super::{MAX_COMMAND, SshError};
 use crate::host::agent::ExecOutput;
+use crate::host::local::chain;
 use openssh::{Error, Session, Stdio};
+use std::cell::RefCell;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
 
-/// Runs the command after saying so on both outputs: what a login shell prints before is not the command's. The
-/// second line tells the command's pid, which `exec` keeps. The outer shell gives the exit code as shells do, because
-/// ssh does not tell which signal ended a command; what it says of a signal itself is dropped.
+/// Runs the command between two lines of its own: what a login shell prints before is not the command's. The first
+/// tells the command's pid, which `exec` keeps; the last its exit code as shells have it. ssh tells neither the signal
+/// that ended a command, nor, with some servers, the code of one that ended together with another. What the outer
+/// shell says of a signal is dropped.
 pub(super) const RUN: &str = r#"
 PATH=${PATH:-/bin:/usr/bin}:/usr/local/sbin:/usr/sbin:/sbin
 export PATH
 exec 3>&2 2>/dev/null
 sh -c 'exec 2>&3 3>&-; echo kvmtune-begins; echo "kvmtune-begins $$" >&2; exec "$@"' kvmtune "$@"
-exit $?
+echo "kvmtune-ends $?" >&3
 "#;
 const BEGINS: &[u8] = b"kvmtune-begins";
+const ENDS: &[u8] = b"kvmtune-ends ";
 
 const KILL: &str = r#"kill -s KILL "$1""#;
+/// A killed command's channel must have ended by then, or all of the connection is given up.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What login shells may print before the command begins.
@@ -38,22 +45,27 @@ pub(super) struct Asked<'a> {
 pub(super) enum Ended {
     Done(ExecOutput),
     NotStarted {
-        exit_code: i32,
         said: Vec<u8>,
     },
+    /// Killed; `clean` when its channel ended too.
     TooLarge {
-        pid: Option<u32>,
+        clean: bool,
     },
-    /// Without a pid nothing was heard of it.
+    /// Killed, unless nothing was heard of it.
     TooSlow {
-        pid: Option<u32>,
+        begun: bool,
+        clean: bool,
     },
-    Broken,
+    /// With what is known of why.
+    Broken(String),
 }
 
-enum Stop {
-    TooLarge,
-    Broken,
+/// What was read so far.
+#[derive(Default)]
+struct Outputs {
+    stdout: RefCell<Vec<u8>>,
+    stderr: RefCell<Vec<u8>>,
+    flooded: Notify,
 }
 
 /// Refuses what cannot be sent, or would be cut on the way.
@@ -72,42 +84,56 @@ pub(super) fn check(argv: &[&str]) -> Result<(), SshError> {
 }
 
 impl Asked<'_> {
+    /// A command that is given up is killed while its channel is still read: a channel that is closed under a running
+    /// command makes some servers break the next one.
     pub(super) async fn run(&self, session: &Session) -> Ended {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let running = self.carry_out(session, &mut stdout, &mut stderr);
-        let ended = tokio::time::timeout(self.limit, running).await;
-        let begun = after_begin(&stderr).and_then(|(pid, rest)| Some((parse_pid(pid)?, rest)));
-        let pid = begun.map(|(pid, _)| pid);
-        match ended {
-            Err(_) => Ended::TooSlow { pid },
-            Ok(Err(Stop::TooLarge)) => Ended::TooLarge { pid },
-            Ok(Err(Stop::Broken)) => Ended::Broken,
-            Ok(Ok(exit_code)) => {
-                let (Some((_, out)), Some((_, err))) = (after_begin(&stdout), begun) else {
-                    return Ended::NotStarted {
-                        exit_code,
-                        said: stderr,
-                    };
+        let outputs = Outputs::default();
+        let mut running = pin!(self.carry_out(session, &outputs));
+        let flooded = tokio::select! {
+            ended = &mut running => {
+                return match ended {
+                    Ok(()) => self.result(&outputs.stdout.borrow(), &outputs.stderr.borrow()),
+                    Err(error) => Ended::Broken(chain(&error)),
                 };
-                if out.len() > self.max || err.len() > self.max.max(PREAMBLE) {
-                    return Ended::TooLarge { pid: None };
-                }
-                Ended::Done(ExecOutput {
-                    exit_code,
-                    stdout: out.to_vec(),
-                    stderr: err.to_vec(),
-                })
             }
+            () = outputs.flooded.notified() => true,
+            () = tokio::time::sleep(self.limit) => false,
+        };
+        let pid = after_begin(&outputs.stderr.borrow()).and_then(|(pid, _)| parse_pid(pid));
+        let mut clean = false;
+        if let Some(pid) = pid {
+            let end = tokio::time::timeout(KILL_LIMIT, running);
+            clean = tokio::join!(kill(session, pid), end).1.is_ok();
+        }
+        if flooded {
+            Ended::TooLarge { clean }
+        } else {
+            let begun = pid.is_some();
+            Ended::TooSlow { begun, clean }
         }
     }
 
-    /// To the command's end; what was read stands in the buffers also when it is given up.
-    async fn carry_out(
-        &self,
-        session: &Session,
-        stdout: &mut Vec<u8>,
-        stderr: &mut Vec<u8>,
-    ) -> Result<i32, Stop> {
+    fn result(&self, stdout: &[u8], stderr: &[u8]) -> Ended {
+        let (Some((_, out)), Some((_, err))) = (after_begin(stdout), after_begin(stderr)) else {
+            return Ended::NotStarted {
+                said: stderr.to_vec(),
+            };
+        };
+        let Some((err, exit_code)) = before_end(err) else {
+            return Ended::Broken("it ended without an exit code".into());
+        };
+        if out.len() > self.max || err.len() > self.max.max(PREAMBLE) {
+            return Ended::TooLarge { clean: true };
+        }
+        Ended::Done(ExecOutput {
+            exit_code,
+            stdout: out.to_vec(),
+            stderr: err.to_vec(),
+        })
+    }
+
+    /// To the command's end.
+    async fn carry_out(&self, session: &Session, outputs: &Outputs) -> Result<(), Error> {
         let input = if self.stdin.is_some() {
             Stdio::piped()
         } else {
@@ -116,8 +142,8 @@ impl Asked<'_> {
         let mut command = session.command("/bin/sh");
         command.args(["-c", RUN, "kvmtune"]).args(self.argv);
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().await.map_err(|_| Stop::Broken)?;
-        let pipe = child.stdin().take();
+        let mut child = command.spawn().await?;
+        let (pipe, out, err) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         let feed = async {
             if let (Some(mut pipe), Some(bytes)) = (pipe, self.stdin) {
                 // A command need not read all of its input.
@@ -126,26 +152,41 @@ impl Asked<'_> {
             Ok(())
         };
         let max = self.max.saturating_add(PREAMBLE);
-        let (out, err) = (child.stdout().take(), child.stderr().take());
-        tokio::try_join!(feed, take(out, max, stdout), take(err, max, stderr))?;
+        let out = take(out, max, &outputs.stdout, &outputs.flooded);
+        let err = take(err, max, &outputs.stderr, &outputs.flooded);
+        tokio::try_join!(feed, out, err)?;
+        let ended = after_begin(&outputs.stderr.borrow()).is_some_and(|(_, rest)| before_end(rest).is_some());
+        if ended {
+            return Ok(());
+        }
+        // Either the login shell ended before the command began, or the connection did.
         match child.wait().await {
-            Ok(status) => status.code().ok_or(Stop::Broken),
-            // The library takes a shell's word for a program that is missing.
-            Err(Error::Remote(_)) => Ok(127),
-            Err(_) => Err(Stop::Broken),
+            Ok(_) | Err(Error::Remote(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }
 
-/// Reads to the end; more than `max` bytes are not waited for.
-async fn take(pipe: Option<impl AsyncRead + Unpin>, max: usize, into: &mut Vec<u8>) -> Result<(), Stop> {
-    let Some(pipe) = pipe else { return Ok(()) };
-    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    let read = pipe.take(limit).read_to_end(into).await;
-    match read {
-        Ok(_) if into.len() > max => Err(Stop::TooLarge),
-        Ok(_) => Ok(()),
-        Err(_) => Err(Stop::Broken),
+/// Reads to the end. What is more than `max` bytes is told at once, and dropped.
+async fn take(
+    pipe: Option<impl AsyncRead + Unpin>,
+    max: usize,
+    into: &RefCell<Vec<u8>>,
+    flooded: &Notify,
+) -> Result<(), Error> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    let mut part = vec![0; 64 << 10];
+    loop {
+        let count = pipe.read(&mut part).await.map_err(Error::ChildIo)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut into = into.borrow_mut();
+        let room = max.saturating_sub(into.len());
+        into.extend_from_slice(&part[..count.min(room)]);
+        if count > room {
+            flooded.notify_one();
+        }
     }
 }
 
@@ -157,14 +198,22 @@ pub(super) fn after_begin(output: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&rest[..end], &rest[end + 1..]))
 }
 
+/// What stands before the line with the exit code, and that. The line is the last of its kind: a command that prints
+/// such lines itself is followed by the shell's.
+pub(super) fn before_end(output: &[u8]) -> Option<(&[u8], i32)> {
+    let at = output.windows(ENDS.len()).rposition(|part| part == ENDS)?;
+    let code = output[at + ENDS.len()..].strip_suffix(b"\n")?;
+    let code: u8 = std::str::from_utf8(code).ok()?.parse().ok()?;
+    Some((&output[..at], code.into()))
+}
+
 pub(super) fn parse_pid(text: &[u8]) -> Option<u32> {
     let pid = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
     (pid > 1).then_some(pid)
 }
 
 /// Kills a command; how that goes changes nothing for the caller.
-pub(super) async fn kill(session: &Session, pid: Option<u32>) {
-    let Some(pid) = pid else { return };
+async fn kill(session: &Session, pid: u32) {
     let mut command = session.command("/bin/sh");
     command.args(["-c", KILL, "kvmtune"]).arg(pid.to_string());
     command

@@ -2,7 +2,7 @@
 //! connection it all runs in the lab's tests.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::command::{RUN, after_begin, check, parse_pid};
+use super::command::{RUN, after_begin, before_end, check, parse_pid};
 use super::*;
 use std::process::{Command, Output, Stdio};
 
@@ -29,7 +29,7 @@ fn every_shell_tells_the_pid_and_the_exit_code() {
         ) else {
             continue;
         };
-        let (pid, err) = after_begin(&done.stderr).unwrap();
+        let (pid, rest) = after_begin(&done.stderr).unwrap();
         let (_, out) = after_begin(&done.stdout).unwrap();
         let pid = parse_pid(pid).unwrap();
         assert_eq!(
@@ -37,12 +37,18 @@ fn every_shell_tells_the_pid_and_the_exit_code() {
             format!("{pid} a'b $(id)\n!\n"),
             "{shell:?}"
         );
-        assert_eq!((err, done.status.code()), (&b"err\n"[..], Some(7)), "{shell:?}");
-        let code = |argv: &[&str]| run(shell, argv).unwrap().status.code();
-        assert_eq!(code(&["sh", "-c", "kill -s KILL $$"]), Some(137), "{shell:?}");
-        assert_eq!(code(&["/no/such/program"]), Some(127), "{shell:?}");
-        let killed = run(shell, &["sh", "-c", "kill -s KILL $$"]).unwrap();
-        assert_eq!(after_begin(&killed.stderr).unwrap().1, b"", "{shell:?}");
+        assert_eq!(before_end(rest), Some((&b"err\n"[..], 7)), "{shell:?}");
+        let end = |argv: &[&str]| {
+            let done = run(shell, argv).unwrap();
+            let (err, code) = before_end(after_begin(&done.stderr).unwrap().1).unwrap();
+            (String::from_utf8(err.to_vec()).unwrap(), code)
+        };
+        let script = |text| end(&["sh", "-c", text]);
+        assert_eq!(script("kill -s KILL $$"), (String::new(), 137), "{shell:?}");
+        assert_eq!(script("printf x >&2; exit 255"), ("x".into(), 255), "{shell:?}");
+        assert_eq!(end(&["/no/such/program"]).1, 127, "{shell:?}");
+        // A shell that ran its own builtin would not come to the end.
+        assert_eq!(end(&["exit", "3"]).1, 127, "{shell:?}");
         ran += 1;
     }
     assert!(ran > 0, "no shell");
@@ -54,6 +60,19 @@ fn what_a_login_shell_prints_is_not_the_commands() {
     assert_eq!((parse_pid(pid), rest), (Some(42), &b"kvmtune-begins 43\n"[..]));
     for bad in [&b""[..], b"kvmtune-begins 42", b"Welcome!\n"] {
         assert!(after_begin(bad).is_none(), "{bad:?}");
+    }
+    assert_eq!(
+        before_end(b"a\nkvmtune-ends 0\nb\nkvmtune-ends 3\n"),
+        Some((&b"a\nkvmtune-ends 0\nb\n"[..], 3))
+    );
+    for bad in [
+        &b""[..],
+        b"kvmtune-ends 3",
+        b"kvmtune-ends 256\n",
+        b"kvmtune-ends -1\n",
+        b"kvmtune-ends 3\nx\n",
+    ] {
+        assert_eq!(before_end(bad), None, "{bad:?}");
     }
     for bad in [&b""[..], b" 0", b" 1", b" -1", b" 4 2", b" 99999999999", b"\xff"] {
         assert_eq!(parse_pid(bad), None, "{bad:?}");
