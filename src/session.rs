@@ -77,13 +77,18 @@ impl Session {
         // A journal's own lock is one for each state folder; the host's settings are one for all.
         let lock = HostLock::take(Path::new(HOST_LOCK))?;
         let (host, undo, seq, scratch) = match guest {
-            Guest::Lab { vcpus, memory, disk } => {
+            Guest::Lab {
+                vcpus,
+                memory,
+                disk,
+                ssh,
+            } => {
                 let size = LabSize {
                     vcpus: *vcpus,
                     memory: *memory,
                     disk: *disk,
                 };
-                let (host, undo, seq) = open_lab(&mut journal, size, dirs, cancel)?;
+                let (host, undo, seq) = open_lab(&mut journal, size, *ssh, dirs, cancel)?;
                 (host, undo, seq, Some("/dev/kvmtune-data".to_string()))
             }
             Guest::Domain {
@@ -91,13 +96,18 @@ impl Session {
                 connect,
                 disk,
                 scratch,
+                ssh,
             } => {
-                let host = LocalHost::domain(connect, name, disk.as_deref(), cancel)?;
+                let mut host = LocalHost::domain(connect, name, disk.as_deref(), cancel)?;
+                if let Some(target) = ssh {
+                    host.reach_by_ssh(target.clone())?;
+                }
                 let undo = SessionUndo::Domain {
                     connection: connect.clone(),
                     name: name.clone(),
                     uuid: host.uuid(),
                     instance: host.instance(),
+                    ssh: ssh.clone(),
                 };
                 let seq = note(&mut journal, &undo)?;
                 (host, undo, seq, scratch.clone())
@@ -160,13 +170,20 @@ impl Session {
 fn open_lab(
     journal: &mut Journal,
     size: LabSize,
+    ssh: bool,
     dirs: &Dirs,
     cancel: Cancel,
 ) -> Result<(LocalHost, SessionUndo, u64), SessionError> {
     let place = LabPlace::new(&dirs.state);
     let undo = SessionUndo::Lab(place.clone());
     let seq = note(journal, &undo)?;
-    match LocalHost::lab(&place, size, &dirs.cache, cancel) {
+    let opened = LocalHost::lab(&place, size, &dirs.cache, cancel).and_then(|mut host| {
+        if ssh {
+            host.reach_lab_by_ssh()?;
+        }
+        Ok(host)
+    });
+    match opened {
         Ok(host) => Ok((host, undo, seq)),
         Err(error) => {
             take_down(&place)?;
@@ -233,7 +250,11 @@ impl Restorer for LocalRestorer {
                 name,
                 uuid,
                 instance,
+                ssh,
             } => {
+                if ssh.is_some() {
+                    LocalHost::remove_ssh_leftovers()?;
+                }
                 if !LocalHost::has_domain(connection, name, uuid)? {
                     return Ok(());
                 }
@@ -252,12 +273,16 @@ impl LocalRestorer {
                 connection,
                 name,
                 uuid: known,
+                ssh,
                 ..
             } = session
                 && known == uuid
                 && LocalHost::has_domain(connection, name, uuid)?
             {
-                let host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                if let Some(target) = ssh {
+                    host.reach_by_ssh(target.clone())?;
+                }
                 return Ok(
                     (host.instance().as_deref() == Some(instance)).then(|| Box::new(host) as Box<dyn Host>)
                 );

@@ -4,6 +4,7 @@
 
 use super::lock::HostLock;
 use super::{ChangeError, Left};
+use crate::experiment::SshTarget;
 use crate::host::Scope;
 use crate::lab::LabPlace;
 use crate::tunable::{Address, Kind};
@@ -55,6 +56,9 @@ pub enum SessionUndo {
         uuid: String,
         /// The run it was found in, as [`Scope::Domain`] names it; absent when it was off.
         instance: Option<String>,
+        /// The guest's ssh server, when that is the way into it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ssh: Option<SshTarget>,
     },
 }
 

@@ -131,6 +131,7 @@ fn shell(common: &Common) -> Result<Code, Failure> {
         vcpus: 2,
         memory: Bytes::mib(512),
         disk: Bytes::mib(256),
+        ssh: false,
     };
     let failed = |e: HostError| Failure::environment(e.to_string());
     let mut session = Session::open(&guest, &common.dirs(), Cancel::default())?;
@@ -150,10 +151,12 @@ fn shell(common: &Common) -> Result<Code, Failure> {
 fn talk(session: &Session) -> Result<(), Failure> {
     let host = session.host.local();
     let host = host.ok_or_else(|| Failure::environment("a simulated guest has no shell"))?;
-    let agent = host.agent().map_err(|e| Failure::environment(e.to_string()))?;
+    let guest = host
+        .transport()
+        .map_err(|e| Failure::environment(e.to_string()))?;
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
-        match agent.exec(&["/bin/sh", "-c", &line], None, Duration::from_mins(1)) {
+        match guest.exec(&["/bin/sh", "-c", &line], None, Duration::from_mins(1)) {
             Ok(done) => {
                 print_bytes(&done.stdout);
                 say(&String::from_utf8_lossy(&done.stderr));

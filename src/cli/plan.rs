@@ -171,7 +171,7 @@ fn wake(session: &mut Session, experiment: &Experiment) -> Result<Vec<Lack>, Hos
         return Ok(Vec::new());
     };
     let mut lacks = definition_lacks(experiment, host, &places);
-    if host.has_agent_channel() {
+    if host.has_way_in() {
         session.host.power(Power::On)?;
         let host = session.host.local();
         lacks.extend(

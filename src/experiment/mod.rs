@@ -4,10 +4,12 @@
 
 mod file;
 mod response;
+mod ssh;
 
 pub use file::parse;
 pub(crate) use file::{metric, metrics};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
+pub use ssh::SshTarget;
 
 use crate::diagnostic::Source;
 use crate::tunable::{Hazard, Tunable};
@@ -131,6 +133,9 @@ pub enum Guest {
         memory: Bytes,
         /// Size of the data disk.
         disk: Bytes,
+        /// Whether it is reached by ssh, not by its agent.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ssh: bool,
     },
     /// An existing libvirt domain.
     Domain {
@@ -142,6 +147,9 @@ pub enum Guest {
         disk: Option<String>,
         /// A file in the guest that disk workloads may overwrite; never a device.
         scratch: Option<String>,
+        /// Its ssh server, when it is reached by that and not by its agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ssh: Option<SshTarget>,
     },
 }
 
