@@ -77,13 +77,6 @@ fn holder(file: &File) -> Holder {
     }
 }
 
-impl Holder {
-    /// True unless it is known to be a verb, which may hold the lock for a night.
-    pub fn may_be_watchman(self) -> bool {
-        !matches!(self, Self::Known(Keeper::Verb, _))
-    }
-}
-
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

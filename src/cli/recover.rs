@@ -4,13 +4,22 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::watchman::tell_news;
 use super::{Common, print, print_json, say};
-use crate::change::{ChangeError, RecoverReport};
+use crate::change::{ChangeError, Holder, Keeper, RecoverReport};
 use crate::session::{Dirs, SessionError, recover_host};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A guest that does not shut down holds a watchman up for a minute.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// For how long whoever holds the lock is waited for.
+fn patience(holder: Holder) -> Duration {
+    match holder {
+        // A guest that does not shut down holds it up for a minute.
+        Holder::Known(Keeper::Watchman, _) => Duration::from_mins(3),
+        // A lock is taken a moment before its holder is written down.
+        Holder::Unknown => Duration::from_millis(500),
+        // It may take a night.
+        Holder::Known(Keeper::Verb, _) => Duration::ZERO,
+    }
+}
 
 pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
     let dirs = common.dirs();
@@ -42,7 +51,7 @@ pub(super) fn recover_patiently(dirs: &Dirs) -> Result<RecoverReport, SessionErr
     loop {
         match recover_host(dirs) {
             Err(SessionError::Change(ChangeError::Locked { holder, .. }))
-                if holder.may_be_watchman() && started.elapsed() < PATIENCE =>
+                if started.elapsed() < patience(holder) =>
             {
                 if !is_told && started.elapsed() > Duration::from_secs(1) {
                     say(&format!("waiting: {holder}"));

@@ -11,8 +11,8 @@ use crate::units::Span;
 /// The option of verbs that change the host.
 #[derive(Debug, clap::Args)]
 pub(super) struct DeadMan {
-    /// Take a kvmtune that gives no sign of life for so long for one that hangs: end it and restore the host. A killed
-    /// one is followed at once. `off`: neither
+    /// When kvmtune was stopped or hung for so long, end it and restore the host; when it was killed, restore at once.
+    /// `off`: leave both to `kvmtune recover`
     #[arg(long, value_name = "TIME", default_value_t = Watch::default())]
     dead_man: Watch,
 }

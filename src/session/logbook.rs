@@ -3,7 +3,7 @@
 //! Knows lines with a time; a log that cannot be written is no reason not to restore a host.
 
 use crate::change::open_private;
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -70,7 +70,10 @@ impl Logbook {
 
 fn now() -> Timestamp {
     let now = Timestamp::now();
-    now.round(Unit::Second).unwrap_or(now)
+    let whole = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Trunc);
+    now.round(whole).unwrap_or(now)
 }
 
 /// The last whole lines within `most` bytes.

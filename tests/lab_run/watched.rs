@@ -2,12 +2,13 @@
 
 use crate::place::{Place, Running, entries, wait_until};
 use crate::stopped::{complete, is_changed, place, wait_for_a_change};
+use nix::mount::MsFlags;
 use nix::sys::signal::Signal;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// From the signal to the host as it was.
@@ -121,4 +122,49 @@ fn a_hanging_run_is_ended_and_restored_by_its_watchman() {
     let told = String::from_utf8_lossy(&recovered.stderr).into_owned();
     assert!(told.contains("gave no sign of life for 5s"), "{told}");
     complete(&place, &place.records());
+}
+
+/// A mount below the lab's root, which then cannot be removed.
+struct Obstacle(PathBuf);
+
+impl Obstacle {
+    fn put(lab: &str) -> Self {
+        let place = Path::new("/run/kvmtune").join(lab).join("busy");
+        fs::create_dir(&place).unwrap();
+        let (flags, none) = (MsFlags::empty(), None::<&str>);
+        nix::mount::mount(none, &place, Some("tmpfs"), flags, none).unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Obstacle {
+    fn drop(&mut self) {
+        if let Err(error) = nix::mount::umount(&self.0) {
+            eprintln!("left mounted: {}: {error}", self.0.display());
+        }
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_given_back_is_left_to_its_user() {
+    let Some(place) = place() else { return };
+    let mut plan = place.start(&["plan", "experiment.toml"]);
+    wait_until("the lab", || {
+        assert!(!plan.has_ended(), "it ended too early");
+        place.lab().is_some()
+    });
+    let lab = place.lab().unwrap();
+    let obstacle = Obstacle::put(&lab);
+    let ended = plan.finish();
+    assert_eq!(ended.status.code(), Some(7), "{ended:?}");
+    wait_until("the end of the watch", || watchmen(&place).is_empty());
+    let log = fs::read_to_string(place.path().join("state/watchman.log")).unwrap();
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!(lines.len(), 2, "one attempt: {log}");
+    assert!(lines[0].contains("kvmtune could not restore the host"), "{log}");
+    assert!(lines[1].contains("given up: run `kvmtune recover`"), "{log}");
+    drop(obstacle);
+    let recovered = place.kvmtune(&["recover"]);
+    assert!(recovered.status.success(), "{recovered:?}");
+    assert_eq!(place.remains(&lab), Vec::<String>::new());
 }
