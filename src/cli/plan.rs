@@ -4,13 +4,14 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::leg::Leg;
 use super::results::show_plan;
+use super::watchman::open_host;
 use super::{Common, files, simulate};
 use crate::check::{Lack, definition_lacks, guest_lacks, host_lacks};
 use crate::design::Pace;
 use crate::experiment::Experiment;
 use crate::facts::{Facts, Meaning};
 use crate::host::{AnyHost, Cancel, Host, HostError, Power};
-use crate::session::{Session, SessionError};
+use crate::session::{Session, SessionError, Watch};
 use crate::store::Store;
 use crate::tunable::{Address, XmlSetting};
 use std::collections::BTreeMap;
@@ -72,9 +73,8 @@ pub(super) fn require_host(experiment: &Experiment) -> Result<(), Failure> {
 
 /// Plans on the real host and guest, then gives them back: nothing is changed.
 pub(super) fn look(common: &Common, experiment: &Experiment) -> Result<Looked, Failure> {
-    let dirs = common.dirs();
     look_into(
-        || Session::open(&experiment.guest, &dirs, Cancel::default()),
+        || open_host(common, &experiment.guest, Watch::default(), Cancel::default()),
         experiment,
     )
 }
