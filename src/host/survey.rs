@@ -4,7 +4,7 @@
 
 use super::local::{LocalHost, chain};
 use super::{HostError, kernel};
-use crate::facts::{Facts, Node};
+use crate::facts::{Facts, Node, Ram};
 use crate::tunable::CpuSet;
 use crate::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ pub(super) fn facts(host: &LocalHost) -> Result<Facts, HostError> {
         host_cpus: cpus()?,
         nodes: nodes(Path::new(DEVICES)),
         siblings: siblings(Path::new(DEVICES)),
+        host_ram: text("/proc/meminfo").as_deref().and_then(ram),
         record: host_record(host),
         ..Facts::default()
     };
@@ -45,6 +46,20 @@ fn cpus() -> Result<CpuSet, HostError> {
         .trim()
         .parse()
         .map_err(|e| HostError::new(format!("read {path}"), e))
+}
+
+/// From a kernel's /proc/meminfo; a guest's is not trusted.
+fn ram(meminfo: &str) -> Option<Ram> {
+    let field = |name: &str| {
+        let line = meminfo.lines().find_map(|l| l.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kib.checked_mul(1024).map(Bytes)
+    };
+    let (total, available) = (field("MemTotal:")?, field("MemAvailable:")?);
+    Some(Ram {
+        total,
+        available: available.min(total),
+    })
 }
 
 fn nodes(devices: &Path) -> Vec<Node> {
@@ -197,6 +212,8 @@ fn guest_facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError> {
         Some(String::from_utf8_lossy(&bytes).trim().to_string())
     };
     let release = read("/proc/sys/kernel/osrelease");
+    let meminfo = read("/proc/meminfo");
+    facts.guest_ram = meminfo.as_deref().and_then(ram);
     let mut record: BTreeMap<String, String> = BTreeMap::new();
     let named = [
         ("guest.kernel.version", read("/proc/version")),
@@ -208,7 +225,7 @@ fn guest_facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError> {
         ),
         (
             "guest.memory",
-            read("/proc/meminfo").and_then(|m| m.lines().next().map(str::to_string)),
+            meminfo.and_then(|m| m.lines().next().map(str::to_string)),
         ),
         ("guest.kernel", release.clone()),
     ];
@@ -268,6 +285,22 @@ mod tests {
             fs::write(path, content).unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn memory_is_read_or_unknown() {
+        let found = ram("MemTotal:  1003820 kB\nMemFree: 1 kB\nMemAvailable:    903820 kB\n").unwrap();
+        let kib = |n: u64| Bytes(n << 10);
+        assert_eq!((found.total, found.available), (kib(1_003_820), kib(903_820)));
+        for bad in [
+            "",
+            "MemTotal: 5 kB\n",
+            "MemTotal: x kB\nMemAvailable: 1 kB\n",
+            "MemTotal: 99999999999999999999 kB\nMemAvailable: 1 kB\n",
+            "MemTotal: 18446744073709551615 kB\nMemAvailable: 1 kB\n",
+        ] {
+            assert_eq!(ram(bad), None, "{bad}");
+        }
     }
 
     #[test]

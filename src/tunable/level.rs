@@ -109,6 +109,14 @@ pub enum LevelError {
         /// The largest, in words.
         limit: String,
     },
+    /// No levels can be suggested.
+    #[error("no levels of `{tunable}` can be suggested: {why}")]
+    NoSuggestion {
+        /// The tunable's name.
+        tunable: String,
+        /// The reason in words.
+        why: String,
+    },
     /// The levels cannot be listed.
     #[error("`{tunable}` has no list of available levels")]
     NoList {
@@ -121,9 +129,9 @@ pub enum LevelError {
 pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, LevelError> {
     tunable.available(facts)?;
     let address = tunable.address(facts)?;
-    let value = match tunable.kind {
-        Kind::Pins => tunable.kind.parse(&pins::pins(tunable, text, facts)?)?,
-        _ => meaning(tunable.kind.parse(text)?, &address, tunable, facts)?,
+    let value = match pins::pins(tunable, text, facts)? {
+        Some(whole) => tunable.kind.parse(&whole)?,
+        None => meaning(tunable.kind.parse(text)?, &address, tunable, facts)?,
     };
     within_limit(tunable, &value, facts)?;
     if let Some(choices) = tunable.choices(facts)?
@@ -134,7 +142,8 @@ pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, Leve
             choices,
         });
     }
-    let label = if tunable.kind == Kind::Pins {
+    let named = tunable.generators().contains(&text.trim());
+    let label = if tunable.kind == Kind::Pins || named {
         text.trim().to_string()
     } else {
         value.to_string()
@@ -192,16 +201,34 @@ pub fn ambient_level(tunable: &Tunable, facts: &Facts) -> Result<Level, LevelErr
 
 /// All available levels of a tunable that is a choice.
 pub fn available_levels(tunable: &Tunable, facts: &Facts) -> Result<Vec<Level>, LevelError> {
-    let texts = match (&tunable.kind, tunable.choices(facts)?) {
-        (Kind::Pins, _) => vec!["none".to_string(), "compact".into(), "spread".into()],
-        (_, Some(choices)) => choices,
-        (_, None) => {
-            return Err(LevelError::NoList {
-                tunable: tunable.name.clone(),
-            });
-        }
+    if !tunable.generators().is_empty() {
+        tunable.available(facts)?;
+        return Ok(generated_levels(tunable, facts));
+    }
+    let Some(texts) = tunable.choices(facts)? else {
+        return Err(LevelError::NoList {
+            tunable: tunable.name.clone(),
+        });
     };
     texts.iter().map(|text| level(tunable, text, facts)).collect()
+}
+
+/// The pins that generators make here, each once: on a small host several make the same.
+fn generated_levels(tunable: &Tunable, facts: &Facts) -> Vec<Level> {
+    let mut found: Vec<Level> = Vec::new();
+    for word in tunable.generators() {
+        if let Ok(level) = level(tunable, word, facts)
+            && found.iter().all(|known| known.settings != level.settings)
+        {
+            found.push(level);
+        }
+    }
+    found
+}
+
+/// What a level chose here that its name does not say, in words: which node `same-node` is.
+pub fn told(tunable: &Tunable, label: &str, facts: &Facts) -> Option<String> {
+    pins::told(tunable, label, facts)
 }
 
 impl Setting {
