@@ -8,12 +8,13 @@ use super::watchman::open_host;
 use super::{Common, files, simulate};
 use crate::check::{Lack, definition_lacks, guest_lacks, host_lacks};
 use crate::design::Pace;
-use crate::experiment::Experiment;
-use crate::facts::{Facts, Meaning};
+use crate::experiment::{Experiment, Factor};
+use crate::facts::{Facts, Meaning, NetworkFacts};
 use crate::host::{AnyHost, Cancel, Host, HostError, Power};
 use crate::session::{Session, SessionError, Watch};
 use crate::store::Store;
-use crate::tunable::{Address, XmlSetting};
+use crate::tunable::{Address, Format, XmlSetting};
+use crate::workload::{path_job, path_measured};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
@@ -118,6 +119,9 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
         }
     }
     facts.meanings = meanings(session, experiment, &facts);
+    if experiment.factors.iter().any(Factor::needs_measured_network) {
+        facts.network = network(session, &facts)?.or(facts.network);
+    }
     Ok(Looked {
         facts,
         pace: Pace {
@@ -128,6 +132,39 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
             },
         },
     })
+}
+
+/// The network between host and guest, measured; nothing where there is none of kvmtune's own.
+fn network(session: &mut Session, facts: &Facts) -> Result<Option<NetworkFacts>, Failure> {
+    let Some(job) = path_job(&session.places()) else {
+        return Ok(None);
+    };
+    let failed = |why: String| {
+        Failure::environment(format!(
+            "failed to measure the network between host and guest: {why}; levels written as a list need no measuring"
+        ))
+    };
+    let out = session.host.run(&job).map_err(|e| failed(e.to_string()))?;
+    let measured = path_measured(&out).map_err(|e| failed(e.to_string()))?;
+    Ok(Some(NetworkFacts {
+        bandwidth: measured.bandwidth,
+        rtt: measured.rtt,
+        link_speed: link_speed(session, facts),
+    }))
+}
+
+/// In bit/s; virtual links say -1, or nothing.
+fn link_speed(session: &mut Session, facts: &Facts) -> Option<u64> {
+    let path = format!("/sys/class/net/{}/speed", facts.guest_link.as_ref()?);
+    let format = Format::Plain;
+    let megabits: u64 = session
+        .host
+        .read(&Address::GuestFile { path, format })
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    megabits.checked_mul(1_000_000).filter(|speed| *speed > 0)
 }
 
 /// What the host says the levels of domain XML mean: emulators before the machine types they know.

@@ -38,6 +38,9 @@ pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
             "{:<30} {activation:<8} {}",
             tunable.name, tunable.summary
         ));
+        if let (true, Some(rule)) = (args.name.is_some(), tunable.rule()) {
+            print(&format!("{:<39} suggested levels: {}", "", rule.basis()));
+        }
     }
     if args.name.is_none() {
         print("Any other: sysctl:NAME on the host, guest-sysctl:NAME in the guest");
@@ -51,5 +54,6 @@ fn row(tunable: &Tunable) -> serde_json::Value {
         "activation": tunable.activation,
         "kind": tunable.kind,
         "summary": tunable.summary,
+        "suggested": tunable.rule().map(|rule| rule.basis()),
     })
 }

@@ -183,11 +183,17 @@ pub struct Factor {
 }
 
 impl Factor {
+    /// True when its levels are computed from the network between host and guest.
+    pub fn needs_measured_network(&self) -> bool {
+        matches!(self.levels, Levels::Suggested(_))
+            && self.tunable.rule().is_some_and(|rule| rule.needs_network())
+    }
+
     /// The texts it names: its levels and its baseline.
     pub fn texts(&self) -> impl Iterator<Item = &Text> {
         let listed = match &self.levels {
             Levels::Listed(texts) => texts.as_slice(),
-            Levels::Available(_) => &[],
+            Levels::Available(_) | Levels::Suggested(_) => &[],
         };
         listed.iter().chain(&self.baseline)
     }
@@ -200,6 +206,8 @@ pub enum Levels {
     Listed(Vec<Text>),
     /// `"available"`: all that host and guest offer.
     Available(Range<usize>),
+    /// `"suggested"`: what is worth trying here, computed from facts.
+    Suggested(Range<usize>),
 }
 
 /// One treatment of an explicit design as written.

@@ -3,10 +3,10 @@
 //! Knows the experiment alone; nothing of the machine it runs on.
 
 use crate::experiment::{Experiment, Factor, Guest, Levels};
-use crate::facts::{Facts, Node};
+use crate::facts::{Facts, Node, Ram};
 use crate::tunable::{
     Address, Coupling, CpuSet, DomainSetting, Format, Kind, Level, Requirement, XmlSetting, ambient_level,
-    available_levels, catalogue, level,
+    available_levels, catalogue, level, suggested_levels,
 };
 use crate::units::Bytes;
 use std::collections::BTreeSet;
@@ -16,6 +16,8 @@ const FEWEST_CPUS: u16 = 8;
 /// A domain of the user's is not looked at.
 const DOMAIN_VCPUS: u16 = 2;
 const DOMAIN_MEMORY: Bytes = Bytes::mib(2048);
+/// Of each node.
+const NODE_MEMORY: [Bytes; 2] = [Bytes::mib(1 << 20), Bytes::mib(1 << 19)];
 
 /// What kernels set themselves, by the end of the address; other places hold the default of their tunable.
 const DEFAULTS: [(&str, &str); 9] = [
@@ -252,6 +254,7 @@ fn bare_facts(experiment: &Experiment) -> Facts {
         id,
         cpus: cpus.collect(),
         memory,
+        distances: [0, 1].map(|to| (to, if to == id { 10 } else { 21 })).into(),
     };
     let modules = needs(|need| match need {
         Requirement::Module(name) => Some(name),
@@ -259,12 +262,15 @@ fn bare_facts(experiment: &Experiment) -> Facts {
     });
     Facts {
         host_cpus: (0..cpus).collect(),
+        siblings: (0..cpus).map(|cpu| [cpu].into_iter().collect()).collect(),
         nodes: vec![
-            node(0, 0..cpus / 2, Bytes::mib(1 << 20)),
-            node(1, cpus / 2..cpus, Bytes::mib(1 << 19)),
+            node(0, 0..cpus / 2, NODE_MEMORY[0]),
+            node(1, cpus / 2..cpus, NODE_MEMORY[1]),
         ],
         vcpus,
         guest_memory: memory,
+        host_ram: Some(unused(Bytes(NODE_MEMORY.iter().map(|node| node.0).sum()))),
+        guest_ram: Some(unused(memory)),
         host_disk: Some("simulated".into()),
         guest_disk: Some("simulated".into()),
         guest_link: Some("simulated".into()),
@@ -277,6 +283,14 @@ fn bare_facts(experiment: &Experiment) -> Facts {
         host_modules: modules.clone(),
         guest_modules: modules,
         ..Facts::default()
+    }
+}
+
+/// Nothing else runs there.
+fn unused(total: Bytes) -> Ram {
+    Ram {
+        total,
+        available: total,
     }
 }
 
@@ -316,6 +330,7 @@ pub(super) fn has_level(factor: &Factor, text: &str, facts: &Facts) -> bool {
     let all = match factor.levels {
         Levels::Listed(_) => Vec::new(),
         Levels::Available(_) => available_levels(&factor.tunable, facts).unwrap_or_default(),
+        Levels::Suggested(_) => suggested_levels(&factor.tunable, facts).unwrap_or_default(),
     };
     named || ambient || all.into_iter().any(is_wanted)
 }

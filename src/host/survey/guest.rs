@@ -38,6 +38,8 @@ pub(super) fn facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError
         facts.record.insert("guest.transport".into(), "ssh".into());
     }
     let release = read("/proc/sys/kernel/osrelease");
+    let meminfo = read("/proc/meminfo");
+    facts.guest_ram = meminfo.as_deref().and_then(super::ram);
     let mut record: BTreeMap<String, String> = BTreeMap::new();
     let named = [
         ("guest.kernel.version", read("/proc/version")),
@@ -49,7 +51,7 @@ pub(super) fn facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError
         ),
         (
             "guest.memory",
-            read("/proc/meminfo").and_then(|m| m.lines().next().map(str::to_string)),
+            meminfo.and_then(|m| m.lines().next().map(str::to_string)),
         ),
         ("guest.kernel", release.clone()),
     ];
