@@ -2,6 +2,10 @@
 //!
 //! Reads only. Does not know plans; whether a level is offered is the plan's business.
 
+mod unrest;
+
+pub use unrest::unrest;
+
 use crate::experiment::{Experiment, Guest};
 use crate::host::agent::Agent;
 use crate::host::ssh::{Ssh, SshError};

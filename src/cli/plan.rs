@@ -93,7 +93,7 @@ fn look_into(
 }
 
 /// A thread of its own for the host: it may enter a network namespace for good.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| {
         Err(Failure::NotRestored(
             "kvmtune has a bug and stopped; run `kvmtune recover`".into(),

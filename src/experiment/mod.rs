@@ -153,6 +153,18 @@ pub enum Guest {
     },
 }
 
+impl Default for Guest {
+    /// The lab's guest that a file without a guest gets.
+    fn default() -> Self {
+        Self::Lab {
+            vcpus: 2,
+            memory: Bytes::mib(512),
+            disk: Bytes::mib(256),
+            ssh: false,
+        }
+    }
+}
+
 impl Guest {
     /// True when the host's end of the guest's network is a network of its own.
     pub fn has_private_network(&self) -> bool {

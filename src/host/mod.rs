@@ -25,6 +25,7 @@ mod survey;
 pub mod transport;
 pub mod xml;
 
+pub use actors::{other_guests, retuning};
 pub use any::AnyHost;
 pub use controllers::controllers;
 pub use kernel::{KernelHost, boot_id};

@@ -156,7 +156,8 @@ impl Kind {
         }
     }
 
-    fn expected(&self) -> String {
+    /// What is legal, as a noun phrase.
+    pub fn expected(&self) -> String {
         match self {
             Self::Integer { min, max: i64::MAX } => format!("a whole number from {min} up"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),

@@ -20,12 +20,7 @@ enum Kind {
 /// The guest; the default lab guest when there is no such table.
 pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
     let Some(field) = file.take("guest") else {
-        return Some(Guest::Lab {
-            vcpus: DEFAULT_VCPUS,
-            memory: DEFAULT_MEMORY,
-            disk: DEFAULT_DISK,
-            ssh: false,
-        });
+        return Some(Guest::default());
     };
     let mut table = field.table()?;
     let kinds = [("lab", Kind::Lab), ("domain", Kind::Domain)];

@@ -108,7 +108,7 @@ impl Tunable {
     }
 
     /// The guest's module this tunable needs, when it is not loaded and can be.
-    pub(super) fn module_on_demand(&self, facts: &Facts) -> Option<String> {
+    pub(in crate::tunable) fn module_on_demand(&self, facts: &Facts) -> Option<String> {
         let module = self.needs.iter().find_map(|need| match need {
             Requirement::Module(module) if self.side() == Some(KernelSide::Guest) => Some(module),
             _ => None,
