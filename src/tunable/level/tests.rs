@@ -110,7 +110,6 @@ fn io_threads_are_pinned_by_libvirts_numbers() {
     (facts.iothreads, facts.has) = (2, ["iothread".to_string()].into());
     let value = |text: &str| level(&pin, text, &facts).map(|l| l.settings[0].value.to_string());
     assert_eq!(value("none").unwrap(), "1=0-3 2=0-3");
-    assert_eq!(value("compact").unwrap(), "1=0 2=1");
     assert_eq!(value("2=3").unwrap(), "1=0-3 2=3");
     let LevelError::Unavailable { choices, .. } = level(&pin, "0=1", &facts).unwrap_err() else {
         panic!()
