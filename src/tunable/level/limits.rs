@@ -180,14 +180,14 @@ pub(super) fn order(settings: &mut [Setting], facts: &Facts) {
     let hard = addresses[0].clone();
     sort(settings, &addresses, |s| (s.address == hard) == raises);
     let whole = Share::of(WHOLE, &[], facts);
-    let more = |threads: &&str| {
+    let more = |threads: &str| {
         let share = Share::of(threads, settings, facts);
         // Without a limit of their own they have that of the whole.
         share
             .zip(whole)
             .is_some_and(|(share, whole)| share.is_more_than(whole))
     };
-    let raises = THREADS.iter().any(|threads| more(&threads));
+    let raises = THREADS.iter().any(|threads| more(threads));
     let addresses: Vec<_> = THREADS
         .iter()
         .chain([&WHOLE])
