@@ -136,6 +136,7 @@ impl Daemon {
         };
         let xml = format!(
             "<domain type='qemu'><name>{name}</name><memory unit='MiB'>384</memory><vcpu>1</vcpu>
+<iothreads>1</iothreads>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
 <cmdline>{COMMAND_LINE}</cmdline></os><features><acpi/></features><cpu mode='maximum'/>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>

@@ -102,6 +102,22 @@ fn pin_generators_use_the_topology() {
 }
 
 #[test]
+fn io_threads_are_pinned_by_libvirts_numbers() {
+    let pin = lookup("domain.cpu.iothread-pin").unwrap();
+    let mut facts = facts();
+    let why = level(&pin, "none", &facts).unwrap_err().to_string();
+    assert!(why.contains("<iothreads>1</iothreads>"), "{why}");
+    (facts.iothreads, facts.has) = (2, ["iothread".to_string()].into());
+    let value = |text: &str| level(&pin, text, &facts).map(|l| l.settings[0].value.to_string());
+    assert_eq!(value("none").unwrap(), "1=0-3 2=0-3");
+    assert_eq!(value("2=3").unwrap(), "1=0-3 2=3");
+    let LevelError::Unavailable { choices, .. } = level(&pin, "0=1", &facts).unwrap_err() else {
+        panic!()
+    };
+    assert_eq!(choices, ["I/O threads 1-2"]);
+}
+
+#[test]
 fn native_io_over_the_page_cache_is_a_conflict() {
     let io = level(&lookup("domain.disk.io").unwrap(), "native", &facts())
         .unwrap()
