@@ -174,6 +174,7 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
     let least = match &factor.tunable.kind {
         Kind::Integer { min, .. } => min.to_string(),
         Kind::Bytes { min, .. } => min.to_string(),
+        Kind::Sizes { count, .. } => vec!["4096"; *count].join(" "),
         _ => UNKNOWN.into(),
     };
     let first_word = words(factor, own).into_iter().next();

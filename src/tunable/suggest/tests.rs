@@ -244,6 +244,7 @@ fn steps_of_the_table_are_legal() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
     /// Guests say anything of themselves; no number may bring a rule down.
     #[test]
     fn no_amount_overflows(bandwidth: u64, rtt: u64, speed: Option<u64>, total: u64, available: u64, vcpus in 0u16..2000) {
