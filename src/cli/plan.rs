@@ -4,13 +4,14 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::leg::Leg;
 use super::results::show_plan;
+use super::watchman::open_host;
 use super::{Common, files, simulate};
 use crate::check::{Lack, definition_lacks, guest_lacks, host_lacks};
 use crate::design::Pace;
 use crate::experiment::{Experiment, Factor};
 use crate::facts::{Facts, Meaning, NetworkFacts};
 use crate::host::{AnyHost, Cancel, Host, HostError, Power};
-use crate::session::{Session, SessionError};
+use crate::session::{Session, SessionError, Watch};
 use crate::store::Store;
 use crate::tunable::{Address, Format, XmlSetting};
 use crate::workload::{path_job, path_measured};
@@ -73,9 +74,8 @@ pub(super) fn require_host(experiment: &Experiment) -> Result<(), Failure> {
 
 /// Plans on the real host and guest, then gives them back: nothing is changed.
 pub(super) fn look(common: &Common, experiment: &Experiment) -> Result<Looked, Failure> {
-    let dirs = common.dirs();
     look_into(
-        || Session::open(&experiment.guest, &dirs, Cancel::default()),
+        || open_host(common, &experiment.guest, Watch::default(), Cancel::default()),
         experiment,
     )
 }
@@ -93,7 +93,7 @@ fn look_into(
 }
 
 /// A thread of its own for the host: it may enter a network namespace for good.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| {
         Err(Failure::NotRestored(
             "kvmtune has a bug and stopped; run `kvmtune recover`".into(),
@@ -208,7 +208,7 @@ fn wake(session: &mut Session, experiment: &Experiment) -> Result<Vec<Lack>, Hos
         return Ok(Vec::new());
     };
     let mut lacks = definition_lacks(experiment, host, &places);
-    if host.has_agent_channel() {
+    if host.has_way_in() {
         session.host.power(Power::On)?;
         let host = session.host.local();
         lacks.extend(

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::leg::{Leg, follows, next};
 use super::plan::require_host;
 use super::sitting::{Job, sit};
+use super::watchman::DeadMan;
 use super::{Common, files, simulate};
 use crate::decision::extension;
 use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
@@ -47,6 +48,8 @@ pub(super) struct Args {
     /// results
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    dead_man: DeadMan,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
@@ -63,7 +66,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
         }
         (None, None, None) => return Err(Failure::environment("name an experiment file")),
     };
-    sit(job, args.html.as_deref())
+    sit(job, args.dead_man.watch(), args.html.as_deref())
 }
 
 /// A sitting that begins with a new run, on this machine or on a model.

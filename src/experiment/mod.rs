@@ -4,13 +4,15 @@
 
 mod file;
 mod response;
+mod ssh;
 
 pub use file::parse;
 pub(crate) use file::{metric, metrics};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
+pub use ssh::SshTarget;
 
 use crate::diagnostic::Source;
-use crate::tunable::Tunable;
+use crate::tunable::{Hazard, Tunable};
 use crate::units::{Bytes, Percent, Span};
 use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ pub struct Experiment {
     pub question: Option<String>,
     /// Where the workloads run.
     pub guest: Guest,
+    /// Dangers the user takes on.
+    pub allow: Vec<Hazard>,
     /// What is changed.
     pub factors: Vec<Factor>,
     /// What is run in each trial, in this order, with the experiment's times put in.
@@ -129,6 +133,9 @@ pub enum Guest {
         memory: Bytes,
         /// Size of the data disk.
         disk: Bytes,
+        /// Whether it is reached by ssh, not by its agent.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ssh: bool,
     },
     /// An existing libvirt domain.
     Domain {
@@ -140,7 +147,29 @@ pub enum Guest {
         disk: Option<String>,
         /// A file in the guest that disk workloads may overwrite; never a device.
         scratch: Option<String>,
+        /// Its ssh server, when it is reached by that and not by its agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ssh: Option<SshTarget>,
     },
+}
+
+impl Default for Guest {
+    /// The lab's guest that a file without a guest gets.
+    fn default() -> Self {
+        Self::Lab {
+            vcpus: 2,
+            memory: Bytes::mib(512),
+            disk: Bytes::mib(256),
+            ssh: false,
+        }
+    }
+}
+
+impl Guest {
+    /// True when the host's end of the guest's network is a network of its own.
+    pub fn has_private_network(&self) -> bool {
+        matches!(self, Self::Lab { .. })
+    }
 }
 
 /// A text with its place in the file.

@@ -4,17 +4,20 @@
 
 mod levels;
 mod places;
+mod reach;
 
-use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
-    Host, HostError, Job, JobOutput, Power, Scope, guest_job, guest_module, kernel, readback, survey, xml,
+    Host, HostError, Job, JobOutput, Power, Scope, build, guest_job, guest_module, kernel, readback, survey,
+    xml,
 };
+use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::tunable::{Address, KernelFile, XmlSetting};
 use crate::workload::Side;
+use reach::Guest;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,28 +45,6 @@ enum Owner {
     User(Domain),
 }
 
-/// A guest that runs.
-#[derive(Debug)]
-struct Guest {
-    domain: Domain,
-    agent: Agent,
-    pid: Option<u32>,
-    /// Started with an XML that is not its definition.
-    changed: bool,
-}
-
-impl Guest {
-    fn of(domain: Domain) -> Self {
-        let pid = domain.qemu_pid().ok();
-        Self {
-            agent: Agent::new(domain.clone()),
-            domain,
-            pid,
-            changed: false,
-        }
-    }
-}
-
 /// This machine with one guest.
 #[derive(Debug)]
 pub struct LocalHost {
@@ -74,6 +55,8 @@ pub struct LocalHost {
     /// Changes that the next start takes up.
     pending: BTreeMap<XmlSetting, String>,
     guest: Option<Guest>,
+    /// The guest's ssh server, when that is the way into it.
+    ssh: Option<SshTarget>,
     /// Target name of the data disk.
     disk: String,
     /// Emulators the experiment names.
@@ -96,6 +79,7 @@ impl LocalHost {
             definition,
             pending: BTreeMap::new(),
             guest: None,
+            ssh: None,
             disk,
             emulators: Vec::new(),
             cancel,
@@ -117,12 +101,13 @@ impl LocalHost {
             definition,
             pending: BTreeMap::new(),
             guest: None,
+            ssh: None,
             disk,
             emulators: Vec::new(),
             cancel,
         };
         if domain.is_active().map_err(fail)? {
-            host.guest = Some(Guest::of(domain));
+            host.guest = Some(host.guest_of(domain, false)?);
         }
         Ok(host)
     }
@@ -183,14 +168,6 @@ impl LocalHost {
         }
     }
 
-    /// The agent of the running guest.
-    pub fn agent(&self) -> Result<&Agent, HostError> {
-        self.guest
-            .as_ref()
-            .map(|g| &g.agent)
-            .ok_or_else(|| HostError::new("reach the guest", "it is not running"))
-    }
-
     /// The connection it uses.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
@@ -199,6 +176,16 @@ impl LocalHost {
     /// The guest's definition with its secrets: never stored or shown as it is.
     pub(super) fn definition(&self) -> &str {
         &self.definition
+    }
+
+    /// libvirt's XML of the running guest.
+    pub(super) fn live_xml(&self) -> Option<String> {
+        self.guest.as_ref()?.domain.xml_live().ok()
+    }
+
+    /// The domain, while it runs.
+    pub(super) fn running_domain(&self) -> Option<&Domain> {
+        self.guest.as_ref().map(|guest| &guest.domain)
     }
 
     /// Target name of the data disk.
@@ -215,9 +202,13 @@ impl LocalHost {
 
     fn start(&mut self) -> Result<(), HostError> {
         let guest = self.launch()?;
-        self.wait_for_agent(&guest)?;
+        let ready = self.wait_until_ready(&guest);
         self.guest = Some(guest);
-        Ok(())
+        if ready.is_err() {
+            // What does not stop is stopped with the session.
+            let _ = self.stop();
+        }
+        ready
     }
 
     fn launch(&self) -> Result<Guest, HostError> {
@@ -225,6 +216,9 @@ impl LocalHost {
         let changes = self.changes().map_err(|e| HostError::new(doing, e))?;
         let xml = xml::with_settings(&self.definition, &changes, Some(&self.disk));
         let xml = xml.map_err(|e| HostError::new(doing, e))?;
+        if !self.pending.is_empty() {
+            build::require_format(&xml, &self.disk)?;
+        }
         let fail = |e: LibvirtError| HostError::new(doing, e).losing_guest();
         let domain = match &self.owner {
             Owner::Lab(_) => self.connection.create_xml(&xml).map_err(fail)?,
@@ -237,38 +231,7 @@ impl LocalHost {
                 domain.clone()
             }
         };
-        let mut guest = Guest::of(domain);
-        guest.changed = !self.pending.is_empty();
-        Ok(guest)
-    }
-
-    fn wait_for_agent(&self, guest: &Guest) -> Result<(), HostError> {
-        let started = Instant::now();
-        let limit = match self.owner {
-            Owner::Lab(_) => BOOT_LIMIT,
-            Owner::User(_) => USER_LIMIT,
-        };
-        let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();
-        loop {
-            if guest.agent.ping(Duration::from_secs(2)).is_ok() {
-                return Ok(());
-            }
-            let console = self
-                .lab_of()
-                .map(|lab| format!("; its console ends: {}", lab.console_tail()))
-                .unwrap_or_default();
-            if guest.pid.is_some_and(|pid| !readback::process_lives(pid)) {
-                return Err(lost(format!("QEMU ended while the guest booted{console}")));
-            }
-            if started.elapsed() > limit {
-                let _ = guest.domain.destroy();
-                return Err(lost(format!(
-                    "its agent did not answer within {limit:.0?}{console}; see that qemu-guest-agent starts with the \
-                     guest"
-                )));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.guest_of(domain, !self.pending.is_empty())
     }
 
     fn stop(&mut self) -> Result<(), HostError> {
@@ -311,20 +274,20 @@ impl Host for LocalHost {
                     return Err(HostError::new(doing, "not below /proc/sys or /sys"));
                 }
                 let bytes = guest
-                    .agent
+                    .transport
                     .read_file(path, MAX_SETTING)
                     .map_err(|e| guest_job::failed(doing.clone(), &e))?;
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Address::GuestModule(module) => {
-                let loaded = guest_module::is_loaded(&self.running(&doing)?.agent, module);
+                let loaded = guest_module::is_loaded(&self.running(&doing)?.transport, module);
                 Ok(if loaded { "loaded" } else { "absent" }.into())
             }
             Address::HostModule(_)
             | Address::HostLink(_)
             | Address::HostBoot(_)
             | Address::GuestCommand(_) => self.read_elsewhere(address),
-            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting),
+            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting, &self.disk),
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
                 (Some(guest), _) => self.runs(guest, setting),
                 (None, Some(value)) => Ok(value.clone()),
@@ -343,16 +306,20 @@ impl Host for LocalHost {
                     return Err(HostError::new(doing, "not below /proc/sys or /sys"));
                 }
                 guest
-                    .agent
+                    .transport
                     .write_file(path, value.as_bytes())
                     .map_err(|e| guest_job::failed(doing.clone(), &e))
             }
-            Address::GuestModule(module) => guest_module::set(&self.running(&doing)?.agent, module, value),
+            Address::GuestModule(module) => {
+                guest_module::set(&self.running(&doing)?.transport, module, value)
+            }
             Address::HostModule(_)
             | Address::HostLink(_)
             | Address::HostBoot(_)
             | Address::GuestCommand(_) => self.write_elsewhere(address, value),
-            Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, setting, value),
+            Address::Domain(setting) => {
+                readback::set_live(&self.running(&doing)?.domain, setting, value, &self.disk)
+            }
             Address::DomainXml(setting) => {
                 let defined = self.defined(setting);
                 if defined.map_err(|e| HostError::new(doing.clone(), e))? == value {
@@ -370,6 +337,14 @@ impl Host for LocalHost {
                 Ok(())
             }
         }
+    }
+
+    fn read_all(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
+        self.read_many(addresses)
+    }
+
+    fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
+        self.write_many(writes)
     }
 
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {
@@ -406,6 +381,10 @@ impl Host for LocalHost {
         }
     }
 
+    fn actors(&mut self, address: &Address) -> Vec<String> {
+        self.likely_actors(address)
+    }
+
     fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         self.judge(setting, value)
     }
@@ -416,16 +395,16 @@ impl Host for LocalHost {
         let server = job
             .server
             .as_ref()
-            .map(|server| guest_job::Server::start(server, &guest.agent, job.max_output));
+            .map(|server| guest_job::Server::start(server, &guest.transport, job.max_output));
         let server = server.transpose()?;
         let ready = server
             .as_ref()
-            .map_or(Ok(()), |s| s.wait_until_listening(&guest.agent, &cancelled));
+            .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
         let output = ready.and_then(|()| match job.side {
-            Side::Guest => guest_job::run(job, &guest.agent, &cancelled),
+            Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
             Side::Host => run_here(job, &cancelled),
         });
-        let ended = server.map_or(Ok(()), |s| s.end(&guest.agent));
+        let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
         let output = output.map_err(|e| self.note_death(e));
         output.and_then(|o| ended.map(|()| o))
     }

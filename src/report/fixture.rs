@@ -72,6 +72,7 @@ impl Fixture {
             connect: evil.into(),
             disk: None,
             scratch: None,
+            ssh: None,
         };
         fixture.records[4].outcome = Outcome::Failed {
             stage: Stage::Measure,
@@ -215,6 +216,7 @@ fn outcome(block: u32, index: usize, order: u32, ratio: f64) -> Outcome {
                 wanted: "mq-deadline".into(),
                 found: "none".into(),
                 during: true,
+                actors: vec!["tuned (process 812)".into()],
             }],
         },
         _ => {
@@ -265,6 +267,7 @@ fn protocol() -> Protocol {
             vcpus: 2,
             memory: Bytes::mib(1024),
             disk: Bytes::mib(512),
+            ssh: false,
         },
         workloads: vec![Workload {
             name: "fio-randread-4k".into(),

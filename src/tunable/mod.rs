@@ -8,19 +8,21 @@ mod hatch;
 mod hazard;
 mod level;
 mod name;
+mod offer;
 mod suggest;
 mod value;
 mod xml_path;
 
 pub use address::{
-    Address, Device, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuProperty, XmlPlace,
-    XmlSetting,
+    Address, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuPart, QemuProperty,
+    XmlPlace, XmlSetting,
 };
 pub use catalogue::{LookupError, catalogue, lookup, nearest};
 pub use hatch::HATCHES;
 pub use hazard::{Hazard, hazard};
 pub use level::{Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level, told};
 pub use name::{ABSENT, BootParameter, KernelFile, ModuleParameter, PRESENT, SysctlName};
+pub use offer::{Offer, offer};
 pub use suggest::{Rule, Suggestion, suggest, suggested_levels};
 pub use value::{CpuSet, Kind, Value, ValueError};
 pub use xml_path::{Choice, Step, XmlPath};
@@ -248,6 +250,9 @@ impl Tunable {
         if self.generators().contains(&text.trim()) {
             return Ok(text.trim().to_string());
         }
+        if self.kind == Kind::Placement && level::is_placement_word(text.trim()) {
+            return Ok(text.trim().to_string());
+        }
         self.kind.parse(text).map(|value| value.to_string())
     }
 
@@ -257,7 +262,7 @@ impl Tunable {
             return true;
         }
         match &self.kind {
-            Kind::Choice(_) => true,
+            Kind::Choice(_) | Kind::Placement => true,
             Kind::Word { .. } => match &self.home {
                 Home::File(_, _, format) | Home::DiskQueue(_, _, format) if *format == Format::Bracketed => {
                     true

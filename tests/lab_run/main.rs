@@ -11,3 +11,4 @@ mod place;
 mod stopped;
 mod unchanged;
 mod unproven;
+mod watched;

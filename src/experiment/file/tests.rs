@@ -29,6 +29,7 @@ fn everything_else_has_a_default() {
         vcpus: 2,
         memory: Bytes::mib(512),
         disk: Bytes::mib(256),
+        ssh: false,
     };
     assert_eq!(found.guest, lab);
     assert_eq!(found.responses[0].metric.to_string(), "fio-randread-4k.iops");

@@ -2,13 +2,13 @@
 //!
 //! Pure: judges by what was found, and says in words what is missing.
 
-use super::LevelError;
 use super::coupling::{PAGE_SIZES, pool_address};
+use super::{LevelError, place_of};
 use crate::facts::Facts;
 use crate::tunable::suggest::pool_reads;
 use crate::tunable::{
-    Activation, Address, Coupling, Format, Home, KernelSide, KernelVersion, Kind, Requirement, Tunable,
-    XmlSetting,
+    Activation, Address, Coupling, DomainSetting, Format, Home, KernelSide, KernelVersion, Kind,
+    ParameterGroup, Requirement, Tunable, XmlSetting,
 };
 
 /// Files that list what another file can be set to: by the end of its path, and of theirs.
@@ -69,7 +69,8 @@ impl Tunable {
         {
             return Some(format!("Linux has it from {since} on, and {whose} runs {kernel}"));
         }
-        self.needs.iter().find_map(|need| self.unmet(need, facts))
+        let unmet = self.needs.iter().find_map(|need| self.unmet(need, facts));
+        unmet.or_else(|| self.lacks_device(facts))
     }
 
     fn unmet(&self, need: &Requirement, facts: &Facts) -> Option<String> {
@@ -91,13 +92,23 @@ impl Tunable {
         }
     }
 
+    /// Limits of a device need to know it.
+    fn lacks_device(&self, facts: &Facts) -> Option<String> {
+        let is_of_device = matches!(
+            &self.home,
+            Home::Domain(DomainSetting::Parameter(ParameterGroup::Blkio, field)) if field.starts_with("device_")
+        );
+        (is_of_device && facts.host_disk.is_none())
+            .then(|| "no host block device is behind the data disk".into())
+    }
+
     fn is_read(&self, facts: &Facts) -> bool {
         self.address(facts)
             .is_ok_and(|address| facts.reading(&address).is_some())
     }
 
     /// The guest's module this tunable needs, when it is not loaded and can be.
-    pub(super) fn module_on_demand(&self, facts: &Facts) -> Option<String> {
+    pub(in crate::tunable) fn module_on_demand(&self, facts: &Facts) -> Option<String> {
         let module = self.needs.iter().find_map(|need| match need {
             Requirement::Module(module) if self.side() == Some(KernelSide::Guest) => Some(module),
             _ => None,
@@ -190,10 +201,16 @@ impl Tunable {
         {
             addresses.push(file(side, sysctl.path(), Format::Plain));
         }
+        addresses.extend(self.bounding());
         if matches!(self.home, Home::DomainXml(_)) {
             addresses.extend(PAGE_SIZES.map(|(_, size)| pool_address(size)));
             let others = [XmlSetting::DiskCache, XmlSetting::DiskIo, XmlSetting::DiskImage];
             addresses.extend(others.map(Address::DomainXml));
+            addresses.extend(
+                ["domain.disk.format", "domain.disk.discard"]
+                    .iter()
+                    .filter_map(|name| place_of(name)),
+            );
         }
         addresses
     }
@@ -272,6 +289,17 @@ fn lacking(what: &str) -> String {
         "vhost-net" => "the host has no /dev/vhost-net; modprobe vhost_net".into(),
         "hugetlbfs" => {
             "no hugetlbfs is mounted; mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages"
+                .into()
+        }
+        "memory swap limit" => {
+            "the host's kernel limits no swap of a cgroup; boot it with swapaccount=1, or with a kernel that has \
+             CONFIG_SWAP"
+                .into()
+        }
+        "blkio weight" => "no cgroup of the host has a weight of I/O; modprobe bfq".into(),
+        "blkio device weight" => {
+            "the host's cgroups have no blkio.weight_device, where libvirt sets it: Linux lost it with the cfq \
+             scheduler in 5.0; use blkio.weight with bfq"
                 .into()
         }
         "iothread" => "the domain has no I/O thread; add <iothreads>1</iothreads> to its definition".into(),
