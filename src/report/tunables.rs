@@ -2,7 +2,7 @@
 //!
 //! Knows the catalogue and what a host offers; asks no host.
 
-use super::table::{fill, table};
+use super::table::fill;
 use super::wording::tame;
 use crate::tunable::{
     Activation, Coupling, HATCHES, Home, KernelSide, Kind, Offer, Requirement, Rule, Tunable,
@@ -11,7 +11,7 @@ use crate::units::Bytes;
 use std::fmt::Write;
 
 /// Longest value shown in a list.
-const SHOWN: usize = 40;
+const SHOWN: usize = 22;
 
 /// One tunable, and what the host offers when it was asked.
 pub type Row<'t> = (&'t Tunable, Option<Offer>);
@@ -22,36 +22,37 @@ pub fn list(rows: &[Row<'_>], width: u16) -> String {
         .iter()
         .partition(|(_, offer)| !matches!(offer, Some(Offer::Unavailable { .. })));
     let mut text = String::new();
-    if !there.is_empty() {
-        let cells = there.iter().map(|(tunable, offer)| {
-            let (now, choices) = match offer {
-                Some(Offer::Available { now, choices }) => {
-                    (now.clone().unwrap_or("module not loaded".into()), choices.clone())
-                }
-                _ => ("not asked".into(), Vec::new()),
-            };
-            let range = if choices.is_empty() {
-                short_range(tunable)
-            } else {
-                choices.join(" ")
-            };
-            vec![
-                tunable.name.clone(),
-                activation(tunable).into(),
-                tame(&now, SHOWN),
-                tame(&range, SHOWN),
-            ]
-        });
-        text += &table(
-            &["tunable", "change", "now", "can be"],
-            cells.collect(),
-            &[],
-            width,
+    let mut line = |cells: [&str; 4]| {
+        let [name, change, now, range] = cells;
+        let whole = format!("{name:<36} {change:<8} {now:<24} {range}");
+        let _ = writeln!(
+            text,
+            "{}",
+            tame(whole.trim_end(), usize::from(width).saturating_sub(1))
         );
+    };
+    if !there.is_empty() {
+        line(["tunable", "change", "now", "can be"]);
+    }
+    for (tunable, offer) in there {
+        let (now, choices) = match offer {
+            Some(Offer::Available {
+                now: Some(now),
+                choices,
+            }) => (tame(now, SHOWN), choices.join(" ")),
+            Some(Offer::Available { now: None, choices }) => ("module not loaded".into(), choices.join(" ")),
+            _ => (String::new(), String::new()),
+        };
+        let range = if choices.is_empty() {
+            short_range(tunable)
+        } else {
+            choices
+        };
+        line([&tunable.name, activation(tunable), &now, &range]);
     }
     if !absent.is_empty() {
         let _ = writeln!(text, "\nnot here:");
-        for (tunable, offer) in &absent {
+        for (tunable, offer) in absent {
             if let Some(Offer::Unavailable { why }) = offer {
                 text += &fill(&format!("{}: {}", tunable.name, tame(why, 300)), width, "  ");
             }

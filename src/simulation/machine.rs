@@ -193,12 +193,20 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
             let all = |vcpu| format!("{vcpu}={}", facts.host_cpus);
             (0..facts.vcpus).map(all).collect::<Vec<_>>().join(" ")
         }
+        Address::Domain(DomainSetting::EmulatorPin) => facts.host_cpus.to_string(),
+        Address::DomainXml(XmlSetting::Topology) => format!("{}x1x1", facts.vcpus),
         other => default(other).to_string(),
     };
     let legal = |text: &&str| factor.tunable.kind.parse(text).is_ok();
     let first_choice = match &factor.tunable.kind {
         Kind::Choice(choices) => choices.first().map(String::as_str),
         _ => None,
+    };
+    let least = match &factor.tunable.kind {
+        Kind::Integer { min, .. } => min.to_string(),
+        Kind::Bytes { min, .. } => min.to_string(),
+        Kind::Sizes { count, .. } => vec!["4096"; *count].join(" "),
+        _ => UNKNOWN.into(),
     };
     let first_word = words(factor, own).into_iter().next();
     [
@@ -208,6 +216,7 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
         first_word.as_deref().filter(|_| factor.tunable.lists_levels()),
         Some(UNKNOWN),
         Some("1"),
+        Some(least.as_str()),
     ]
     .into_iter()
     .flatten()

@@ -172,7 +172,7 @@ impl Kind {
             Self::Word { .. } => "a name of letters, digits, `-`, `_` or `.`".into(),
             Self::Choice(choices) => format!("one of {}", choices.join(", ")),
             Self::Words => "a list of numbers, sizes or names".into(),
-            Self::Pins => "a pin map such as `0=0-1 1=2`, `none`, `compact` or `spread`".into(),
+            Self::Pins => "a pin map such as `0=0-1 1=2`, or a word that makes one, such as `none`".into(),
             Self::Set => "a set of numbers such as `0-3,8`".into(),
             Self::Topology => "sockets, cores and threads such as `1x2x1`".into(),
             Self::Placement => {

@@ -99,8 +99,7 @@ fn told_of(tunable: &str, facts: &Facts) -> String {
 
 #[test]
 fn every_rule_tells_its_arithmetic() {
-    let mut shown = String::new();
-    for tunable in [
+    let shown: Vec<_> = [
         "guest.net.tcp-rmem",
         "guest.net.rmem-max",
         "guest-sysctl:net.core.rmem_max",
@@ -127,10 +126,11 @@ fn every_rule_tells_its_arithmetic() {
         "domain.cpu.topology",
         "domain.numa.nodeset",
         "domain.numa.placement",
-    ] {
-        shown += &format!("{tunable}\n{}\n\n", told_of(tunable, &facts()));
-    }
-    insta::assert_snapshot!(shown);
+    ]
+    .iter()
+    .map(|tunable| format!("{tunable}\n{}\n\n", told_of(tunable, &facts())))
+    .collect();
+    insta::assert_snapshot!(shown.concat());
 }
 
 #[test]
@@ -244,6 +244,7 @@ fn steps_of_the_table_are_legal() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
     /// Guests say anything of themselves; no number may bring a rule down.
     #[test]
     fn no_amount_overflows(bandwidth: u64, rtt: u64, speed: Option<u64>, total: u64, available: u64, vcpus in 0u16..2000) {
