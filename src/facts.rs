@@ -32,6 +32,9 @@ pub struct Node {
     pub cpus: CpuSet,
     /// Its memory.
     pub memory: Bytes,
+    /// How far each node is, by its number: 10 is here, 20 twice as far. Empty when the kernel does not tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub distances: BTreeMap<u16, u16>,
 }
 
 /// What is known of the host and the guest.
@@ -41,6 +44,9 @@ pub struct Facts {
     pub host_cpus: CpuSet,
     /// NUMA nodes of the host.
     pub nodes: Vec<Node>,
+    /// The CPUs of each core: hardware threads that share it. A set for each core, ascending; empty when unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<CpuSet>,
     /// Number of vCPUs of the guest.
     pub vcpus: u16,
     /// Memory of the guest.

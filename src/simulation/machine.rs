@@ -196,9 +196,11 @@ fn bare_facts(experiment: &Experiment) -> Facts {
         id,
         cpus: cpus.collect(),
         memory,
+        distances: [0, 1].map(|to| (to, if to == id { 10 } else { 21 })).into(),
     };
     Facts {
         host_cpus: (0..cpus).collect(),
+        siblings: (0..cpus).map(|cpu| [cpu].into_iter().collect()).collect(),
         nodes: vec![
             node(0, 0..cpus / 2, Bytes::mib(1 << 20)),
             node(1, cpus / 2..cpus, Bytes::mib(1 << 19)),

@@ -11,6 +11,7 @@ fn facts() -> Facts {
         id,
         cpus: set(cpus),
         memory: Bytes::mib(1024),
+        distances: [0, 1].map(|to| (to, if to == id { 10 } else { 21 })).into(),
     };
     let readings = [
         ("guest:/sys/block/vdb/queue/scheduler", "[none] mq-deadline"),
