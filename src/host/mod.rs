@@ -12,6 +12,7 @@ mod guest_module;
 mod kernel;
 pub mod libvirt;
 mod local;
+pub mod numa_maps;
 mod readback;
 mod simulated;
 mod survey;
