@@ -3,6 +3,7 @@
 //! Knows where settings live; does not know why they are changed or what is measured.
 
 mod levels;
+mod patience;
 
 use super::agent::Agent;
 use super::command::Running;
@@ -21,11 +22,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A lab guest that does not answer after this is taken for dead. Ten times what it needs in software.
-const BOOT_LIMIT: Duration = Duration::from_mins(1);
-/// How long a user's guest may take to boot or to shut down before it is switched off: what libvirt-guests gives
-/// (`SHUTDOWN_TIMEOUT`), because switching off may cost data.
-const USER_LIMIT: Duration = Duration::from_mins(5);
 /// Settings in the guest are short; more is not a setting.
 const MAX_SETTING: usize = 64 * 1024;
 
@@ -78,6 +74,8 @@ pub struct LocalHost {
     /// Emulators the experiment names.
     emulators: Vec<String>,
     cancel: Cancel,
+    /// What the first boot took.
+    first_boot: Option<Duration>,
 }
 
 impl LocalHost {
@@ -98,6 +96,7 @@ impl LocalHost {
             disk,
             emulators: Vec::new(),
             cancel,
+            first_boot: None,
         })
     }
 
@@ -119,6 +118,7 @@ impl LocalHost {
             disk,
             emulators: Vec::new(),
             cancel,
+            first_boot: None,
         };
         if domain.is_active().map_err(fail)? {
             host.guest = Some(Guest::of(domain));
@@ -214,7 +214,9 @@ impl LocalHost {
 
     fn start(&mut self) -> Result<(), HostError> {
         let guest = self.launch()?;
+        let clock = Instant::now();
         self.wait_for_agent(&guest)?;
+        self.first_boot.get_or_insert(clock.elapsed());
         self.guest = Some(guest);
         Ok(())
     }
@@ -244,8 +246,8 @@ impl LocalHost {
     fn wait_for_agent(&self, guest: &Guest) -> Result<(), HostError> {
         let started = Instant::now();
         let limit = match self.owner {
-            Owner::Lab(_) => BOOT_LIMIT,
-            Owner::User(_) => USER_LIMIT,
+            Owner::Lab(_) => patience::with_lab(self.first_boot),
+            Owner::User(_) => patience::WITH_USER,
         };
         let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();
         loop {
@@ -433,7 +435,7 @@ impl LocalHost {
 /// time is up.
 fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
     let started = Instant::now();
-    while started.elapsed() < USER_LIMIT {
+    while started.elapsed() < patience::WITH_USER {
         let by_agent = domain.shutdown(ShutdownBy::Agent);
         let asked = by_agent.or_else(|_| domain.shutdown(ShutdownBy::Acpi));
         let again = Instant::now() + Duration::from_secs(5);
