@@ -3,6 +3,7 @@
 //! Knows where settings live; does not know why they are changed or what is measured.
 
 mod levels;
+mod patience;
 mod places;
 mod reach;
 
@@ -25,11 +26,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A lab guest that does not answer after this is taken for dead. Ten times what it needs in software.
-const BOOT_LIMIT: Duration = Duration::from_mins(1);
-/// How long a user's guest may take to boot or to shut down before it is switched off: what libvirt-guests gives
-/// (`SHUTDOWN_TIMEOUT`), because switching off may cost data.
-const USER_LIMIT: Duration = Duration::from_mins(5);
 /// Settings in the guest are short; more is not a setting.
 const MAX_SETTING: usize = 64 * 1024;
 
@@ -62,6 +58,8 @@ pub struct LocalHost {
     /// Emulators the experiment names.
     emulators: Vec<String>,
     cancel: Cancel,
+    /// What the first boot took.
+    first_boot: Option<Duration>,
 }
 
 impl LocalHost {
@@ -83,6 +81,7 @@ impl LocalHost {
             disk,
             emulators: Vec::new(),
             cancel,
+            first_boot: None,
         })
     }
 
@@ -105,6 +104,7 @@ impl LocalHost {
             disk,
             emulators: Vec::new(),
             cancel,
+            first_boot: None,
         };
         if domain.is_active().map_err(fail)? {
             host.guest = Some(host.guest_of(domain, false)?);
@@ -202,7 +202,11 @@ impl LocalHost {
 
     fn start(&mut self) -> Result<(), HostError> {
         let guest = self.launch()?;
+        let clock = Instant::now();
         let ready = self.wait_until_ready(&guest);
+        if ready.is_ok() {
+            self.first_boot.get_or_insert(clock.elapsed());
+        }
         self.guest = Some(guest);
         if ready.is_err() {
             // What does not stop is stopped with the session.
@@ -426,7 +430,7 @@ impl LocalHost {
 /// time is up.
 fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
     let started = Instant::now();
-    while started.elapsed() < USER_LIMIT {
+    while started.elapsed() < patience::WITH_USER {
         let by_agent = domain.shutdown(ShutdownBy::Agent);
         let asked = by_agent.or_else(|_| domain.shutdown(ShutdownBy::Acpi));
         let again = Instant::now() + Duration::from_secs(5);

@@ -2,7 +2,7 @@
 //!
 //! Does not know what is asked of the guest.
 
-use super::{BOOT_LIMIT, LocalHost, Owner, USER_LIMIT, chain};
+use super::{LocalHost, Owner, chain, patience};
 use crate::experiment::SshTarget;
 use crate::host::agent::Agent;
 use crate::host::libvirt::Domain;
@@ -106,8 +106,8 @@ impl LocalHost {
     ) -> Result<(), HostError> {
         let started = Instant::now();
         let limit = match self.owner {
-            Owner::Lab(_) => BOOT_LIMIT,
-            Owner::User(_) => USER_LIMIT,
+            Owner::Lab(_) => patience::with_lab(self.first_boot),
+            Owner::User(_) => patience::WITH_USER,
         };
         let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();
         loop {
