@@ -8,7 +8,7 @@ use kvmtune::experiment::SshTarget;
 use kvmtune::host::ssh::{Problem, Ssh, SshError};
 use kvmtune::host::transport::{Transport, TransportError};
 use kvmtune::host::{Host, Job, LocalHost, Power};
-use kvmtune::lab::{LabPlace, LabSize, ssh, take_down};
+use kvmtune::lab::{LabPlace, LabSize, take_down};
 use kvmtune::units::Bytes;
 use kvmtune::workload::Side;
 use std::fs;
@@ -34,16 +34,7 @@ const ODD: [&str; 9] = [
 
 /// A lab whose guest can be reached by ssh, on the calling thread; `None` where there can be none.
 fn lab() -> Option<(LabPlace, LocalHost)> {
-    let lacking = ssh::PROGRAMS
-        .iter()
-        .find(|(program, _)| kvmtune::lab::image::find(program).is_none());
-    if let Some((_, package)) = lacking {
-        let why = format!("no ssh in the lab: {package} missing");
-        assert!(std::env::var_os("KVMTUNE_REQUIRE_LAB").is_none(), "{why}");
-        eprintln!("skipped: {why}");
-        return None;
-    }
-    if !common::lab_is_possible() {
+    if !common::ssh_is_possible() || !common::lab_is_possible() {
         return None;
     }
     // The folder is left to the test, which fails when the lab cannot be taken down.
