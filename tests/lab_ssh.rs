@@ -149,7 +149,7 @@ fn arguments_arrive_as_they_are(guest: &Transport) {
     let mut argv = vec!["printf", "%s\\0"];
     argv.extend(ODD);
     let done = guest.exec(&argv, None, LIMIT).unwrap();
-    let wanted: String = ODD.iter().map(|odd| format!("{odd}\0")).collect();
+    let wanted = ODD.join("\0") + "\0";
     assert_eq!(String::from_utf8_lossy(&done.stdout), wanted);
     let script = "cat; echo err >&2; exit 3";
     let done = guest
@@ -171,7 +171,7 @@ fn arguments_arrive_as_they_are(guest: &Transport) {
     );
     assert_eq!(guest.exec(&["/no/such"], None, LIMIT).unwrap().exit_code, 127);
     // Input that nobody reads is no failure.
-    let unread = guest.exec(&["true"], Some(&[b'x'; 1 << 20]), LIMIT).unwrap();
+    let unread = guest.exec(&["true"], Some(&vec![b'x'; 1 << 20]), LIMIT).unwrap();
     assert_eq!(unread.exit_code, 0);
 }
 

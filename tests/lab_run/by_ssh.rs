@@ -51,7 +51,8 @@ fn a_run_by_ssh_measures_what_is_set_and_leaves_nothing() {
         } else {
             60.0
         };
-        assert_eq!(observations[0].value, wanted, "{label}");
+        let value = observations[0].value;
+        assert!((value - wanted).abs() < 0.5, "{label}: {value}");
     }
     let report = place.kvmtune(&["report"]);
     assert!(
