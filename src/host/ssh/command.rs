@@ -47,7 +47,7 @@ const MAX_COMMAND: usize = 120 << 10;
 
 const KILL: &str = r#"kill -s KILL "$1""#;
 /// A killed command's channel must have ended by then, or all of the connection is given up.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
+const KILL_LIMIT: Duration = Duration::from_secs(3);
 
 /// What login shells may print before the command begins.
 const PREAMBLE: usize = 16 << 10;
