@@ -18,7 +18,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
-use command::{Asked, Ended};
+use command::{Asked, EXISTS, Ended, READ, RUN, WRITE};
 use master::Master;
 pub use problem::{ConnectError, Problem};
 
@@ -30,15 +30,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 const FILE_LIMIT: Duration = Duration::from_mins(2);
 /// The most bytes one command may write to each output: the agent's limit too.
 const MAX_EXEC_OUTPUT: usize = 4 << 20;
-/// The kernel's limit of one argument is 128 KiB, and the guest's shell gets the whole command as one.
-const MAX_COMMAND: usize = 120 << 10;
-
-/// Reads at most so many bytes of a file. Arguments: file, number.
-const READ: &str = r#"exec head -c "$2" <"$1""#;
-/// Writes standard input to a file.
-const WRITE: &str = r#"exec cat >"$1""#;
-/// Whether there is a file.
-const EXISTS: &str = r#"test -e "$1""#;
 
 /// Why ssh did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +148,8 @@ impl Ssh {
 
     /// Whether the guest answers within `limit`; connects when there is no connection.
     pub fn ping(&self, limit: Duration) -> Result<(), SshError> {
-        let done = self.run(&["true"], None, 0, limit, "`true`")?;
+        let asked = Asked::of(RUN, &["true"], limit);
+        let done = self.run(&asked, "`true`")?;
         if done.exit_code == 0 {
             return Ok(());
         }
@@ -166,12 +158,14 @@ impl Ssh {
 
     /// Reads a file of at most `max_bytes`. Files of procfs and sysfs work.
     pub fn read_file(&self, path: &str, max_bytes: usize) -> Result<Vec<u8>, SshError> {
-        require_absolute(path)?;
         // One byte more than allowed tells a file at its limit from one beyond.
         let count = max_bytes.saturating_add(1).to_string();
-        let limit = file_limit(max_bytes);
-        let argv = ["/bin/sh", "-c", READ, "kvmtune", path, &count];
-        let done = self.in_time(self.run(&argv, None, max_bytes, limit, path), path, limit)?;
+        let argv = [path, &count];
+        let asked = Asked {
+            max: max_bytes,
+            ..Asked::of(READ, &argv, file_limit(max_bytes))
+        };
+        let done = self.ask_of_file(&asked, path)?;
         if done.exit_code == 0 {
             Ok(done.stdout)
         } else {
@@ -182,10 +176,12 @@ impl Ssh {
     /// Writes a file, with what is there before replaced. A kernel file's refusal (`EINVAL` of a sysctl) comes back as
     /// [`SshError::Refused`].
     pub fn write_file(&self, path: &str, bytes: &[u8]) -> Result<(), SshError> {
-        require_absolute(path)?;
-        let limit = file_limit(bytes.len());
-        let argv = ["/bin/sh", "-c", WRITE, "kvmtune", path];
-        let done = self.in_time(self.run(&argv, Some(bytes), 0, limit, path), path, limit)?;
+        let argv = [path];
+        let asked = Asked {
+            stdin: Some(bytes),
+            ..Asked::of(WRITE, &argv, file_limit(bytes.len()))
+        };
+        let done = self.ask_of_file(&asked, path)?;
         if done.exit_code == 0 {
             Ok(())
         } else {
@@ -195,16 +191,20 @@ impl Ssh {
 
     /// Whether there is a file.
     pub fn exists(&self, path: &str) -> Result<bool, SshError> {
-        require_absolute(path)?;
-        let argv = ["/bin/sh", "-c", EXISTS, "kvmtune", path];
-        let done = self.run(&argv, None, 0, COMMAND_LIMIT, path);
-        Ok(self.in_time(done, path, COMMAND_LIMIT)?.exit_code == 0)
+        let argv = [path];
+        let asked = Asked::of(EXISTS, &argv, COMMAND_LIMIT);
+        Ok(self.ask_of_file(&asked, path)?.exit_code == 0)
     }
 
     /// Runs a short command and waits for its end. Its output must stay below 4 MiB, its arguments below 96 KiB.
     pub fn exec(&self, argv: &[&str], stdin: Option<&[u8]>, limit: Duration) -> Result<ExecOutput, SshError> {
         let &program = argv.first().ok_or(SshError::Request("no program to run"))?;
-        match self.run(argv, stdin, MAX_EXEC_OUTPUT, limit, program) {
+        let asked = Asked {
+            stdin,
+            max: MAX_EXEC_OUTPUT,
+            ..Asked::of(RUN, argv, limit)
+        };
+        match self.run(&asked, program) {
             Err(SshError::TooLarge { limit, .. }) => {
                 let object = format!("the output of {program}");
                 Err(SshError::TooLarge { object, limit })
@@ -213,17 +213,16 @@ impl Ssh {
         }
     }
 
-    /// A file that does not come is a guest that does not answer: nothing of it runs.
-    fn in_time(
-        &self,
-        done: Result<ExecOutput, SshError>,
-        path: &str,
-        limit: Duration,
-    ) -> Result<ExecOutput, SshError> {
-        match done {
+    /// A file that does not come is a guest that does not answer.
+    fn ask_of_file(&self, asked: &Asked, path: &str) -> Result<ExecOutput, SshError> {
+        // A path that is not absolute could be an option of what reads it.
+        if !path.starts_with('/') {
+            return Err(SshError::Request("a file's path must begin with `/`"));
+        }
+        match self.run(asked, path) {
             Err(SshError::TooSlow { .. }) => {
-                self.disconnect();
-                Err(not_answering(path, limit))
+                *self.held() = None;
+                Err(not_answering(path, asked.limit))
             }
             other => other,
         }
@@ -244,25 +243,9 @@ impl Ssh {
         self.master.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn disconnect(&self) {
-        *self.held() = None;
-    }
-
-    fn run(
-        &self,
-        argv: &[&str],
-        stdin: Option<&[u8]>,
-        max: usize,
-        limit: Duration,
-        object: &str,
-    ) -> Result<ExecOutput, SshError> {
-        command::check(argv)?;
-        let asked = Asked {
-            argv,
-            stdin,
-            max,
-            limit,
-        };
+    fn run(&self, asked: &Asked, object: &str) -> Result<ExecOutput, SshError> {
+        asked.check()?;
+        let Asked { max, limit, .. } = *asked;
         let mut held = self.connected(CONNECT_LIMIT.min(limit))?;
         let Some(master) = held.as_mut() else {
             return Err(SshError::Request("no connection"));
@@ -321,15 +304,6 @@ fn refused(object: &str, done: &ExecOutput) -> SshError {
         } else {
             said
         },
-    }
-}
-
-/// A path that is not absolute could be an option of what reads it.
-fn require_absolute(path: &str) -> Result<(), SshError> {
-    if path.starts_with('/') {
-        Ok(())
-    } else {
-        Err(SshError::Request("a file's path must begin with `/`"))
     }
 }
 

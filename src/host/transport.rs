@@ -4,7 +4,7 @@
 //! Whatever the way, the guest is not trusted: sizes and times are bounded, and no text of it reaches a shell.
 
 use super::agent::{Agent, AgentError};
-use super::ssh::{Ssh, SshError};
+use super::ssh::{Problem, Ssh, SshError};
 use std::time::Duration;
 
 pub mod job;
@@ -80,7 +80,7 @@ impl TransportError {
         matches!(
             self,
             Self::Agent(AgentError::NotAnswering { .. }) | Self::Ssh(SshError::NotAnswering { .. })
-        )
+        ) || matches!(self, Self::Ssh(SshError::Connect(error)) if matches!(error.problem, Problem::Silent(_)))
     }
 
     /// Whether the guest answered that it cannot: there is no such file, or it may not be written.

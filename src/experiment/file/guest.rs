@@ -131,7 +131,7 @@ fn own_domain(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Gues
         connect: connect?.to_string(),
         disk: disk.flatten().map(str::to_string),
         scratch: scratch.flatten().map(str::to_string),
-        ssh: ssh?,
+        ssh: ssh.ok()?,
     })
 }
 

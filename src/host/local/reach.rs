@@ -125,13 +125,19 @@ impl LocalHost {
             }
             if started.elapsed() > limit {
                 let _ = guest.domain.destroy();
-                let what = match error {
-                    TransportError::Ssh(error) => format!("{}{console}", chain(&error)),
-                    _ => format!("{console}; see that qemu-guest-agent starts with the guest"),
-                };
-                return Err(lost(format!("it did not answer within {limit:.0?}: {what}")));
+                return Err(lost(match error {
+                    TransportError::Ssh(error) => {
+                        format!("it cannot be used after {limit:.0?}{console}: {}", chain(&error))
+                    }
+                    _ => format!(
+                        "its agent did not answer within {limit:.0?}{console}; see that qemu-guest-agent starts with \
+                         the guest"
+                    ),
+                }));
             }
-            thread::sleep(Duration::from_millis(5));
+            // A client for each try would itself slow the boot.
+            let by_ssh = matches!(error, TransportError::Ssh(_));
+            thread::sleep(Duration::from_millis(if by_ssh { 100 } else { 5 }));
         }
     }
 }

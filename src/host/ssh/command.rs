@@ -1,7 +1,7 @@
 //! One command over an open connection: its input fed, its outputs read to a limit, its end told from a broken line.
 //! It does not know how the connection was made.
 
-use super::{MAX_COMMAND, SshError};
+use super::SshError;
 use crate::host::agent::ExecOutput;
 use crate::host::local::chain;
 use openssh::{Error, Session, Stdio};
@@ -22,18 +22,41 @@ exec 3>&2 2>/dev/null
 sh -c 'exec 2>&3 3>&-; echo kvmtune-begins; echo "kvmtune-begins $$" >&2; exec "$@"' kvmtune "$@"
 echo "kvmtune-ends $?" >&3
 "#;
+/// What needs no program of its own, between the same two lines.
+macro_rules! framed {
+    ($body:literal) => {
+        concat!(
+            "echo kvmtune-begins; echo \"kvmtune-begins $$\" >&2\n",
+            $body,
+            "\necho \"kvmtune-ends $?\" >&2\n"
+        )
+    };
+}
+/// Reads at most so many bytes of a file. Arguments: file, number.
+pub(super) const READ: &str = framed!(r#"head -c "$2" <"$1""#);
+/// Writes standard input to a file.
+pub(super) const WRITE: &str = framed!(r#"cat >"$1""#);
+/// Whether there is a file.
+pub(super) const EXISTS: &str = framed!(r#"test -e "$1""#);
+
 const BEGINS: &[u8] = b"kvmtune-begins";
 const ENDS: &[u8] = b"kvmtune-ends ";
 
+/// The kernel's limit of one argument is 128 KiB, and the guest's login shell gets the whole command as one.
+const MAX_COMMAND: usize = 120 << 10;
+
 const KILL: &str = r#"kill -s KILL "$1""#;
 /// A killed command's channel must have ended by then, or all of the connection is given up.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
+const KILL_LIMIT: Duration = Duration::from_secs(3);
 
 /// What login shells may print before the command begins.
 const PREAMBLE: usize = 16 << 10;
 
 /// What is asked of the guest.
 pub(super) struct Asked<'a> {
+    /// One of the texts above.
+    pub(super) script: &'static str,
+    /// Its arguments.
     pub(super) argv: &'a [&'a str],
     pub(super) stdin: Option<&'a [u8]>,
     /// The most bytes of each output.
@@ -68,22 +91,35 @@ struct Outputs {
     flooded: Notify,
 }
 
-/// Refuses what cannot be sent, or would be cut on the way.
-pub(super) fn check(argv: &[&str]) -> Result<(), SshError> {
-    if argv.iter().any(|arg| arg.contains('\0')) {
-        return Err(SshError::Request("an argument holds a NUL"));
+impl<'a> Asked<'a> {
+    /// Without input, and without output.
+    pub(super) fn of(script: &'static str, argv: &'a [&'a str], limit: Duration) -> Self {
+        Self {
+            script,
+            argv,
+            stdin: None,
+            max: 0,
+            limit,
+        }
     }
-    // The library quotes a word with two quotes, and each `'` and `!` in it with three bytes more.
-    let quoted = |arg: &&str| arg.len() + 3 + 3 * arg.matches(['\'', '!']).count();
-    if argv.iter().map(quoted).sum::<usize>() + 2 * RUN.len() > MAX_COMMAND {
-        return Err(SshError::Request(
-            "more than 96 KiB of arguments; write a file in the guest first",
-        ));
-    }
-    Ok(())
 }
 
 impl Asked<'_> {
+    /// Refuses what cannot be sent, or would be cut on the way.
+    pub(super) fn check(&self) -> Result<(), SshError> {
+        if self.argv.iter().any(|arg| arg.contains('\0')) {
+            return Err(SshError::Request("an argument holds a NUL"));
+        }
+        // The library quotes a word with two quotes, and each `'` and `!` in it with three bytes more.
+        let quoted = |arg: &&str| arg.len() + 3 + 3 * arg.matches(['\'', '!']).count();
+        if self.argv.iter().map(quoted).sum::<usize>() + 2 * RUN.len() > MAX_COMMAND {
+            return Err(SshError::Request(
+                "more than 96 KiB of arguments; write a file in the guest first",
+            ));
+        }
+        Ok(())
+    }
+
     /// A command that is given up is killed while its channel is still read: a channel that is closed under a running
     /// command makes some servers break the next one.
     pub(super) async fn run(&self, session: &Session) -> Ended {
@@ -140,7 +176,7 @@ impl Asked<'_> {
             Stdio::null()
         };
         let mut command = session.command("/bin/sh");
-        command.args(["-c", RUN, "kvmtune"]).args(self.argv);
+        command.args(["-c", self.script, "kvmtune"]).args(self.argv);
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().await?;
         let (pipe, out, err) = (child.stdin().take(), child.stdout().take(), child.stderr().take());

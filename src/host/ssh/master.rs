@@ -176,7 +176,8 @@ fn command(target: &SshTarget, folder: &Folder, limit: Duration) -> Command {
     for option in OPTIONS {
         command.args(["-o", option]);
     }
-    let seconds = limit.as_secs().max(1);
+    // A little more than is waited here, so that an address without answer is always told in the same way.
+    let seconds = limit.as_secs() + 2;
     command.arg("-o").arg(format!("ConnectTimeout={seconds}"));
     command
         .arg("-o")

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectError {
     /// Where to.
-    pub target: SshTarget,
+    pub target: Box<SshTarget>,
     /// Why not.
     pub problem: Problem,
 }
@@ -88,7 +88,7 @@ impl Problem {
 impl ConnectError {
     pub(super) fn new(target: &SshTarget, problem: Problem) -> Self {
         Self {
-            target: target.clone(),
+            target: Box::new(target.clone()),
             problem,
         }
     }
@@ -100,7 +100,7 @@ impl ConnectError {
             known_hosts,
             user,
             ..
-        } = &self.target;
+        } = &*self.target;
         match &self.problem {
             Problem::Refused => "the connection is refused: nothing listens there".into(),
             Problem::Unreachable => "nothing answers at that address".into(),
@@ -129,7 +129,7 @@ impl ConnectError {
             user,
             identity,
             known_hosts,
-        } = &self.target;
+        } = &*self.target;
         // How ssh names a host in that file.
         let name = if *port == 22 {
             host.clone()

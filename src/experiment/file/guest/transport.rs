@@ -27,23 +27,26 @@ pub(super) fn lab(table: &mut Reader<'_>) -> Option<bool> {
     Some(stated? == Transport::Ssh)
 }
 
-/// The ssh server of a user's guest, when it is reached by that; `None` for a mistake.
-pub(super) fn domain(table: &mut Reader<'_>) -> Option<Option<SshTarget>> {
+/// There was a mistake, and the user is told of it.
+pub(super) struct Told;
+
+/// The ssh server of a user's guest, when it is reached by that.
+pub(super) fn domain(table: &mut Reader<'_>) -> Result<Option<SshTarget>, Told> {
     let transport = table.take("transport");
     let server = table.take("ssh");
     let stated = match &transport {
-        Some(field) => Some(field.word(&WORDS)?),
+        Some(field) => Some(field.word(&WORDS).ok_or(Told)?),
         None => None,
     };
     match (stated, server) {
-        (None | Some(Transport::Agent), None) => Some(None),
-        (None | Some(Transport::Ssh), Some(server)) => Some(Some(target(&server)?)),
+        (None | Some(Transport::Agent), None) => Ok(None),
+        (None | Some(Transport::Ssh), Some(server)) => target(&server).map(Some).ok_or(Told),
         (Some(Transport::Agent), Some(server)) => {
             server.wrong(
                 "`ssh` has no meaning here",
                 "remove it, or write transport = \"ssh\"",
             );
-            None
+            Err(Told)
         }
         (Some(Transport::Ssh), None) => {
             if let Some(field) = transport {
@@ -53,7 +56,7 @@ pub(super) fn domain(table: &mut Reader<'_>) -> Option<Option<SshTarget>> {
                      \"/root/.ssh/known_hosts\" }",
                 );
             }
-            None
+            Err(Told)
         }
     }
 }
