@@ -107,6 +107,9 @@ pub struct Facts {
     /// What else host and domain have that tunables need: `kvm`, `vhost-net`, `hugetlbfs`, `controller cpu` …
     #[serde(default)]
     pub has: BTreeSet<String>,
+    /// Places that can be read and not written, by the address as text.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub read_only: BTreeSet<String>,
     /// Raw contents read at the addresses an experiment uses, by the address as text.
     pub readings: BTreeMap<String, String>,
     /// What levels mean, by the address as text and the level's canonical text. Others mean what they say.

@@ -37,10 +37,8 @@ pub(super) fn restore(host: &mut dyn Host, undos: &[(u64, &WriteUndo)], off: boo
             .iter()
             .map(|(_, undo, _)| (undo.address.clone(), old_text(undo)))
             .collect();
-        let written = host.write_all(&writes);
-        let addresses: Vec<_> = left.iter().map(|(_, undo, _)| undo.address.clone()).collect();
-        let read = host.read_all(&addresses);
-        for ((_, undo, why), (written, read)) in left.iter_mut().zip(written.into_iter().zip(read)) {
+        let exchanged = host.exchange(&writes);
+        for ((_, undo, why), (written, read)) in left.iter_mut().zip(exchanged) {
             off |= lost(&written) || lost(&read);
             *why = match (read.map(|raw| differs(undo, &raw)), written) {
                 (Ok(None), _) => String::new(),

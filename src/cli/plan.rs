@@ -116,6 +116,9 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
             if let Ok(raw) = session.host.read(&address) {
                 facts.readings.insert(address.to_string(), raw);
             }
+            if session.host.is_read_only(&address) {
+                facts.read_only.insert(address.to_string());
+            }
         }
     }
     facts.meanings = meanings(session, experiment, &facts);

@@ -120,6 +120,8 @@ fn ask(host: &mut dyn Host, tunables: &[Tunable]) -> Result<Facts, HostError> {
         .zip(read)
         .filter_map(|(address, raw)| Some((address.to_string(), raw.ok()?)));
     facts.readings.extend(readings);
+    let fixed = addresses.iter().filter(|address| host.is_read_only(address));
+    facts.read_only = fixed.map(ToString::to_string).collect();
     Ok(facts)
 }
 

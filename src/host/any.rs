@@ -2,7 +2,7 @@
 //!
 //! Hands every call on; knows nothing of what is called.
 
-use super::{Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
+use super::{Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
 use crate::facts::{Facts, Meaning};
 use crate::tunable::{Address, XmlSetting};
 use jiff::Timestamp;
@@ -52,6 +52,14 @@ impl Host for AnyHost {
 
     fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
         self.inner().write_all(writes)
+    }
+
+    fn is_read_only(&mut self, address: &Address) -> bool {
+        self.inner().is_read_only(address)
+    }
+
+    fn exchange(&mut self, writes: &[(Address, String)]) -> Vec<Exchanged> {
+        self.inner().exchange(writes)
     }
 
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {

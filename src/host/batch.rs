@@ -12,9 +12,19 @@ pub(super) const WORTH_IT: usize = 4;
 const AT_ONCE: usize = 64;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Prints for each file `CODE LENGTH`, then what was read, or why not. `$(…)` drops line ends, as is wanted.
-const READ: &str = r#"
+/// Writes the given number of values, each into the file before it and in one write(2); then reads the files that follow.
+/// Prints for each `CODE LENGTH`, then what was read or said. `$(…)` drops line ends, as is wanted.
+const SCRIPT: &str = r#"
 LC_ALL=C
+writes=$1
+shift
+while [ "$writes" -gt 0 ]; do
+    text=$( { printf '%s' "$2" > "$1"; } 2>&1 )
+    echo "$? ${#text}"
+    printf '%s\n' "$text"
+    shift 2
+    writes=$((writes - 1))
+done
 for file; do
     text=$(head -c 65537 -- "$file" 2>&1)
     echo "$? ${#text}"
@@ -22,70 +32,75 @@ for file; do
 done
 "#;
 
-/// Writes each value into the file before it, in one write(2), and prints the same for what was said.
-const WRITE: &str = r#"
-LC_ALL=C
-while [ $# -ge 2 ]; do
-    text=$( { printf '%s' "$2" > "$1"; } 2>&1 )
-    echo "$? ${#text}"
-    printf '%s\n' "$text"
-    shift 2
-done
-"#;
-
-/// What each file holds.
-pub(super) fn read(transport: &Transport, paths: &[&str]) -> Vec<Result<String, HostError>> {
-    let mut results = Vec::new();
-    for chunk in paths.chunks(AT_ONCE) {
-        let doing = |path: &&str| format!("read guest:{path}");
-        results.extend(run(transport, READ, chunk, chunk, doing));
-    }
-    results
+/// What became of writes, and what files hold after them.
+pub(super) struct Exchanged {
+    pub(super) written: Vec<Result<(), HostError>>,
+    pub(super) read: Vec<Result<String, HostError>>,
 }
 
-/// Writes values into files, in this order.
-pub(super) fn write(transport: &Transport, writes: &[(&str, &str)]) -> Vec<Result<(), HostError>> {
-    let mut results = Vec::new();
-    for chunk in writes.chunks(AT_ONCE) {
-        let arguments: Vec<_> = chunk.iter().flat_map(|(path, value)| [*path, *value]).collect();
-        let doing = |(path, value): &(&str, &str)| format!("write `{value}` to guest:{path}");
-        let done = run(transport, WRITE, &arguments, chunk, doing);
-        results.extend(done.into_iter().map(|result| result.map(drop)));
-    }
-    results
-}
-
-/// Runs a script on arguments, and takes its output apart: one answer for each of `items`.
-fn run<I>(
-    transport: &Transport,
-    script: &str,
-    arguments: &[&str],
-    items: &[I],
-    doing: impl Fn(&I) -> String,
-) -> Vec<Result<String, HostError>> {
-    let mut argv = vec!["/bin/sh", "-c", script, "kvmtune"];
-    argv.extend(arguments);
-    let answers = match transport.exec(&argv, None, LIMIT) {
-        Ok(done) => take_apart(&done.stdout, items.len()),
-        Err(error) => {
-            let failed = |item| Err(guest_job::failed(doing(item), &error));
-            return items.iter().map(failed).collect();
-        }
+/// Writes values into files, in this order, then reads files.
+pub(super) fn exchange(transport: &Transport, writes: &[(&str, &str)], reads: &[&str]) -> Exchanged {
+    let mut done = Exchanged {
+        written: Vec::new(),
+        read: Vec::new(),
     };
-    let Some(answers) = answers else {
-        let failed = |item| {
+    // Few enough of both go in one command.
+    let split = writes.len() + reads.len() > AT_ONCE;
+    let (together, apart) = if split { (&[][..], reads) } else { (reads, &[][..]) };
+    let mut chunks = writes.chunks(AT_ONCE).peekable();
+    while let Some(chunk) = chunks.next() {
+        let reads = if chunks.peek().is_none() { together } else { &[] };
+        once(transport, chunk, reads, &mut done);
+    }
+    if writes.is_empty() {
+        reads
+            .chunks(AT_ONCE)
+            .for_each(|chunk| once(transport, &[], chunk, &mut done));
+    } else {
+        apart
+            .chunks(AT_ONCE)
+            .for_each(|chunk| once(transport, &[], chunk, &mut done));
+    }
+    done
+}
+
+fn once(transport: &Transport, writes: &[(&str, &str)], reads: &[&str], done: &mut Exchanged) {
+    let doing: Vec<_> = writes
+        .iter()
+        .map(|(path, value)| format!("write `{value}` to guest:{path}"))
+        .chain(reads.iter().map(|path| format!("read guest:{path}")))
+        .collect();
+    let count = writes.len().to_string();
+    let mut argv = vec!["/bin/sh", "-c", SCRIPT, "kvmtune", &count];
+    argv.extend(writes.iter().flat_map(|(path, value)| [*path, *value]));
+    argv.extend(reads);
+    let mut results = match transport.exec(&argv, None, LIMIT) {
+        Ok(output) => told(&output.stdout, doing),
+        Err(error) => {
+            let failed = |doing| Err(guest_job::failed(doing, &error));
+            doing.into_iter().map(failed).collect()
+        }
+    }
+    .into_iter();
+    done.written
+        .extend(results.by_ref().take(writes.len()).map(|result| result.map(drop)));
+    done.read.extend(results);
+}
+
+/// The script's answers, one for each thing that was done.
+fn told(output: &[u8], doing: Vec<String>) -> Vec<Result<String, HostError>> {
+    let Some(answers) = take_apart(output, doing.len()) else {
+        let failed = |doing| {
             Err(HostError::new(
-                doing(item),
+                doing,
                 "the guest's answer is not what was asked for",
             ))
         };
-        return items.iter().map(failed).collect();
+        return doing.into_iter().map(failed).collect();
     };
-    let told = |(item, answer): (&I, Answer)| match answer {
-        Ok(text) => Ok(text),
-        Err(said) => Err(HostError::new(doing(item), reason(&said))),
-    };
-    items.iter().zip(answers).map(told).collect()
+    let result =
+        |(doing, answer): (String, Answer)| answer.map_err(|said| HostError::new(doing, reason(&said)));
+    doing.into_iter().zip(answers).map(result).collect()
 }
 
 /// A text, or what a failed command said.
@@ -147,12 +162,10 @@ mod tests {
             ("/proc/version", "x"),
         ];
         let arguments: Vec<_> = values.iter().flat_map(|(path, value)| [*path, *value]).collect();
-        let written = take_apart(&sh(WRITE, &arguments), 3).unwrap();
-        assert!(
-            written[0].is_ok() && written[1].is_ok() && written[2].is_err(),
-            "{written:?}"
-        );
-        let read = take_apart(&sh(READ, &[&plain, &none, &lines]), 3).unwrap();
+        let arguments = [vec!["3"], arguments, vec![plain.as_str(), &none, &lines]].concat();
+        let mut all = take_apart(&sh(SCRIPT, &arguments), 6).unwrap();
+        let read = all.split_off(3);
+        assert!(all[0].is_ok() && all[1].is_ok() && all[2].is_err(), "{all:?}");
         assert_eq!(read[0].as_deref(), Ok("$(id) 'a' \"b\""));
         assert_eq!(reason(read[1].as_ref().unwrap_err()), "No such file or directory");
         assert_eq!(read[2].as_deref(), Ok("1\n0 3\nabc"));

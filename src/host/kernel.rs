@@ -27,6 +27,14 @@ pub(super) fn read(path: &str) -> Result<String, HostError> {
     Ok(text)
 }
 
+/// True for a file of this kernel that has no bit for writing: root is refused too, or changes nothing.
+pub(super) fn is_read_only(address: &Address) -> bool {
+    let Address::HostFile { path, .. } = address else {
+        return false;
+    };
+    std::fs::metadata(path).is_ok_and(|about| about.mode() & 0o222 == 0)
+}
+
 /// Writes a value in one write(2), as sysfs and sysctl want it.
 pub(super) fn write(path: &str, value: &str) -> Result<(), HostError> {
     let fail =

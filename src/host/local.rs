@@ -10,8 +10,8 @@ mod reach;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
-    Host, HostError, Job, JobOutput, Power, Scope, build, guest_job, guest_module, kernel, readback, survey,
-    xml,
+    Exchanged, Host, HostError, Job, JobOutput, Power, Scope, build, guest_job, guest_module, kernel,
+    readback, survey, xml,
 };
 use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
@@ -349,6 +349,16 @@ impl Host for LocalHost {
 
     fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
         self.write_many(writes)
+    }
+
+    fn is_read_only(&mut self, address: &Address) -> bool {
+        kernel::is_read_only(address)
+    }
+
+    fn exchange(&mut self, writes: &[(Address, String)]) -> Vec<Exchanged> {
+        let addresses: Vec<_> = writes.iter().map(|(address, _)| address.clone()).collect();
+        let (written, read) = self.exchange_many(writes, &addresses);
+        written.into_iter().zip(read).collect()
     }
 
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {

@@ -170,6 +170,9 @@ impl Scope {
     pub const OFF: &str = "off";
 }
 
+/// What became of a write, and what was read of its place once all were done.
+pub type Exchanged = (Result<(), HostError>, Result<String, HostError>);
+
 /// One host with one guest. Synchronous; used from one thread.
 pub trait Host {
     /// What is known of host and guest, without the readings.
@@ -182,12 +185,22 @@ pub trait Host {
     fn read_all(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
         addresses.iter().map(|address| self.read(address)).collect()
     }
+    /// True for a place that the kernel lets nobody write.
+    fn is_read_only(&mut self, _address: &Address) -> bool {
+        false
+    }
     /// Writes several values in this order, each as [`Host::write`] does; one that fails does not stop the others.
     fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
         writes
             .iter()
             .map(|(address, value)| self.write(address, value))
             .collect()
+    }
+    /// Writes several values in this order, then reads those addresses.
+    fn exchange(&mut self, writes: &[(Address, String)]) -> Vec<Exchanged> {
+        let written = self.write_all(writes);
+        let addresses: Vec<_> = writes.iter().map(|(address, _)| address.clone()).collect();
+        written.into_iter().zip(self.read_all(&addresses)).collect()
     }
     /// What the value at an address lives and dies with, now.
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError>;

@@ -334,7 +334,7 @@ impl fmt::Display for Address {
             Self::HostFile { path, .. } => write!(f, "host:{path}"),
             Self::GuestFile { path, .. } => write!(f, "guest:{path}"),
             Self::GuestModule(name) => write!(f, "guest module {name}"),
-            Self::GuestCommand(commands) => write!(f, "guest command {}", commands.get.join(" ")),
+            Self::GuestCommand(commands) => write!(f, "guest command {}", commands.set.join(" ")),
             Self::HostModule(name) => write!(f, "host module {name}"),
             Self::HostLink(field) => write!(f, "host link {}", field.word()),
             Self::HostBoot(parameter) => write!(f, "boot parameter {parameter}"),

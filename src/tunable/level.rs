@@ -199,7 +199,7 @@ pub fn ambient_level(tunable: &Tunable, facts: &Facts) -> Result<Level, LevelErr
             Some(module) => {
                 format!("module {module} is not loaded, so nothing is set now; give the factor a baseline")
             }
-            None => format!("{address} could not be read"),
+            None => tunable.unreadable(&address, facts),
         },
     })?;
     level(tunable, address.selected(raw), facts)

@@ -2,7 +2,7 @@
 //!
 //! Pure: judges by the readings in [`Facts`].
 
-use super::{LevelError, Tunable};
+use super::{Kind, LevelError, Tunable};
 use crate::facts::Facts;
 use serde::Serialize;
 
@@ -43,7 +43,14 @@ pub fn offer(tunable: &Tunable, facts: &Facts) -> Offer {
     });
     if now.is_none() && tunable.module_on_demand(facts).is_none() {
         return Offer::Unavailable {
-            why: format!("{address} is not there or cannot be read"),
+            why: tunable.unreadable(&address, facts),
+        };
+    }
+    if let (Kind::Choice(_), Some(now)) = (&tunable.kind, &now)
+        && tunable.kind.parse(now).is_err()
+    {
+        return Offer::Unavailable {
+            why: format!("it reads `{}`", now.escape_debug()),
         };
     }
     let words = tunable.generators().iter().map(ToString::to_string).collect();

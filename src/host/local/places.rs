@@ -95,36 +95,53 @@ fn exec(guest: &Guest, argv: &[String], doing: &str) -> Result<String, HostError
 /// Several places at once: files of the guest go in one command, where they are many.
 impl LocalHost {
     pub(super) fn read_many(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
-        let paths: Vec<_> = addresses.iter().filter_map(guest_path).collect();
-        let mut batched = match &self.guest {
-            Some(guest) if paths.len() >= batch::WORTH_IT => {
-                batch::read(&guest.transport, &paths).into_iter()
-            }
-            _ => Vec::new().into_iter(),
-        };
-        let one = |address: &Address| match guest_path(address).and_then(|_| batched.next()) {
-            Some(result) => result,
-            None => self.read(address),
-        };
-        addresses.iter().map(one).collect()
+        self.exchange_many(&[], addresses).1
     }
 
-    /// The order is kept: files of the guest that follow each other are one command.
     pub(super) fn write_many(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
-        let mut results = Vec::new();
-        for run in writes.chunk_by(|(a, _), (b, _)| guest_path(a).is_some() == guest_path(b).is_some()) {
+        self.exchange_many(writes, &[]).0
+    }
+
+    /// Writes in this order, then reads. Files of the guest that are written one after the other are one command, the last
+    /// of which also reads.
+    pub(super) fn exchange_many(
+        &mut self,
+        writes: &[(Address, String)],
+        reads: &[Address],
+    ) -> (Vec<Result<(), HostError>>, Vec<Result<String, HostError>>) {
+        let mut paths: Vec<_> = reads.iter().filter_map(guest_path).collect();
+        let is_file = |(address, _): &(Address, String)| guest_path(address).is_some();
+        let last = writes.iter().rposition(is_file);
+        let (mut written, mut read) = (Vec::new(), None);
+        for run in writes.chunk_by(|a, b| is_file(a) == is_file(b)) {
             let files: Vec<_> = run
                 .iter()
                 .filter_map(|(address, value)| Some((guest_path(address)?, value.as_str())))
                 .collect();
+            let is_last = last.is_some_and(|last| (written.len()..written.len() + run.len()).contains(&last));
             match &self.guest {
                 Some(guest) if files.len() >= batch::WORTH_IT => {
-                    results.extend(batch::write(&guest.transport, &files))
+                    let reads = if is_last { paths.split_off(0) } else { Vec::new() };
+                    let done = batch::exchange(&guest.transport, &files, &reads);
+                    written.extend(done.written);
+                    read = is_last.then_some(done.read).or(read);
                 }
-                _ => results.extend(run.iter().map(|(address, value)| self.write(address, value))),
+                _ => written.extend(run.iter().map(|(address, value)| self.write(address, value))),
             }
         }
-        results
+        let mut batched = match (&self.guest, read) {
+            (_, Some(read)) => read,
+            (Some(guest), None) if paths.len() >= batch::WORTH_IT => {
+                batch::exchange(&guest.transport, &[], &paths).read
+            }
+            _ => Vec::new(),
+        }
+        .into_iter();
+        let one = |address: &Address| match guest_path(address).and_then(|_| batched.next()) {
+            Some(result) => result,
+            None => self.read(address),
+        };
+        (written, reads.iter().map(one).collect())
     }
 }
 

@@ -11,18 +11,22 @@ use super::command::{run, tool};
 pub type Program = (&'static str, &'static str);
 
 /// Programs the guest always has.
-pub const TOOLS: &[Program] = &[("fio", "fio"), ("iperf3", "iperf3"), ("stress-ng", "stress-ng")];
+pub const TOOLS: &[Program] = &[
+    ("ethtool", "ethtool"),
+    ("fio", "fio"),
+    ("iperf3", "iperf3"),
+    ("stress-ng", "stress-ng"),
+    ("tc", "iproute2"),
+];
 
 /// Programs the guest has when this machine has them.
 pub const OPTIONAL_TOOLS: &[Program] = &[
     ("chrt", "util-linux"),
     // For experiments that reach the lab by ssh.
     ("dropbear", "dropbear-bin"),
-    ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("numactl", "numactl"),
     ("ss", "iproute2"),
-    ("tc", "iproute2"),
 ];
 
 /// Programs that make and run the guest, and its agent.

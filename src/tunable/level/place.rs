@@ -70,7 +70,12 @@ impl Tunable {
             return Some(format!("Linux has it from {since} on, and {whose} runs {kernel}"));
         }
         let unmet = self.needs.iter().find_map(|need| self.unmet(need, facts));
-        unmet.or_else(|| self.lacks_device(facts))
+        let fixed = || {
+            let address = self.address(facts).ok()?;
+            let fixed = facts.read_only.contains(&address.to_string());
+            fixed.then(|| format!("the kernel lets nobody change {address} here"))
+        };
+        unmet.or_else(|| self.lacks_device(facts)).or_else(fixed)
     }
 
     fn unmet(&self, need: &Requirement, facts: &Facts) -> Option<String> {
@@ -184,6 +189,13 @@ impl Tunable {
         let (Address::HostFile { path, .. } | Address::GuestFile { path, .. }) = &address else {
             return None;
         };
+        // What is allowed in a network of its own is less than what there is.
+        if let (Address::HostFile { path, .. }, false) = (&address, facts.has.contains("host-network"))
+            && let Some(stem) = path.strip_suffix("tcp_congestion_control")
+        {
+            let list = format!("{stem}tcp_allowed_congestion_control");
+            return Some(file(KernelSide::Host, list, Format::Plain));
+        }
         let (stem, list, format) = LISTS
             .iter()
             .find_map(|(end, list, format)| Some((path.strip_suffix(end)?, list, *format)))?;
@@ -267,6 +279,16 @@ impl Tunable {
             .iter()
             .filter_map(|module| value_of(module))
             .collect()
+    }
+
+    /// Why its place could not be read.
+    pub(in crate::tunable) fn unreadable(&self, address: &Address, facts: &Facts) -> String {
+        let of_network =
+            matches!(address, Address::HostFile { path, .. } if path.starts_with("/proc/sys/net/"));
+        if of_network && !facts.has.contains("host-network") {
+            return lacking("host-network");
+        }
+        format!("{address} is not there or cannot be read")
     }
 
     /// True when it can only be changed by booting the host again.
