@@ -209,7 +209,11 @@ pub fn available_levels(tunable: &Tunable, facts: &Facts) -> Result<Vec<Level>, 
             });
         }
     };
-    texts.iter().map(|text| level(tunable, text, facts)).collect()
+    let levels = texts.iter().map(|text| level(tunable, text, facts));
+    // What the host cannot use is not available.
+    levels
+        .filter(|found| !matches!(found, Err(LevelError::Unusable { .. })))
+        .collect()
 }
 
 impl Setting {

@@ -63,7 +63,8 @@ fn kept_zeroes(settings: &[Setting], facts: &Facts) -> Option<String> {
 
 /// Source: QEMU's hw/block/dataplane/virtio-blk.c, "ioeventfd is required for iothread".
 fn thread_without_events(settings: &[Setting], facts: &Facts) -> Option<String> {
-    let threaded = value_of("domain.disk.iothread", settings, facts).is_some_and(|n| n != "none");
+    let threaded = value_of("domain.disk.iothread", settings, facts)
+        .is_some_and(|n| n.parse::<u32>().is_ok_and(|n| n > 0));
     let silent = value_of("domain.disk.ioeventfd", settings, facts) == Some("off");
     (threaded && silent).then(|| "domain.disk.iothread needs domain.disk.ioeventfd=on".into())
 }
