@@ -4,10 +4,13 @@
 
 mod libvirtd;
 
+use kvmtune::host::{Host, LocalHost, Power};
+use kvmtune::tunable::{Address, Home, Kind, Tunable, catalogue, level};
 use libvirtd::{Agents, Daemon, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LIVE: &str = "scratch = \"/tmp/kvmtune.dat\"
@@ -112,6 +115,91 @@ fn a_changed_start_is_followed_by_the_domains_own() {
     assert!(user.is_on() && user.domain.id() > id);
     assert_eq!(user.cache().as_deref(), Some("writeback"));
     assert_eq!(daemon.journal(), "");
+    user.assert_definition_is_untouched();
+}
+
+/// A level that the domain is started with, for what takes another machine or is no choice.
+fn another_level(tunable: &Tunable, now: &str) -> Option<String> {
+    let named = match tunable.name.as_str() {
+        "domain.machine" => "pc-q35-7.1",
+        "domain.disk.queues" => "1",
+        "guest.boot.hugepages-2MiB" => "8",
+        "guest.boot.transparent-hugepage" => "never",
+        "guest.boot.preempt" => "none",
+        "guest.boot.mitigations" => "off",
+        _ => "",
+    };
+    if !named.is_empty() {
+        return Some(named.into());
+    }
+    let Kind::Choice(choices) = &tunable.kind else {
+        return None;
+    };
+    choices.iter().find(|choice| *choice != now).cloned()
+}
+
+#[test]
+fn no_setting_of_the_xml_changes_a_definition() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    let mut host = LocalHost::domain(&daemon.uri(), "kt-user", Some("vdb"), Arc::default()).unwrap();
+    host.power(Power::On).unwrap();
+    let mut facts = host.facts().unwrap();
+    let mut all: Vec<(Address, String)> = Vec::new();
+    let tunables = catalogue()
+        .iter()
+        .filter(|t| matches!(t.home, Home::DomainXml(_)));
+    for tunable in tunables {
+        let address = tunable.address(&facts).unwrap();
+        let now = host.read(&address).unwrap_or_default();
+        facts.readings.insert(address.to_string(), now.clone());
+        let Some(text) = another_level(tunable, &now) else {
+            continue;
+        };
+        let Ok(level) = level(tunable, &text, &facts) else {
+            continue;
+        };
+        let settings = level.settings.iter().filter(|s| s.address.needs_guest_off());
+        all.extend(settings.map(|s| (s.address.clone(), s.value.to_string())));
+    }
+    host.power(Power::Off).unwrap();
+    user.assert_definition_is_untouched();
+    assert!(all.len() > 15, "{all:?}");
+    // Written and taken back one by one, then started with as many as can be together.
+    let alone = [
+        "disk io",
+        "hugepages",
+        "/@type",
+        "numa",
+        "cpu mode",
+        "@detect_zeroes",
+    ];
+    let mut together = 0;
+    for (address, value) in &all {
+        let before = host.read(address).unwrap_or_default();
+        if host.write(address, value).is_err() {
+            continue;
+        }
+        assert_eq!(host.read(address).unwrap(), *value, "{address}");
+        user.assert_definition_is_untouched();
+        if alone.iter().any(|part| address.to_string().contains(part)) {
+            host.write(address, &before).unwrap();
+            assert_eq!(host.read(address).unwrap(), before, "{address}");
+        } else {
+            together += 1;
+        }
+    }
+    assert!(together > 12, "only {together}");
+    host.power(Power::On).unwrap();
+    user.assert_definition_is_untouched();
+    let (address, value) = all
+        .iter()
+        .find(|(a, _)| a.to_string().contains("@discard"))
+        .unwrap();
+    assert_eq!(host.read(address).unwrap(), *value);
+    host.power(Power::Off).unwrap();
+    host.give_back(None).unwrap();
+    assert!(!user.is_on());
     user.assert_definition_is_untouched();
 }
 

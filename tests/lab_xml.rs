@@ -9,7 +9,7 @@ use kvmtune::host::{Host, LocalHost, Power};
 use kvmtune::lab::{LabPlace, LabSize, take_down};
 use kvmtune::tunable::{Activation, Address, Home, Kind, Setting, Tunable, catalogue, level, lookup};
 use kvmtune::units::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -38,6 +38,14 @@ const ALONE: [&str; 4] = [
 /// Proven where it takes other machines: two nodes, KVM, another emulator or kernel (`lab_ab`, `lab_run`).
 const ELSEWHERE: [&str; 3] = ["domain.emulator", "domain.kernel", "domain.initrd"];
 
+/// Levels that need one of another tunable.
+const TOGETHER: [(&str, &str, &str, &str); 1] = [(
+    "domain.disk.detect-zeroes",
+    "unmap",
+    "domain.disk.discard",
+    "unmap",
+)];
+
 /// One level of one tunable to be proven, with what goes with it.
 struct Case {
     name: String,
@@ -49,7 +57,7 @@ struct Sweep {
     host: LocalHost,
     journal: Journal,
     facts: Facts,
-    said: BTreeMap<String, Vec<String>>,
+    said: BTreeSet<String>,
     failed: Vec<String>,
 }
 
@@ -60,8 +68,9 @@ fn xml_tunables() -> impl Iterator<Item = &'static Tunable> {
 }
 
 impl Sweep {
-    fn say(&mut self, name: &str, text: impl Into<String>) {
-        self.said.entry(name.into()).or_default().push(text.into());
+    fn say(&mut self, name: &str, text: &str) {
+        eprintln!("{name}: {text}");
+        self.said.insert(name.into());
     }
 
     /// What is set now, as it is read.
@@ -71,6 +80,14 @@ impl Sweep {
 
     /// A level made real, or the reason why not.
     fn case(&mut self, tunable: &Tunable, text: &str) -> Result<Case, String> {
+        let case = self.unchecked(tunable, text)?;
+        match Setting::conflict(&case.settings, &self.facts) {
+            Some(why) => Err(why),
+            None => Ok(case),
+        }
+    }
+
+    fn unchecked(&mut self, tunable: &Tunable, text: &str) -> Result<Case, String> {
         tunable.available(&self.facts).map_err(|e| e.to_string())?;
         let address = tunable.address(&self.facts).map_err(|e| e.to_string())?;
         let Address::DomainXml(setting) = &address else {
@@ -82,10 +99,18 @@ impl Sweep {
             meanings.insert(value.to_string(), meaning);
         }
         let level = level(tunable, text, &self.facts).map_err(|e| e.to_string())?;
+        let mut settings = level.settings;
+        if let Some((_, _, other, with)) = TOGETHER
+            .iter()
+            .find(|(name, level, ..)| *name == tunable.name && *level == text)
+        {
+            let other = lookup(other).unwrap();
+            settings.splice(0..0, self.case(&other, with)?.settings);
+        }
         Ok(Case {
             name: tunable.name.clone(),
             text: text.into(),
-            settings: level.settings,
+            settings,
         })
     }
 
@@ -105,7 +130,7 @@ impl Sweep {
         for text in texts {
             match self.case(tunable, &text) {
                 Ok(case) => cases.push(case),
-                Err(why) => self.say(&tunable.name, format!("unavailable: {why}")),
+                Err(why) => self.say(&tunable.name, &format!("unavailable: {why}")),
             }
         }
         cases
@@ -132,24 +157,31 @@ impl Sweep {
             Outcome::Held(()) => None,
             other => Some(format!("{other:?}")),
         };
+        if let (Some(fault), true) = (&fault, cases.len() > 1) {
+            let names: Vec<_> = cases.iter().map(|c| format!("{}={}", c.name, c.text)).collect();
+            eprintln!("together: {}: {fault}", names.join(" "));
+        }
         self.host.power(Power::On).unwrap();
         let after: Vec<_> = settings.iter().map(|s| self.now(&s.address)).collect();
         assert_eq!(before, after, "not as before");
         match fault {
+            // Half of them may hold together.
             Some(_) if cases.len() > 1 => {
-                for case in cases {
-                    self.prove(std::slice::from_ref(case));
-                }
+                let (some, others) = cases.split_at(cases.len() / 2);
+                self.prove(some);
+                self.prove(others);
             }
-            Some(fault) => self
-                .failed
-                .push(format!("{} = {}: {fault}", cases[0].name, cases[0].text)),
+            Some(fault) => {
+                let fault = format!("{} = {}: {fault}", cases[0].name, cases[0].text);
+                eprintln!("failed: {fault}");
+                self.failed.push(fault);
+            }
             None => {
                 for case in cases {
                     let own = &case.settings.last().unwrap();
                     let at = settings.iter().position(|s| s.address == own.address).unwrap();
                     let (was, is) = (&before[at], &own.value);
-                    self.say(&case.name, format!("proven {was} -> {is} -> {}", after[at]));
+                    self.say(&case.name, &format!("proven {was} -> {is} -> {}", after[at]));
                 }
             }
         }
@@ -180,9 +212,9 @@ impl Sweep {
         assert!(made.success());
         let image = lookup("domain.disk.image").unwrap();
         let format = lookup("domain.disk.format").unwrap();
-        let raw = self.case(&image, &path("raw.img")).unwrap();
-        let qcow2 = self.case(&image, &path("q.qcow2")).unwrap();
-        let as_qcow2 = self.case(&format, "qcow2").unwrap();
+        let raw = self.unchecked(&image, &path("raw.img")).unwrap();
+        let qcow2 = self.unchecked(&image, &path("q.qcow2")).unwrap();
+        let as_qcow2 = self.unchecked(&format, "qcow2").unwrap();
         for (settings, mark) in [
             (qcow2.settings.clone(), "is qcow2 and the disk would be raw"),
             (as_qcow2.settings.clone(), "needs a domain.disk.image"),
@@ -206,7 +238,7 @@ impl Sweep {
         }
         assert!(self.fits(&[qcow2], &as_qcow2));
         self.host.power(Power::On).unwrap();
-        let qcow2 = self.case(&image, &path("q.qcow2")).unwrap();
+        let qcow2 = self.unchecked(&image, &path("q.qcow2")).unwrap();
         self.prove(&[raw]);
         self.prove(&[qcow2, as_qcow2]);
     }
@@ -231,7 +263,7 @@ fn every_place_of_the_xml_is_proven_and_given_back() {
         host,
         journal: Journal::open(state.path()).unwrap(),
         facts,
-        said: BTreeMap::new(),
+        said: BTreeSet::new(),
         failed: Vec::new(),
     };
     for tunable in xml_tunables() {
@@ -264,12 +296,9 @@ fn every_place_of_the_xml_is_proven_and_given_back() {
     }
     let images = tempfile::tempdir().unwrap();
     sweep.prove_image(images.path());
-    for (name, said) in &sweep.said {
-        eprintln!("{name}: {}", said.join("; "));
-    }
     let silent: Vec<_> = xml_tunables()
         .map(|t| t.name.as_str())
-        .filter(|name| !ELSEWHERE.contains(name) && !sweep.said.contains_key(*name))
+        .filter(|name| !ELSEWHERE.contains(name) && !sweep.said.contains(*name))
         .collect();
     let Sweep { mut host, failed, .. } = sweep;
     host.power(Power::Off).unwrap();

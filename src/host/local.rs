@@ -178,11 +178,6 @@ impl LocalHost {
         &self.definition
     }
 
-    /// libvirt's XML of the running guest.
-    pub(super) fn live_xml(&self) -> Option<String> {
-        self.guest.as_ref()?.domain.xml_live().ok()
-    }
-
     /// The domain, while it runs.
     pub(super) fn running_domain(&self) -> Option<&Domain> {
         self.guest.as_ref().map(|guest| &guest.domain)

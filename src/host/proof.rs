@@ -235,11 +235,13 @@ fn cpu_word(option: &str, name: &str) -> String {
     }
 }
 
-/// QEMU's type of the vCPUs is the model that runs.
+/// QEMU's type of a vCPU is the model that runs: `qemu64-x86_64-cpu`.
 fn cpu_mode(domain: &Domain, asked: &str) -> Result<String, HostError> {
     let fail = |cause: &dyn ToString| HostError::new("ask QEMU for its CPU model", cause.to_string());
     let cpus = query(domain, "query-cpus-fast")?;
-    let kind = cpus[0]["qom-type"].as_str().unwrap_or_default();
+    let path = cpus[0]["qom-path"].as_str().unwrap_or_default();
+    let kind = qom(domain, path, "type")?;
+    let kind = kind.as_str().unwrap_or_default();
     let model = kind
         .strip_suffix("-cpu")
         .and_then(|kind| kind.rsplit_once('-'))

@@ -7,6 +7,7 @@ mod limits;
 mod pins;
 mod place;
 mod placement;
+mod xml_conflict;
 
 pub(super) use placement::is_placement_word;
 
@@ -220,7 +221,11 @@ pub fn available_levels(tunable: &Tunable, facts: &Facts) -> Result<Vec<Level>, 
             tunable: tunable.name.clone(),
         });
     };
-    texts.iter().map(|text| level(tunable, text, facts)).collect()
+    let levels = texts.iter().map(|text| level(tunable, text, facts));
+    // What the host cannot use is not available.
+    levels
+        .filter(|found| !matches!(found, Err(LevelError::Unusable { .. })))
+        .collect()
 }
 
 /// The pins that generators make here, each once: on a small host several make the same.
@@ -249,9 +254,7 @@ impl Setting {
     pub fn conflict(settings: &[Self], facts: &Facts) -> Option<String> {
         let early = stray_queue(settings, facts)
             .or_else(|| limits::conflict(settings, facts))
-            .or_else(|| other_format(settings, facts))
-            .or_else(|| modeless_nodes(settings))
-            .or_else(|| kept_zeroes(settings, facts));
+            .or_else(|| xml_conflict::conflict(settings, facts));
         if early.is_some() {
             return early;
         }
@@ -293,63 +296,6 @@ fn stray_queue(settings: &[Setting], facts: &Facts) -> Option<String> {
             other.value
         )
     })
-}
-
-/// The format of the data disk is said, never guessed: an image of another one would be a disk of garbage, and what is
-/// written would destroy it.
-fn other_format(settings: &[Setting], facts: &Facts) -> Option<String> {
-    let named = |address: &Address| settings.iter().rev().find(|s| s.address == *address);
-    let Some(format_address) = place_of("domain.disk.format") else {
-        return None;
-    };
-    let before = facts.reading(&format_address).unwrap_or("raw");
-    let format = named(&format_address).map_or(before, |s| s.value.as_str());
-    let image_address = Address::DomainXml(XmlSetting::DiskImage);
-    let Some(image) = named(&image_address).map(|s| s.value.as_str()) else {
-        return (format != before).then(|| {
-            format!("the data disk's image is {before}; domain.disk.format={format} needs a domain.disk.image of it")
-        });
-    };
-    match facts.meaning(&image_address, image) {
-        Some(Meaning::Image { format: found }) if found != format => Some(format!(
-            "{image} is {found} and the disk would be {format}; set domain.disk.format={found} with it, or convert it \
-             with qemu-img"
-        )),
-        _ => None,
-    }
-}
-
-/// Where a part of the domain XML stands, by the tunable's name.
-fn place_of(name: &str) -> Option<Address> {
-    let tunable = super::catalogue().iter().find(|t| t.name == name)?;
-    match &tunable.home {
-        super::Home::DomainXml(setting) => Some(Address::DomainXml(setting.clone())),
-        _ => None,
-    }
-}
-
-/// Source: libvirt's `virDomainDiskGetDetectZeroesMode`: without discard it looks for zeroes and writes them.
-fn kept_zeroes(settings: &[Setting], facts: &Facts) -> Option<String> {
-    let value = |name: &str| {
-        let address = place_of(name)?;
-        let set = settings.iter().rev().find(|s| s.address == address);
-        let set = set.map(|s| s.value.as_str());
-        set.or_else(|| facts.reading(&address))
-    };
-    let unmaps = value("domain.disk.detect-zeroes") == Some("unmap");
-    let kept = value("domain.disk.discard").unwrap_or("ignore") != "unmap";
-    (unmaps && kept).then(|| "domain.disk.detect-zeroes=unmap needs domain.disk.discard=unmap".into())
-}
-
-fn modeless_nodes(settings: &[Setting]) -> Option<String> {
-    let set = |place: XmlSetting| {
-        let address = Address::DomainXml(place);
-        settings.iter().find(|s| s.address == address)
-    };
-    let none = set(XmlSetting::NumaMode).filter(|mode| mode.value.as_str() == "none")?;
-    let nodes = set(XmlSetting::NumaNodes)?;
-    let own = [none, nodes].iter().all(|s| s.role == SettingRole::Own);
-    own.then(|| "domain.numa.nodeset means nothing with domain.numa.mode=none".into())
 }
 
 #[cfg(test)]

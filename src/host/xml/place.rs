@@ -131,7 +131,9 @@ impl Editor {
         }
         if let Some(name) = &place.path.attribute {
             self.set(node, name, value);
-            return Ok(());
+            let again = self.way(domain, place, target).pop();
+            let lost = || fail(place, "it is chosen by the very value that is to change");
+            return (again == Some(node)).then_some(()).ok_or_else(lost);
         }
         let parts: Vec<_> = self.xot.children(node).collect();
         if value != PRESENT && parts.iter().any(|n| self.xot.is_element(*n)) {
@@ -150,13 +152,12 @@ impl Editor {
     }
 
     fn take_out(&mut self, domain: Node, place: &XmlPlace, target: &str) -> Result<(), XmlError> {
-        let mut way = vec![domain];
-        for (depth, step) in place.path.steps.iter().enumerate() {
-            match self.step(way[depth], step, target) {
-                Some(found) => way.push(found),
-                None if is_device(place, depth) => return Err(no_device(place, step)),
-                None => return Ok(()),
-            }
+        let way = self.way(domain, place, target);
+        if let Some(missing) = place.path.steps.get(way.len() - 1) {
+            return match is_device(place, way.len() - 1) {
+                true => Err(no_device(place, missing)),
+                false => Ok(()),
+            };
         }
         let mut depth = place.path.steps.len();
         match &place.path.attribute {
@@ -182,6 +183,18 @@ impl Editor {
             depth -= 1;
         }
         Ok(())
+    }
+
+    /// The elements on the way that are there, from the root on.
+    fn way(&mut self, domain: Node, place: &XmlPlace, target: &str) -> Vec<Node> {
+        let mut way = vec![domain];
+        for (depth, step) in place.path.steps.iter().enumerate() {
+            match self.step(way[depth], step, target) {
+                Some(found) => way.push(found),
+                None => break,
+            }
+        }
+        way
     }
 
     /// The element a step leads to.

@@ -125,6 +125,13 @@ fn pool(value: &Value, facts: &Facts) -> Result<Option<Setting>, LevelError> {
     let Some((_, size)) = PAGE_SIZES.iter().find(|(name, _)| *name == value.as_str()) else {
         return Ok(None);
     };
+    // QEMU: "memory size must be equal to or larger than page size".
+    if facts.guest_memory < *size {
+        return Err(LevelError::Unusable {
+            level: value.to_string(),
+            why: format!("the guest has only {} of memory", facts.guest_memory),
+        });
+    }
     let address = pool_address(*size);
     let absent = || LevelError::Absent {
         tunable: "domain.memory.hugepages".into(),

@@ -2,8 +2,9 @@
 //!
 //! Pure: judges by what was found, and says in words what is missing.
 
+use super::LevelError;
 use super::coupling::{PAGE_SIZES, pool_address};
-use super::{LevelError, place_of};
+use super::xml_conflict::place_of;
 use crate::facts::Facts;
 use crate::tunable::suggest::pool_reads;
 use crate::tunable::{
@@ -31,6 +32,14 @@ const LISTS: [(&str, &str, Format); 4] = [
 pub(in crate::tunable) fn has_list(path: &str) -> bool {
     LISTS.iter().any(|(end, ..)| path.ends_with(end))
 }
+
+/// Parts of the domain XML that decide what others can be, by their tunables.
+const JUDGED: [&str; 4] = [
+    "domain.disk.format",
+    "domain.disk.discard",
+    "domain.disk.iothread",
+    "domain.disk.ioeventfd",
+];
 
 impl Tunable {
     /// Fails when the tunable cannot be set on this host and guest, with the reason.
@@ -218,11 +227,7 @@ impl Tunable {
             addresses.extend(PAGE_SIZES.map(|(_, size)| pool_address(size)));
             let others = [XmlSetting::DiskCache, XmlSetting::DiskIo, XmlSetting::DiskImage];
             addresses.extend(others.map(Address::DomainXml));
-            addresses.extend(
-                ["domain.disk.format", "domain.disk.discard"]
-                    .iter()
-                    .filter_map(|name| place_of(name)),
-            );
+            addresses.extend(JUDGED.iter().filter_map(|name| place_of(name)));
         }
         addresses
     }

@@ -189,3 +189,116 @@ fn the_hosts_queue_is_not_that_of_another_image() {
     let why = Setting::conflict(&[queue, other], &facts).unwrap();
     assert!(why.contains("loop3") && why.contains("/b.img"), "{why}");
 }
+
+fn own(name: &str, text: &str, facts: &Facts) -> Setting {
+    let tunable = lookup(name).unwrap();
+    let value = tunable.kind.parse(text).unwrap();
+    Setting::own(tunable.address(facts).unwrap(), value, tunable.kind)
+}
+
+#[test]
+fn a_format_goes_with_an_image_of_it() {
+    let mut facts = facts();
+    let image = Address::DomainXml(XmlSetting::DiskImage);
+    let found = |format: &str| Meaning::Image {
+        format: format.into(),
+    };
+    let meanings = [
+        ("/a.img".into(), found("raw")),
+        ("/b.qcow2".into(), found("qcow2")),
+    ];
+    facts.meanings.insert(image.to_string(), meanings.into());
+    let why = |settings: &[(&str, &str)]| {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, text)| own(name, text, &facts))
+            .collect();
+        Setting::conflict(&settings, &facts)
+    };
+    assert_eq!(why(&[("domain.disk.image", "/a.img")]), None);
+    assert_eq!(
+        why(&[("domain.disk.image", "/b.qcow2"), ("domain.disk.format", "qcow2")]),
+        None
+    );
+    assert!(
+        why(&[("domain.disk.image", "/b.qcow2")])
+            .unwrap()
+            .contains("domain.disk.format=qcow2")
+    );
+    assert!(
+        why(&[("domain.disk.format", "qcow2")])
+            .unwrap()
+            .contains("needs a domain.disk.image")
+    );
+    let mixed = [("domain.disk.image", "/a.img"), ("domain.disk.format", "qcow2")];
+    assert!(why(&mixed).unwrap().contains("/a.img is raw"));
+}
+
+#[test]
+fn what_qemu_would_refuse_is_no_treatment() {
+    let facts = facts();
+    let why = |settings: &[(&str, &str)]| {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, text)| own(name, text, &facts))
+            .collect();
+        Setting::conflict(&settings, &facts).is_some()
+    };
+    assert!(why(&[("domain.disk.detect-zeroes", "unmap")]));
+    assert!(!why(&[
+        ("domain.disk.detect-zeroes", "unmap"),
+        ("domain.disk.discard", "unmap")
+    ]));
+    assert!(why(&[
+        ("domain.disk.iothread", "1"),
+        ("domain.disk.ioeventfd", "off")
+    ]));
+    assert!(!why(&[("domain.disk.iothread", "1")]));
+    assert!(why(&[("domain.numa.mode", "none"), ("domain.numa.nodeset", "0")]));
+    assert!(!why(&[
+        ("domain.numa.mode", "strict"),
+        ("domain.numa.nodeset", "0")
+    ]));
+}
+
+#[test]
+fn placements_use_the_nodes() {
+    let placed = |text: &str| settings("domain.numa.placement", text).remove(0);
+    assert_eq!(placed("none"), "domain XML placement = none");
+    assert_eq!(
+        placed("node1"),
+        "domain XML placement = cpus=2-3 nodes=1 mode=strict"
+    );
+    assert_eq!(
+        placed("same-node"),
+        "domain XML placement = cpus=0-1 nodes=0 mode=strict"
+    );
+    assert_eq!(
+        placed("interleave"),
+        "domain XML placement = cpus=0-3 nodes=0-1 mode=interleave"
+    );
+    assert_eq!(
+        placed("mode=preferred nodes=1 cpus=0,1"),
+        "domain XML placement = cpus=0-1 nodes=1 mode=preferred"
+    );
+    let placement = lookup("domain.numa.placement").unwrap();
+    for bad in [
+        "node2",
+        "node01",
+        "cpus=0-9 nodes=0 mode=strict",
+        "cpus=0 nodes=0 mode=x",
+        "cpus=0 nodes=0",
+    ] {
+        assert!(level(&placement, bad, &facts()).is_err(), "{bad}");
+    }
+    let mut small = facts();
+    small.guest_memory = Bytes::mib(4096);
+    let why = level(&placement, "same-node", &small).unwrap_err().to_string();
+    assert!(why.contains("and the guest"), "{why}");
+    let labels: Vec<_> = available_levels(&placement, &facts())
+        .unwrap()
+        .into_iter()
+        .map(|l| l.label)
+        .collect();
+    assert_eq!(labels, ["none", "node0", "node1", "interleave"]);
+}

@@ -92,6 +92,7 @@ fn what_cannot_be_made_is_refused() {
         ("/domain/devices/interface/mtu[2]/@size", "9000", "no such <mtu>"),
         ("/domain/devices/interface", "absent", "whole device"),
         ("/domain/os", "text", "has elements"),
+        ("/domain/cpu/feature[@name='a']/@name", "b", "chosen by"),
         ("/domain/name", "b", "finds the guest"),
         ("/domain/uuid", "absent", "finds the guest"),
     ] {
