@@ -379,7 +379,7 @@ mod tests {
                     continue;
                 }
                 let text = format!("tunable = \"{}\"\nlevels = \"available\"{baseline}", tunable.name);
-                let plan = plan(&text).unwrap_or_else(|e| panic!("{e}"));
+                let plan = plan(&text).unwrap_or_else(|e| panic!("{}: {e}", tunable.name));
                 assert!(
                     plan.treatments.len() >= 2,
                     "{}: {}",

@@ -41,17 +41,9 @@ pub(super) fn placement(tunable: &Tunable, text: &str, facts: &Facts) -> Result<
     let on = |node: &Node| format!("cpus={} nodes={} mode=strict", node.cpus, node.id);
     match text.trim() {
         "none" => Ok("none".into()),
-        // As for pins: the node with the most memory.
         "same-node" => {
-            let nodes = facts.nodes.iter().filter(|n| usable(n));
-            let node = nodes.max_by_key(|n| (n.memory, std::cmp::Reverse(n.id)));
+            let node = super::pins::same_node(facts)?;
             let node = node.ok_or_else(|| unusable("no node of the host has both CPUs and memory".into()))?;
-            if node.memory < facts.guest_memory {
-                return Err(unusable(format!(
-                    "node {} has {}, and the guest {}",
-                    node.id, node.memory, facts.guest_memory
-                )));
-            }
             Ok(on(node))
         }
         "interleave" => {
