@@ -80,7 +80,7 @@ pub(super) fn facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError
 
 /// The guest's name of the first network interface of its domain: both know its address on the wire.
 fn link(host: &LocalHost, transport: &Transport) -> Option<String> {
-    let live = host.live_xml()?;
+    let live = host.running_domain()?.xml_live().ok()?;
     let mac = xml::link(&live)?.mac;
     let listed = transport.exec(&["/bin/sh", "-c", LINKS], None, LIMIT).ok()?;
     named_by(&String::from_utf8_lossy(&listed.stdout), &mac)
