@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 const EXPERIMENT: &str = r#"
 factor = { tunable = "sysctl:vm.vfs_cache_pressure", levels = [100, 117] }
+guest = { memory = "256MiB", disk = "160MiB" }
 workload = { use = "load" }
 design = { blocks = 2 }
 "#;
