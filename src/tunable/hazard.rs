@@ -101,7 +101,7 @@ fn of_home(tunable: &Tunable, value: &Value) -> Option<Hazard> {
         }
         Home::File(KernelSide::Host, file, _) if is_named => of_file(file.as_str()),
         Home::HostBoot(_) if is_named => Some(Hazard::Lockout),
-        Home::DomainXml(XmlSetting::Place(place)) if is_named => of_xml(place.path.as_str()),
+        Home::DomainXml(XmlSetting::Place(place)) if is_named => of_xml(place.path.as_str(), value.as_str()),
         Home::DomainXml(XmlSetting::DiskCache) if value.as_str() == "unsafe" => Some(Hazard::DataLoss),
         _ => None,
     }
@@ -129,8 +129,10 @@ fn of_file(path: &str) -> Option<Hazard> {
     }
 }
 
-fn of_xml(path: &str) -> Option<Hazard> {
-    if path.contains("/disk") || path.contains("/filesystem") {
+fn of_xml(path: &str, value: &str) -> Option<Hazard> {
+    let places = ["/source", "/backingStore", "/driver/@type"];
+    let is_disk = path.contains("/disk") || path.contains("/filesystem");
+    if is_disk && (value == "unsafe" || places.iter().any(|place| path.contains(place))) {
         Some(Hazard::DataLoss)
     } else if ["/seclabel", "/launchSecurity", "/hostdev", "/graphics"]
         .iter()

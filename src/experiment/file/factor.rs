@@ -26,7 +26,14 @@ fn factor(mut table: Reader<'_>, earlier: &[Factor]) -> Option<Factor> {
     let tunable = table
         .required("tunable", "`kvmtune tunables` lists what can be set")
         .and_then(|f| tunable(f.text()?, &f.span(), f.mistakes(), earlier));
-    let tunable = tunable.and_then(|t| command::with_commands(&mut table, t));
+    let tunable = match tunable {
+        Some(tunable) => command::with_commands(&mut table, tunable),
+        // Whether they belong is unknown.
+        None => {
+            let _ = (table.take("get"), table.take("set"));
+            None
+        }
+    };
     let levels = table
         .required(
             "levels",
