@@ -106,14 +106,13 @@ fn property_of(domain: &Domain, property: &QemuProperty, target: &str) -> Result
         QemuPart::Blockdev => {
             let block = readback::block(domain, &disk()?, &property.name)?;
             let inserted = &block["inserted"];
-            match inserted.get(&property.name) {
-                Some(told) => told.clone(),
-                None => {
-                    let node = inserted["node-name"].as_str().unwrap_or_default();
-                    let option = json_option(domain, "-blockdev", "node-name", node)?;
-                    let told = option.get(&property.name).cloned();
-                    told.unwrap_or_else(|| Value::from("ignore"))
-                }
+            if let Some(told) = inserted.get(&property.name) {
+                told.clone()
+            } else {
+                let node = inserted["node-name"].as_str().unwrap_or_default();
+                let option = json_option(domain, "-blockdev", "node-name", node)?;
+                let told = option.get(&property.name).cloned();
+                told.unwrap_or_else(|| Value::from("ignore"))
             }
         }
         QemuPart::Netdev => {
@@ -218,11 +217,8 @@ fn netdev(option: &Value, name: &str) -> Value {
 /// A flag of the CPU; what the cache is shown as is told by two.
 fn cpu_word(option: &str, name: &str) -> String {
     let of = |name: &str| {
-        let words = option.split(',').filter_map(|word| word.split_once('='));
-        words
-            .filter(|(key, _)| *key == name)
-            .last()
-            .map(|(_, value)| value)
+        let mut words = option.split(',').filter_map(|word| word.split_once('='));
+        words.rfind(|(key, _)| *key == name).map(|(_, value)| value)
     };
     match name {
         "cache" => match (of("host-cache-info"), of("l3-cache")) {
@@ -311,7 +307,7 @@ fn bound(domain: &Domain) -> Result<(String, String), HostError> {
         .map(Vec::as_slice)
         .unwrap_or_default();
     let nodes = nodes.iter().filter_map(|n| u16::try_from(n.as_u64()?).ok());
-    let nodes = CpuSet::from_iter(nodes);
+    let nodes: CpuSet = nodes.collect();
     let mode = match backend["policy"].as_str() {
         Some("bind") => "strict",
         Some("preferred") => "preferred",

@@ -180,8 +180,7 @@ fn within_limit(tunable: &Tunable, value: &Value, facts: &Facts) -> Result<(), L
 /// What a value stands for on this host.
 fn meaning(value: Value, address: &Address, tunable: &Tunable, facts: &Facts) -> Result<Value, LevelError> {
     match facts.meaning(address, value.as_str()) {
-        None => Ok(value),
-        Some(Meaning::Image { .. }) => Ok(value),
+        None | Some(Meaning::Image { .. }) => Ok(value),
         Some(Meaning::Is(text)) => Ok(tunable.kind.parse(text)?),
         Some(Meaning::Unusable(why)) => Err(LevelError::Unusable {
             level: value.to_string(),

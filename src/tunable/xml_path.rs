@@ -1,6 +1,6 @@
-//! The places of a domain XML that can be named: a small part of XPath, just enough to say where a text stands.
+//! The places of a domain XML that can be named: a small part of `XPath`, just enough to say where a text stands.
 //!
-//! Not a full XPath, because a place that is not there yet must be made, and a query cannot be. Does not read XML.
+//! Not a full `XPath`, because a place that is not there yet must be made, and a query cannot be. Does not read XML.
 
 use super::value::ValueError;
 use serde::{Deserialize, Serialize};

@@ -199,6 +199,7 @@ mod tests {
         <interface type='hostdev'><source><address type='pci' bus='9' slot='1'/></source>\
         <address type='pci' bus='1' slot='0'/></interface></devices></domain>";
 
+    #[allow(clippy::needless_pass_by_value, reason = "tests name one setting each")]
     fn edited(setting: XmlSetting, to: &str) -> String {
         let xml = with_settings(XML, &[(setting.clone(), to.to_string())].into(), Some("vdb")).unwrap();
         assert_eq!(value(&xml, &setting, Some("vdb")).unwrap(), to, "{xml}");

@@ -31,15 +31,12 @@ pub(super) fn value(xml: &str, place: &XmlPlace, target: Option<&str>) -> Result
             None => return nothing(),
         }
     }
-    match &place.path.attribute {
-        Some(name) => node
-            .attribute(name.as_str())
-            .map_or_else(nothing, |v| Ok(v.into())),
-        None => {
-            let text = node.text().map(str::trim).filter(|text| !text.is_empty());
-            Ok(text.unwrap_or(PRESENT).to_string())
-        }
+    if let Some(name) = &place.path.attribute {
+        let found = node.attribute(name.as_str());
+        return found.map_or_else(nothing, |value| Ok(value.into()));
     }
+    let text = node.text().map(str::trim).filter(|text| !text.is_empty());
+    Ok(text.unwrap_or(PRESENT).to_string())
 }
 
 fn is_chosen(node: &roxmltree::Node, choice: &Choice, target: &str) -> bool {
@@ -154,9 +151,11 @@ impl Editor {
     fn take_out(&mut self, domain: Node, place: &XmlPlace, target: &str) -> Result<(), XmlError> {
         let way = self.way(domain, place, target);
         if let Some(missing) = place.path.steps.get(way.len() - 1) {
-            return match is_device(place, way.len() - 1) {
-                true => Err(no_device(place, missing)),
-                false => Ok(()),
+            let device = is_device(place, way.len() - 1);
+            return if device {
+                Err(no_device(place, missing))
+            } else {
+                Ok(())
             };
         }
         let mut depth = place.path.steps.len();

@@ -48,7 +48,7 @@ pub(super) fn placement(tunable: &Tunable, text: &str, facts: &Facts) -> Result<
         }
         "interleave" => {
             let nodes = facts.nodes.iter().filter(|n| n.memory.0 > 0);
-            let nodes = CpuSet::from_iter(nodes.map(|n| n.id));
+            let nodes: CpuSet = nodes.map(|n| n.id).collect();
             Ok(format!("cpus={} nodes={nodes} mode=interleave", facts.host_cpus))
         }
         word if node_number(word).is_some() => {
@@ -66,7 +66,7 @@ pub(super) fn placement(tunable: &Tunable, text: &str, facts: &Facts) -> Result<
                 let (name, set) = part.split_once('=').unwrap_or((part, ""));
                 let (all, what) = match name {
                     "cpus" => (facts.host_cpus.clone(), "CPUs"),
-                    "nodes" => (CpuSet::from_iter(facts.nodes.iter().map(|n| n.id)), "nodes"),
+                    "nodes" => (facts.nodes.iter().map(|n| n.id).collect(), "nodes"),
                     _ => continue,
                 };
                 if !set.parse::<CpuSet>()?.0.is_subset(&all.0) {

@@ -18,9 +18,7 @@ pub(super) fn conflict(settings: &[Setting], facts: &Facts) -> Option<String> {
 /// written would destroy it.
 fn other_format(settings: &[Setting], facts: &Facts) -> Option<String> {
     let named = |address: &Address| settings.iter().rev().find(|s| s.address == *address);
-    let Some(format_address) = place_of("domain.disk.format") else {
-        return None;
-    };
+    let format_address = place_of("domain.disk.format")?;
     let before = facts.reading(&format_address).unwrap_or("raw");
     let format = named(&format_address).map_or(before, |s| s.value.as_str());
     let image_address = Address::DomainXml(XmlSetting::DiskImage);
