@@ -61,11 +61,6 @@ impl Bench {
         })
     }
 
-    fn close(mut self) {
-        self.host.power(Power::Off).unwrap();
-        take_down(&self.place).unwrap();
-    }
-
     /// What is read of an address, or why it is not there.
     fn reading(&mut self, address: &Address) -> Option<String> {
         self.host
@@ -84,6 +79,17 @@ impl Bench {
         match done.outcome {
             Outcome::Held(()) => Ok(done.timings.restore),
             other => Err(format!("{other:?}")),
+        }
+    }
+}
+
+impl Drop for Bench {
+    /// Also when a test failed.
+    fn drop(&mut self) {
+        let off = self.host.power(Power::Off);
+        let down = take_down(&self.place);
+        if off.is_err() || down.is_err() {
+            eprintln!("left behind: {off:?} {down:?}");
         }
     }
 }
@@ -188,7 +194,6 @@ fn every_setting_of_a_kernel_is_proven_and_given_back() {
         let _ = writeln!(told, "{}: proven {now} -> {text} -> {now}", tunable.name);
     }
     eprintln!("{told}{proven} settings of a kernel proven and given back");
-    bench.close();
     assert_eq!(failed, "");
     assert!(proven > 90, "{proven}");
 }
@@ -256,6 +261,5 @@ fn many_settings_are_given_back_together() {
         together[4],
         alone[2]
     );
-    bench.close();
     assert!(together[0] < alone[0], "{together:?} {alone:?}");
 }
