@@ -8,7 +8,7 @@ SUDO := $(if $(ROOT),,sudo)
 # The tests of the lab start guests, which takes root. Whoever is root, and every CI, must not skip them.
 REQUIRE_LAB := $(if $(ROOT)$(CI)$(KVMTUNE_REQUIRE_LAB),KVMTUNE_REQUIRE_LAB=1)
 
-.PHONY: help setup demo test lint bench bench-honesty clean
+.PHONY: help setup demo test lint bench bench-honesty kills clean
 
 help:
 	@echo 'make setup   install the Debian packages that are missing'
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint    format and lints'
 	@echo 'make bench   how fast kvmtune analyses and exports, beside scipy'
 	@echo 'make bench-honesty   error rates, coverage and power on replayed noise; 1 when one misses its target'
+	@echo 'make kills   kill 200 runs in the lab at random moments: the host comes back, no trial is lost (root)'
 	@echo 'make clean   remove what was built; results/ stays'
 
 setup:
@@ -40,6 +41,10 @@ lint: setup
 bench: setup
 	cargo bench --locked --bench analysis
 	benches/ratios.py
+
+# Kills at random moments of runs in the lab; it takes about an hour.
+kills: setup
+	KVMTUNE_REQUIRE_LAB=1 KVMTUNE_KILLS=200 cargo test --locked --test lab_run killed_at_random -- --nocapture
 
 bench-honesty: setup
 	@cargo bench --locked --bench honesty

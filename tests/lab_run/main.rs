@@ -8,6 +8,7 @@ mod by_ssh;
 mod common;
 mod effect;
 mod hostile;
+mod kills;
 mod place;
 mod stopped;
 mod unchanged;

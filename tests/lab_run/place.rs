@@ -117,6 +117,25 @@ impl Place {
         runs[0].clone()
     }
 
+    /// The run that was started last.
+    pub(crate) fn newest(&self) -> RunSummary {
+        self.store().runs().unwrap().last().unwrap().clone()
+    }
+
+    /// The trials of every run, in the order they were stored.
+    pub(crate) fn all_records(&self) -> Vec<TrialRecord> {
+        let store = self.store();
+        let runs = store.runs().unwrap();
+        runs.iter()
+            .flat_map(|run| store.trials(run.run).unwrap())
+            .collect()
+    }
+
+    /// How many runs there are.
+    pub(crate) fn count(&self) -> usize {
+        self.store().runs().unwrap().len()
+    }
+
     pub(crate) fn header(&self) -> RunHeader {
         self.store().header(self.summary().run).unwrap()
     }
