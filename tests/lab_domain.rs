@@ -172,6 +172,7 @@ fn no_setting_of_the_xml_changes_a_definition() {
         "/@type",
         "numa",
         "cpu mode",
+        "@iothread",
         "@detect_zeroes",
     ];
     let mut together = 0;
