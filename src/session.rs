@@ -62,6 +62,7 @@ pub struct Session {
 }
 
 /// What is given back with the session.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Hold {
     /// This machine: how the session is ended, and its number in the journal.
     Machine {

@@ -85,6 +85,7 @@ pub struct Entry {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "a handful at a time")]
 enum Record {
     Opened { seq: u64, undo: Undo },
     Closed { seqs: Vec<u64> },

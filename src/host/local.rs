@@ -352,8 +352,8 @@ impl Host for LocalHost {
 
     fn exchange(&mut self, writes: &[(Address, String)]) -> Vec<Exchanged> {
         let addresses: Vec<_> = writes.iter().map(|(address, _)| address.clone()).collect();
-        let (written, read) = self.exchange_many(writes, &addresses);
-        written.into_iter().zip(read).collect()
+        let done = self.exchange_many(writes, &addresses);
+        done.written.into_iter().zip(done.read).collect()
     }
 
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {

@@ -11,7 +11,7 @@ mod xml_conflict;
 
 pub(super) use placement::is_placement_word;
 
-pub(super) use place::has_list;
+pub(super) use place::{has_list, unreadable};
 
 use super::{Address, Kind, Limit, Tunable, Value, XmlSetting};
 use crate::facts::{Facts, Meaning};
@@ -199,7 +199,7 @@ pub fn ambient_level(tunable: &Tunable, facts: &Facts) -> Result<Level, LevelErr
             Some(module) => {
                 format!("module {module} is not loaded, so nothing is set now; give the factor a baseline")
             }
-            None => tunable.unreadable(&address, facts),
+            None => unreadable(&address, facts),
         },
     })?;
     level(tunable, address.selected(raw), facts)

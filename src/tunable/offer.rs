@@ -2,6 +2,7 @@
 //!
 //! Pure: judges by the readings in [`Facts`].
 
+use super::level::unreadable;
 use super::{Kind, LevelError, Tunable};
 use crate::facts::Facts;
 use serde::Serialize;
@@ -43,7 +44,7 @@ pub fn offer(tunable: &Tunable, facts: &Facts) -> Offer {
     });
     if now.is_none() && tunable.module_on_demand(facts).is_none() {
         return Offer::Unavailable {
-            why: tunable.unreadable(&address, facts),
+            why: unreadable(&address, facts),
         };
     }
     if let (Kind::Choice(_), Some(now)) = (&tunable.kind, &now)

@@ -26,13 +26,12 @@ fn factor(mut table: Reader<'_>, earlier: &[Factor]) -> Option<Factor> {
     let tunable = table
         .required("tunable", "`kvmtune tunables` lists what can be set")
         .and_then(|f| tunable(f.text()?, &f.span(), f.mistakes(), earlier));
-    let tunable = match tunable {
-        Some(tunable) => command::with_commands(&mut table, tunable),
+    let tunable = if let Some(tunable) = tunable {
+        command::with_commands(&mut table, tunable)
+    } else {
         // Whether they belong is unknown.
-        None => {
-            let _ = (table.take("get"), table.take("set"));
-            None
-        }
+        let _ = (table.take("get"), table.take("set"));
+        None
     };
     let levels = table
         .required(

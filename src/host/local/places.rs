@@ -95,11 +95,11 @@ fn exec(guest: &Guest, argv: &[String], doing: &str) -> Result<String, HostError
 /// Several places at once: files of the guest go in one command, where they are many.
 impl LocalHost {
     pub(super) fn read_many(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
-        self.exchange_many(&[], addresses).1
+        self.exchange_many(&[], addresses).read
     }
 
     pub(super) fn write_many(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
-        self.exchange_many(writes, &[]).0
+        self.exchange_many(writes, &[]).written
     }
 
     /// Writes in this order, then reads. Files of the guest that are written one after the other are one command, the last
@@ -108,7 +108,7 @@ impl LocalHost {
         &mut self,
         writes: &[(Address, String)],
         reads: &[Address],
-    ) -> (Vec<Result<(), HostError>>, Vec<Result<String, HostError>>) {
+    ) -> batch::Exchanged {
         let mut paths: Vec<_> = reads.iter().filter_map(guest_path).collect();
         let is_file = |(address, _): &(Address, String)| guest_path(address).is_some();
         let last = writes.iter().rposition(is_file);
@@ -141,7 +141,10 @@ impl LocalHost {
             Some(result) => result,
             None => self.read(address),
         };
-        (written, reads.iter().map(one).collect())
+        batch::Exchanged {
+            written,
+            read: reads.iter().map(one).collect(),
+        }
     }
 }
 

@@ -286,20 +286,19 @@ impl Tunable {
             .collect()
     }
 
-    /// Why its place could not be read.
-    pub(in crate::tunable) fn unreadable(&self, address: &Address, facts: &Facts) -> String {
-        let of_network =
-            matches!(address, Address::HostFile { path, .. } if path.starts_with("/proc/sys/net/"));
-        if of_network && !facts.has.contains("host-network") {
-            return lacking("host-network");
-        }
-        format!("{address} is not there or cannot be read")
-    }
-
     /// True when it can only be changed by booting the host again.
     pub fn needs_host_reboot(&self) -> bool {
         self.activation == Activation::HostReboot
     }
+}
+
+/// Why a place could not be read.
+pub(in crate::tunable) fn unreadable(address: &Address, facts: &Facts) -> String {
+    let of_network = matches!(address, Address::HostFile { path, .. } if path.starts_with("/proc/sys/net/"));
+    if of_network && !facts.has.contains("host-network") {
+        return lacking("host-network");
+    }
+    format!("{address} is not there or cannot be read")
 }
 
 pub(super) fn file(side: KernelSide, path: String, format: Format) -> Address {
