@@ -2,10 +2,12 @@
 //!
 //! Joins `host`, `lab` and `change`; does not know plans or workloads.
 
+use crate::across::{self, AcrossError};
 use crate::change::{ChangeError, HostLock, Journal, RecoverReport, Restorer, SessionUndo, Undo, recover};
 use crate::experiment::Guest;
 use crate::host::{
-    AnyHost, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost, boot_id,
+    AnyHost, BareHost, Boots, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost,
+    boot_id,
 };
 use crate::lab::{LabError, LabPlace, LabSize, take_down};
 use crate::workload::Places;
@@ -21,7 +23,7 @@ pub struct Dirs {
 }
 
 /// Held while a session is open, whatever its folders are.
-const HOST_LOCK: &str = "/run/kvmtune.lock";
+pub const HOST_LOCK: &str = "/run/kvmtune.lock";
 
 /// Why a host could not be opened or given back.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,9 @@ pub enum SessionError {
     /// The lab.
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// A run across reboots.
+    #[error(transparent)]
+    Across(#[from] AcrossError),
 }
 
 /// A host with its journal. Must be ended with [`Session::close`]; what is dropped is left to `recover`.
@@ -57,6 +62,8 @@ enum Hold {
     },
     /// The folder of a journal that nobody else reads.
     Simulation { _folder: PrivateFolder },
+    /// This machine without a guest: its settings are in the journal, and there is nothing else to be ended.
+    Bare { _lock: HostLock },
 }
 
 /// A folder of this process; removed with all that is in it when dropped. What a killed run leaves is a journal of a
@@ -73,7 +80,25 @@ impl Session {
     /// Opens the host of `guest`. The calling thread enters the lab's network namespace, when it is the lab.
     pub fn open(guest: &Guest, dirs: &Dirs, cancel: Cancel) -> Result<Self, SessionError> {
         let mut journal = Journal::open(&dirs.state)?;
+        across::settle(&mut KernelHost, &mut journal, &dirs.state)?;
         journal.require_clean()?;
+        Self::open_with(journal, guest, dirs, cancel)
+    }
+
+    /// Opens it in a boot that a run across reboots made: what is noted of the host's own command line is that run's.
+    pub fn open_in_boot(guest: &Guest, dirs: &Dirs, cancel: Cancel) -> Result<Self, SessionError> {
+        let mut journal = Journal::open(&dirs.state)?;
+        journal.adopt_next_boot();
+        journal.require_clean()?;
+        Self::open_with(journal, guest, dirs, cancel)
+    }
+
+    fn open_with(
+        mut journal: Journal,
+        guest: &Guest,
+        dirs: &Dirs,
+        cancel: Cancel,
+    ) -> Result<Self, SessionError> {
         // A journal's own lock is one for each state folder; the host's settings are one for all.
         let lock = HostLock::take(Path::new(HOST_LOCK))?;
         let (host, undo, seq, scratch) = match guest {
@@ -101,6 +126,14 @@ impl Session {
                 };
                 let seq = note(&mut journal, &undo)?;
                 (host, undo, seq, scratch.clone())
+            }
+            Guest::Host { scratch } => {
+                return Ok(Self {
+                    host: AnyHost::Bare(BareHost::new(scratch.as_deref(), cancel)),
+                    journal,
+                    hold: Hold::Bare { _lock: lock },
+                    scratch: scratch.clone(),
+                });
             }
         };
         Ok(Self {
@@ -142,7 +175,7 @@ impl Session {
     pub fn close(mut self) -> Result<(), SessionError> {
         // The lock is bound, so that it is held to the end.
         let (Hold::Machine { undo, seq, _lock }, AnyHost::Local(mut host)) = (self.hold, self.host) else {
-            return Ok(());
+            return Ok(self.journal.compact()?);
         };
         match &undo {
             SessionUndo::Lab(place) => {
@@ -185,6 +218,7 @@ fn note(journal: &mut Journal, undo: &SessionUndo) -> Result<u64, ChangeError> {
 /// Undoes what a killed run left on this machine.
 pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
     let mut journal = Journal::open(&dirs.state)?;
+    across::forget(&dirs.state)?;
     recover_journal(&mut journal)
 }
 
@@ -192,11 +226,12 @@ pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
 pub fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError> {
     let sessions = journal.open_entries().filter_map(|e| match &e.undo {
         Undo::Session(session) => Some(session.clone()),
-        Undo::Write(_) => None,
+        Undo::Write(_) | Undo::NextBoot(_) => None,
     });
     let mut restorer = LocalRestorer {
         sessions: sessions.collect(),
         reached: None,
+        kernel: KernelHost,
     };
     Ok(recover(journal, &mut restorer)?)
 }
@@ -204,6 +239,7 @@ pub fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionEr
 struct LocalRestorer {
     sessions: Vec<SessionUndo>,
     reached: Option<Box<dyn Host>>,
+    kernel: KernelHost,
 }
 
 impl Restorer for LocalRestorer {
@@ -219,6 +255,10 @@ impl Restorer for LocalRestorer {
             Some(host) => Some(host.as_mut()),
             None => None,
         })
+    }
+
+    fn boots(&mut self) -> Result<&mut dyn Boots, HostError> {
+        Ok(&mut self.kernel)
     }
 
     fn end(&mut self, session: &SessionUndo) -> Result<(), HostError> {

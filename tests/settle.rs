@@ -114,6 +114,8 @@ fn run(
         places: &Places::default(),
         records: Vec::new(),
         to_the_end: true,
+        boot: ThisBoot::default(),
+        spent: Duration::ZERO,
         cancel,
     };
     let mut said = Said {

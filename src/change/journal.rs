@@ -4,9 +4,9 @@
 
 use super::lock::HostLock;
 use super::{ChangeError, Left};
-use crate::host::Scope;
+use crate::host::{NextBoot, Scope};
 use crate::lab::LabPlace;
-use crate::tunable::{Address, Kind};
+use crate::tunable::{Address, BootParameter, Kind};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +24,24 @@ pub enum Undo {
     Write(WriteUndo),
     /// End a session of the lab, or give a domain back.
     Session(SessionUndo),
+    /// Give the host its own command line back. It outlives the boot it is noted in.
+    NextBoot(NextBootUndo),
+}
+
+/// What the host was booted with before a run that boots it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NextBootUndo {
+    /// Where the next boot is arranged for.
+    pub place: NextBoot,
+    /// Which machine it is.
+    pub machine: String,
+    /// The whole command line.
+    pub line: String,
+    /// The parameters that are changed.
+    pub parameters: Vec<BootParameter>,
+    /// What stood at the place.
+    pub prior: Option<String>,
 }
 
 /// The old value of one address.
@@ -64,6 +82,7 @@ impl fmt::Display for Undo {
             Self::Write(undo) => write!(f, "{} = {}", undo.address, undo.old.escape_default()),
             Self::Session(SessionUndo::Lab(place)) => write!(f, "lab {}", place.id),
             Self::Session(SessionUndo::Domain { name, .. }) => write!(f, "session of domain {name}"),
+            Self::NextBoot(_) => f.write_str("the host's command line"),
         }
     }
 }
@@ -245,6 +264,22 @@ impl Journal {
             })
         };
         self.open_entries().filter_map(left).collect()
+    }
+
+    /// What is noted of the host's own command line, with its number.
+    pub fn next_boot(&self) -> Option<(u64, &NextBootUndo)> {
+        self.open_entries().find_map(|entry| match &entry.undo {
+            Undo::NextBoot(undo) => Some((entry.seq, undo)),
+            _ => None,
+        })
+    }
+
+    /// Takes the note of the host's own command line over from an earlier boot: this run will undo it.
+    pub fn adopt_next_boot(&mut self) {
+        let notes = self.open.values_mut();
+        for entry in notes.filter(|entry| matches!(entry.undo, Undo::NextBoot(_))) {
+            entry.left = None;
+        }
     }
 
     /// Notes that an entry of this run could not be undone.

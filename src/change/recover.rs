@@ -4,8 +4,9 @@
 
 use super::ChangeError;
 use super::journal::{Journal, SessionUndo, Undo};
+use super::next_boot::undo_next_boot;
 use super::restore::restore;
-use crate::host::{Host, HostError, Scope};
+use crate::host::{Boots, Host, HostError, Scope};
 use std::fmt;
 
 /// Reaches what an earlier run had changed.
@@ -14,6 +15,13 @@ pub trait Restorer {
     fn reach(&mut self, scope: &Scope) -> Result<Option<&mut dyn Host>, HostError>;
     /// Ends a session; doing nothing for what is already gone.
     fn end(&mut self, session: &SessionUndo) -> Result<(), HostError>;
+    /// The host whose next boot was arranged for.
+    fn boots(&mut self) -> Result<&mut dyn Boots, HostError> {
+        Err(HostError::new(
+            "reach the host's next boot",
+            "there is none to be booted",
+        ))
+    }
 }
 
 /// What became of an open entry.
@@ -25,6 +33,8 @@ pub enum Fate {
     Gone,
     /// Still open, for this reason.
     Left(String),
+    /// Undone from the next boot of the host on, and open until that is seen.
+    Awaits(String),
 }
 
 /// One entry and what became of it.
@@ -46,7 +56,16 @@ pub struct RecoverReport {
 impl RecoverReport {
     /// True when nothing is left to be undone.
     pub fn is_complete(&self) -> bool {
-        !self.entries.iter().any(|e| matches!(e.fate, Fate::Left(_)))
+        !self
+            .entries
+            .iter()
+            .any(|e| matches!(e.fate, Fate::Left(_) | Fate::Awaits(_)))
+    }
+
+    /// True when a reboot of the host is all that is left to be done.
+    pub fn awaits_reboot(&self) -> bool {
+        let is_left = self.entries.iter().any(|e| matches!(e.fate, Fate::Left(_)));
+        !self.is_complete() && !is_left
     }
 }
 
@@ -56,6 +75,7 @@ impl fmt::Display for Recovered {
             Fate::Restored => write!(f, "{}: restored", self.what),
             Fate::Gone => write!(f, "{}: nothing to restore, what held it is gone", self.what),
             Fate::Left(why) => write!(f, "{}: not restored: {why}", self.what),
+            Fate::Awaits(what) => write!(f, "{}: restored from the next boot on; {what}", self.what),
         }
     }
 }
@@ -66,7 +86,7 @@ pub fn recover(journal: &mut Journal, restorer: &mut dyn Restorer) -> Result<Rec
     let mut report = RecoverReport::default();
     for entry in open {
         let fate = undo(entry.seq, &entry.undo, restorer).unwrap_or_else(|e| Fate::Left(e.to_string()));
-        if !matches!(fate, Fate::Left(_)) {
+        if matches!(fate, Fate::Restored | Fate::Gone) {
             journal.close(vec![entry.seq])?;
         }
         report.entries.push(Recovered {
@@ -81,6 +101,7 @@ pub fn recover(journal: &mut Journal, restorer: &mut dyn Restorer) -> Result<Rec
 fn undo(seq: u64, undo: &Undo, restorer: &mut dyn Restorer) -> Result<Fate, HostError> {
     let undo = match undo {
         Undo::Session(session) => return restorer.end(session).map(|()| Fate::Restored),
+        Undo::NextBoot(undo) => return undo_next_boot(restorer.boots()?, undo),
         Undo::Write(undo) => undo,
     };
     let Some(host) = restorer.reach(&undo.scope)? else {

@@ -123,7 +123,7 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
         pace: Pace {
             boot,
             overhead: match &session.host {
-                AnyHost::Local(_) => TRIAL_OVERHEAD,
+                AnyHost::Local(_) | AnyHost::Bare(_) => TRIAL_OVERHEAD,
                 AnyHost::Simulated(host) => host.overhead(),
             },
         },

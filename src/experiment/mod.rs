@@ -41,6 +41,8 @@ pub struct Experiment {
     pub design: Design,
     /// When to stop at the latest, checked between blocks.
     pub time_budget: Option<Span>,
+    /// What a reboot of the host takes, for the expected duration.
+    pub reboot: Span,
     /// Seed of the order; drawn at the start of a run when absent.
     pub seed: Option<u64>,
     /// The file as read, for messages and for the record.
@@ -139,6 +141,11 @@ pub enum Guest {
         /// Target name of its data disk (`vdb`); the first disk when absent.
         disk: Option<String>,
         /// A file in the guest that disk workloads may overwrite; never a device.
+        scratch: Option<String>,
+    },
+    /// None: the workloads run on the host itself.
+    Host {
+        /// A file on the host that disk workloads may overwrite; never a device.
         scratch: Option<String>,
     },
 }

@@ -4,6 +4,7 @@
 
 pub mod agent;
 mod any;
+mod bare;
 mod build;
 mod command;
 pub mod fake;
@@ -13,14 +14,17 @@ mod host_link;
 mod kernel;
 pub mod libvirt;
 mod local;
+mod next_boot;
 mod readback;
 mod simulated;
 mod survey;
 pub mod xml;
 
 pub use any::AnyHost;
+pub use bare::BareHost;
 pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
+pub use next_boot::{Boots, NextBoot, reboot_now};
 pub use simulated::{Position, SimulatedHost};
 
 use crate::facts::{Facts, Meaning};

@@ -35,6 +35,18 @@ pub(super) fn facts(host: &LocalHost) -> Result<Facts, HostError> {
     Ok(facts)
 }
 
+/// What is known of a host without a guest; `scratch` is the file that stands for the data disk.
+pub(super) fn bare_facts(scratch: Option<&str>) -> Result<Facts, HostError> {
+    let folder = scratch.and_then(|path| Path::new(path).parent()?.to_str());
+    Ok(Facts {
+        host_cpus: cpus()?,
+        nodes: nodes(),
+        host_disk: folder.and_then(host_device),
+        record: machine_record(),
+        ..Facts::default()
+    })
+}
+
 fn cpus() -> Result<CpuSet, HostError> {
     let path = "/sys/devices/system/cpu/online";
     kernel::read(path)?
@@ -99,6 +111,24 @@ fn host_device(source: &str) -> Option<String> {
 }
 
 fn host_record(host: &LocalHost) -> BTreeMap<String, String> {
+    let mut record = machine_record();
+    if let Ok(versions) = host.connection().version() {
+        record.insert("libvirt".into(), versions.library.to_string());
+        record.insert("qemu".into(), versions.hypervisor.to_string());
+    }
+    record.insert(
+        "domain.xml".into(),
+        super::xml::without_secrets(host.definition()),
+    );
+    if let Some(lab) = host.lab_of() {
+        record.insert("lab.image".into(), lab.image().hash.to_string());
+        record.insert("lab.acceleration".into(), acceleration(lab.probe()));
+    }
+    record
+}
+
+/// What is recorded of the host, whatever guest it has.
+fn machine_record() -> BTreeMap<String, String> {
     let mut record = BTreeMap::new();
     let mut put = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
@@ -141,18 +171,6 @@ fn host_record(host: &LocalHost) -> BTreeMap<String, String> {
         if let Some(state) = text(&format!("/sys/devices/system/cpu/vulnerabilities/{name}")) {
             record.insert(format!("host.mitigation.{name}"), state);
         }
-    }
-    if let Ok(versions) = host.connection().version() {
-        record.insert("libvirt".into(), versions.library.to_string());
-        record.insert("qemu".into(), versions.hypervisor.to_string());
-    }
-    record.insert(
-        "domain.xml".into(),
-        super::xml::without_secrets(host.definition()),
-    );
-    if let Some(lab) = host.lab_of() {
-        record.insert("lab.image".into(), lab.image().hash.to_string());
-        record.insert("lab.acceleration".into(), acceleration(lab.probe()));
     }
     record
 }

@@ -35,7 +35,7 @@ pub use plots::{effects_plot, samples_plot};
 pub use progress::{Progress, Screen};
 pub use runs::{RunRow, runs};
 pub use text::text;
-pub use wording::tame;
+pub use wording::{duration, tame};
 
 use crate::analysis::{Comparison, Effect};
 use crate::decision::Evaluation;
