@@ -8,7 +8,7 @@ use kvmtune::event::{Event, Outcome, Purpose, RunHeader, RunId, Stage, TrialReco
 use kvmtune::experiment::{self, Experiment};
 use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Cancel, Job, JobOutput};
-use kvmtune::runner::{self, Task};
+use kvmtune::runner::{self, Task, ThisBoot};
 use kvmtune::simulation::Machine;
 use kvmtune::workload::{Library, Places};
 use std::fmt::Write as _;
