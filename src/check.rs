@@ -3,12 +3,13 @@
 //! Reads only. Does not know plans; whether a level is offered is the plan's business.
 
 use crate::experiment::{Experiment, Guest};
-use crate::host::LocalHost;
 use crate::host::agent::Agent;
+use crate::host::{LocalHost, controllers};
 use crate::lab::image;
-use crate::tunable::{DomainSetting, Home, ParameterGroup, XmlSetting};
+use crate::tunable::{Home, Requirement, Tunable, XmlSetting};
 use crate::workload::{Places, Side, Workload};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -89,6 +90,7 @@ fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
     let has_mount = |kind: &str| mounts.lines().any(|l| l.split(' ').nth(2) == Some(kind));
     // The lab mounts its own.
     let uses_domain = matches!(experiment.guest, Guest::Domain { .. });
+    let offered = controllers();
     for factor in &experiment.factors {
         let name = &factor.tunable.name;
         match &factor.tunable.home {
@@ -98,28 +100,24 @@ fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
                     "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
                 ));
             }
-            Home::Domain(setting) => controller_lack(setting, name, &mounts, lacks),
+            Home::Domain(_) => controller_lack(&factor.tunable, &offered, lacks),
             _ => {}
         }
     }
 }
 
-fn controller_lack(setting: &DomainSetting, name: &str, mounts: &str, lacks: &mut Vec<Lack>) {
-    let (v1, v2) = match setting {
-        DomainSetting::Parameter(ParameterGroup::Scheduler, _) => ("cpu", "cpu"),
-        DomainSetting::Parameter(ParameterGroup::Blkio, _) => ("blkio", "io"),
-        _ => return,
-    };
-    let has_v1 = mounts.lines().any(|l| {
-        let fields: Vec<_> = l.split(' ').collect();
-        fields.get(2) == Some(&"cgroup") && fields.get(3).is_some_and(|o| o.split(',').any(|o| o == v1))
-    });
-    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    if !has_v1 && !unified.split_whitespace().any(|c| c == v2) {
-        lacks.push(Lack::new(
-            format!("the cgroup controller {v1}, for {name}"),
-            format!("mount it: mount -t cgroup -o {v1} cgroup /sys/fs/cgroup/{v1}"),
-        ));
+/// A controller that is not mounted; whatever else a tunable needs is asked when the guest runs.
+fn controller_lack(tunable: &Tunable, offered: &BTreeSet<String>, lacks: &mut Vec<Lack>) {
+    for need in &tunable.needs {
+        let Requirement::Has(word) = need else { continue };
+        if let Some(controller) = word.strip_prefix("controller ")
+            && !offered.contains(word)
+        {
+            lacks.push(Lack::new(
+                format!("the cgroup {word}, for {}", tunable.name),
+                format!("mount it: mount -t cgroup -o {controller} cgroup /sys/fs/cgroup/{controller}"),
+            ));
+        }
     }
 }
 

@@ -146,6 +146,9 @@ pub struct Drift {
     pub found: String,
     /// True when it held before the measurement and not after it.
     pub during: bool,
+    /// Programs that ran and are known to set such places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<String>,
 }
 
 /// How a trial ended: never a zero, never a missing row.

@@ -19,6 +19,11 @@ pub const SIMULATED_MODEL: &str = "simulated.model";
 pub enum Meaning {
     /// It stands for this text: a machine type without its alias, a kernel's whole release.
     Is(String),
+    /// It is the path of an image in this format.
+    Image {
+        /// `raw` or `qcow2`, by how it begins.
+        format: String,
+    },
     /// It cannot be used, for this reason.
     Unusable(String),
 }

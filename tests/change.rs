@@ -276,12 +276,12 @@ fn writes_go_forth_in_order_and_back_in_reverse() {
         [
             "turn the guest Off",
             "write host:/sys/pool = 512",
-            "write domain XML DiskIo = native",
-            "write domain XML DiskCache = none",
+            "write domain XML disk io = native",
+            "write domain XML disk cache = none",
             "turn the guest On",
             "turn the guest Off",
-            "write domain XML DiskCache = writeback",
-            "write domain XML DiskIo = threads",
+            "write domain XML disk cache = writeback",
+            "write domain XML disk io = threads",
             "write host:/sys/pool = 0",
         ]
     );

@@ -123,5 +123,5 @@ fn killed_anywhere_the_host_comes_back() {
         }
     }
     println!("kill sweep: {changes} kills of a change, {recoveries} kills of a recovery");
-    assert!(changes > 100 && recoveries > 100, "the sweep must have killed");
+    assert!(changes > 100 && recoveries > 80, "the sweep must have killed");
 }

@@ -70,7 +70,7 @@ fn sweep_addresses(host: &mut LocalHost) {
         let tunable = lookup(name).unwrap();
         let address = tunable.address(&facts).unwrap();
         let mut wanted = vec![address.clone()];
-        wanted.extend(tunable.choices_address());
+        wanted.extend(tunable.choices_address(&facts));
         for address in wanted {
             facts
                 .readings

@@ -13,11 +13,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use kvmtune::host::agent::{Agent, AgentError};
-use kvmtune::host::libvirt::{
-    Connection, Domain, DomainState, LibvirtErrorKind, ParameterGroup, ShutdownBy, embed_uri,
-};
+use kvmtune::host::libvirt::{Connection, Domain, DomainState, LibvirtErrorKind, ShutdownBy, embed_uri};
 use kvmtune::lab::net::enter_private_network;
-use kvmtune::tunable::CpuSet;
+use kvmtune::tunable::{CpuSet, ParameterGroup};
 use lab::{Lab, wait_for};
 use uuid::Uuid;
 

@@ -3,10 +3,11 @@
 //! Knows the journal's entries; how a scope is reached and a session ended is the [`Restorer`]'s.
 
 use super::ChangeError;
-use super::journal::{Journal, SessionUndo, Undo};
+use super::journal::{Entry, Journal, SessionUndo, Undo, WriteUndo};
 use super::next_boot::undo_next_boot;
 use super::restore::restore;
 use crate::host::{Boots, Host, HostError, Scope};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 /// Reaches what an earlier run had changed.
@@ -80,35 +81,70 @@ impl fmt::Display for Recovered {
     }
 }
 
-/// Undoes every open entry, the last change first, and closes each that is done.
+/// Undoes every open entry, the last change first, and closes those that are done.
+///
+/// Old values of one scope are put back together, as they are at the end of a change: of two that zero each other neither
+/// comes back alone.
 pub fn recover(journal: &mut Journal, restorer: &mut dyn Restorer) -> Result<RecoverReport, ChangeError> {
-    let open: Vec<_> = journal.open_entries().rev().cloned().collect();
+    let mut open: VecDeque<_> = journal.open_entries().rev().cloned().collect();
     let mut report = RecoverReport::default();
-    for entry in open {
-        let fate = undo(entry.seq, &entry.undo, restorer).unwrap_or_else(|e| Fate::Left(e.to_string()));
-        if matches!(fate, Fate::Restored | Fate::Gone) {
-            journal.close(vec![entry.seq])?;
+    while let Some(entry) = open.pop_front() {
+        let mut entries = vec![entry];
+        if let Undo::Write(first) = &entries[0].undo {
+            let scope = first.scope.clone();
+            let together = |e: &Entry| matches!(&e.undo, Undo::Write(undo) if undo.scope == scope);
+            let (same, others): (VecDeque<_>, VecDeque<_>) = open.into_iter().partition(together);
+            entries.extend(same);
+            open = others;
         }
-        report.entries.push(Recovered {
-            what: entry.undo.to_string(),
-            fate,
-        });
+        let fates = undo(&entries, restorer);
+        let done = entries
+            .iter()
+            .zip(&fates)
+            .filter(|(_, fate)| matches!(fate, Fate::Restored | Fate::Gone));
+        journal.close(done.map(|(entry, _)| entry.seq).collect())?;
+        report
+            .entries
+            .extend(entries.iter().zip(fates).map(|(entry, fate)| Recovered {
+                what: entry.undo.to_string(),
+                fate,
+            }));
     }
     journal.compact()?;
     Ok(report)
 }
 
-fn undo(seq: u64, undo: &Undo, restorer: &mut dyn Restorer) -> Result<Fate, HostError> {
-    let undo = match undo {
-        Undo::Session(session) => return restorer.end(session).map(|()| Fate::Restored),
-        Undo::NextBoot(undo) => return undo_next_boot(restorer.boots()?, undo),
-        Undo::Write(undo) => undo,
+/// What becomes of entries that belong together: a session alone, or old values of one scope.
+fn undo(entries: &[Entry], restorer: &mut dyn Restorer) -> Vec<Fate> {
+    let all = |fate: Fate| vec![fate; entries.len()];
+    let undos: Vec<_> = entries.iter().filter_map(write_undo).collect();
+    let scope = match (&entries[0].undo, undos.first()) {
+        (Undo::Session(session), _) => {
+            let ended = restorer.end(session);
+            return all(ended.map_or_else(|e| Fate::Left(e.to_string()), |()| Fate::Restored));
+        }
+        (Undo::NextBoot(undo), _) => {
+            let undone = restorer.boots().and_then(|boots| undo_next_boot(boots, undo));
+            return all(undone.unwrap_or_else(|e| Fate::Left(e.to_string())));
+        }
+        (_, Some((_, first))) => &first.scope,
+        (Undo::Write(_), None) => return Vec::new(),
     };
-    let Some(host) = restorer.reach(&undo.scope)? else {
-        return Ok(Fate::Gone);
+    let host = match restorer.reach(scope) {
+        Ok(Some(host)) => host,
+        Ok(None) => return all(Fate::Gone),
+        Err(error) => return all(Fate::Left(error.to_string())),
     };
-    Ok(match restore(host, &[(seq, undo)], false).pop() {
-        None => Fate::Restored,
-        Some((_, why)) => Fate::Left(why),
-    })
+    // The last change comes first here, and restoring begins with the last of what it is given.
+    let in_order: Vec<_> = undos.iter().rev().copied().collect();
+    let mut left: BTreeMap<u64, String> = restore(host, &in_order, false).into_iter().collect();
+    let fate = |(seq, _): &(u64, &WriteUndo)| left.remove(seq).map_or(Fate::Restored, Fate::Left);
+    undos.iter().map(fate).collect()
+}
+
+fn write_undo(entry: &Entry) -> Option<(u64, &WriteUndo)> {
+    match &entry.undo {
+        Undo::Write(undo) => Some((entry.seq, undo)),
+        Undo::Session(_) | Undo::NextBoot(_) => None,
+    }
 }

@@ -30,12 +30,19 @@ pub(super) fn restore(host: &mut dyn Host, undos: &[(u64, &WriteUndo)], off: boo
             host.pause(wait);
         }
         let stopped = !off || host.power(Power::Off).is_ok();
+        // What held the changed value may no longer exist. A scope that cannot be told counts as there.
+        left.retain(|(_, undo, _)| host.scope(&undo.address).map_or(true, |now| now == undo.scope));
         // All are written before one is read: a value may only settle once those it depends on are back.
-        let written: Vec<_> = left.iter().map(|(_, undo, _)| write(host, undo)).collect();
-        for ((_, undo, why), written) in left.iter_mut().zip(written) {
-            let back = is_back(host, undo);
-            off |= lost(&written) || lost(&back);
-            *why = match (back, written) {
+        let writes: Vec<_> = left
+            .iter()
+            .map(|(_, undo, _)| (undo.address.clone(), old_text(undo)))
+            .collect();
+        let written = host.write_all(&writes);
+        let addresses: Vec<_> = left.iter().map(|(_, undo, _)| undo.address.clone()).collect();
+        let read = host.read_all(&addresses);
+        for ((_, undo, why), (written, read)) in left.iter_mut().zip(written.into_iter().zip(read)) {
+            off |= lost(&written) || lost(&read);
+            *why = match (read.map(|raw| differs(undo, &raw)), written) {
                 (Ok(None), _) => String::new(),
                 (_, Err(e)) | (Err(e), Ok(())) => e.to_string(),
                 (Ok(Some(found)), Ok(())) => format!("it reads `{}`", found.escape_default()),
@@ -53,32 +60,19 @@ pub(super) fn lost<T>(result: &Result<T, HostError>) -> bool {
     result.as_ref().is_err_and(|e| e.guest_lost)
 }
 
-/// True when what held the changed value no longer exists. A scope that cannot be told counts as there.
-fn is_gone(host: &mut dyn Host, undo: &WriteUndo) -> bool {
-    host.scope(&undo.address).is_ok_and(|now| now != undo.scope)
+/// An old value outside the tunable's own range has no canonical form, and is written as it was read.
+fn old_text(undo: &WriteUndo) -> String {
+    undo.kind
+        .parse(&undo.old)
+        .map_or_else(|_| undo.old.clone(), |value| value.to_string())
 }
 
-fn write(host: &mut dyn Host, undo: &WriteUndo) -> Result<(), HostError> {
-    if is_gone(host, undo) {
-        return Ok(());
-    }
-    // An old value outside the tunable's own range has no canonical form, and is written as it was read.
-    match undo.kind.parse(&undo.old) {
-        Ok(value) => host.write(&undo.address, value.as_str()),
-        Err(_) => host.write(&undo.address, &undo.old),
-    }
-}
-
-/// `None` when the old value is back or has nothing to come back to, else what is found instead.
-fn is_back(host: &mut dyn Host, undo: &WriteUndo) -> Result<Option<String>, HostError> {
-    if is_gone(host, undo) {
-        return Ok(None);
-    }
-    let raw = host.read(&undo.address)?;
-    let found = undo.address.selected(&raw);
+/// `None` when the old value is back, else what is found instead.
+fn differs(undo: &WriteUndo, raw: &str) -> Option<String> {
+    let found = undo.address.selected(raw);
     let same = match (undo.kind.parse(found), undo.kind.parse(&undo.old)) {
         (Ok(found), Ok(old)) => found == old,
         _ => found == undo.old,
     };
-    Ok((!same).then(|| found.to_string()))
+    (!same).then(|| found.to_string())
 }

@@ -7,7 +7,7 @@ use super::ChangeError;
 use super::journal::{Entry, Journal, Undo, WriteUndo};
 use super::restore::{lost, restore};
 use crate::host::{Host, HostError, Job, JobOutput, Power};
-use crate::tunable::{Activation, Address, Setting};
+use crate::tunable::{Activation, Address, Setting, SettingRole};
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
@@ -64,6 +64,8 @@ pub struct Drift {
     pub wanted: String,
     /// What is selected instead, as it was read.
     pub found: String,
+    /// Programs that run and are known to set such places.
+    pub actors: Vec<String>,
 }
 
 /// How a change ended, with the host restored.
@@ -206,22 +208,38 @@ pub fn with_treatment<T>(
 /// Brings the guest into the state in which the settings are written, and reads what they are now.
 fn prepare(host: &mut dyn Host, change: &Change<'_>) -> Result<Vec<WriteUndo>, HostError> {
     host.power(if change.restarts() { Power::Off } else { Power::On })?;
-    let old = |setting: &Setting| {
-        let raw = host.read(&setting.address)?;
-        Ok(WriteUndo {
+    let mut undos = Vec::new();
+    let mut loads_module = false;
+    for (setting, raw) in change.settings.iter().zip(read_all(host, change.settings)) {
+        let raw = match raw {
+            // The place comes with a module that this change loads, and goes with it.
+            Err(error) if loads_module && !error.guest_lost => continue,
+            other => other?,
+        };
+        let is_module = matches!(setting.address, Address::GuestModule(_) | Address::HostModule(_));
+        loads_module |= is_module && setting.canonical(&raw).as_ref() != Some(&setting.value);
+        undos.push(WriteUndo {
             address: setting.address.clone(),
             kind: setting.kind.clone(),
             old: setting.address.selected(&raw).to_string(),
             scope: host.scope(&setting.address)?,
-        })
-    };
-    change.settings.iter().map(old).collect()
+        });
+    }
+    Ok(undos)
+}
+
+fn read_all(host: &mut dyn Host, settings: &[Setting]) -> Vec<Result<String, HostError>> {
+    let addresses: Vec<_> = settings.iter().map(|s| s.address.clone()).collect();
+    host.read_all(&addresses)
 }
 
 fn apply(host: &mut dyn Host, change: &Change<'_>) -> Result<(), (Stage, HostError)> {
-    for setting in change.settings {
-        host.write(&setting.address, setting.value.as_str())
-            .map_err(|e| (Stage::Apply, e))?;
+    let written = change.settings.iter().filter(|s| s.role != SettingRole::Follows);
+    let writes: Vec<_> = written
+        .map(|s| (s.address.clone(), s.value.to_string()))
+        .collect();
+    for done in host.write_all(&writes) {
+        done.map_err(|e| (Stage::Apply, e))?;
     }
     host.power(Power::On).map_err(|e| (Stage::Start, e))
 }
@@ -278,19 +296,23 @@ fn drifts(host: &mut dyn Host, settings: &[Setting], waits: &[Duration]) -> Resu
             host.pause(*wait);
         }
         drifts.clear();
-        for setting in settings {
-            let raw = host.read(&setting.address)?;
+        for (setting, raw) in settings.iter().zip(read_all(host, settings)) {
+            let raw = raw?;
             if setting.canonical(&raw).as_ref() != Some(&setting.value) {
                 drifts.push(Drift {
                     address: setting.address.clone(),
                     wanted: setting.value.to_string(),
                     found: setting.address.selected(&raw).to_string(),
+                    actors: Vec::new(),
                 });
             }
         }
         if drifts.is_empty() {
             break;
         }
+    }
+    for drift in &mut drifts {
+        drift.actors = host.actors(&drift.address);
     }
     Ok(drifts)
 }

@@ -175,10 +175,11 @@ pub(super) fn combine(
 ) -> Vec<Treatment> {
     let mut treatments: Vec<Treatment> = Vec::new();
     for (number, pick) in picks.iter().enumerate() {
-        let treatment = Treatment {
+        let mut treatment = Treatment {
             name: pick.name.clone(),
             ..Treatment::new(factors, &pick.levels)
         };
+        Setting::in_safe_order(&mut treatment.live, facts);
         let all: Vec<_> = treatment.restart.iter().chain(&treatment.live).cloned().collect();
         let conflict = Setting::conflict(&all, facts)
             .or_else(|| starved_pool(factors, &pick.levels, &all))

@@ -2,9 +2,11 @@
 //!
 //! Pure: gets text, never opens a file; whether this host offers a level is decided later, from facts.
 
+mod command;
 mod design;
 mod factor;
 mod guest;
+mod hazard;
 mod judge;
 mod treatment;
 
@@ -41,6 +43,10 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     let design = design::design(file);
     let listed = design.is_some_and(|d| matches!(d.kind, DesignKind::Explicit | DesignKind::AB));
     let (factors, treatments) = treatment::factors_and_treatments(file, listed, design.map(|d| d.kind));
+    let allow = hazard::allow(file);
+    if let (Some(factors), Some(guest)) = (&factors, &guest) {
+        hazard::refuse(factors, guest, &allow, file.mistakes());
+    }
     let workloads = workloads(file, library);
     if let (Some(guest), Some(workloads)) = (&guest, &workloads) {
         check_scratch(file, guest, workloads);
@@ -61,6 +67,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         name: name?,
         question: question.flatten().map(str::to_string),
         guest: guest?,
+        allow,
         factors: factors?,
         workloads: workloads?,
         derived,

@@ -10,7 +10,7 @@ pub(crate) use file::{metric, metrics};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 
 use crate::diagnostic::Source;
-use crate::tunable::Tunable;
+use crate::tunable::{Hazard, Tunable};
 use crate::units::{Bytes, Percent, Span};
 use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub struct Experiment {
     pub question: Option<String>,
     /// Where the workloads run.
     pub guest: Guest,
+    /// Dangers the user takes on.
+    pub allow: Vec<Hazard>,
     /// What is changed.
     pub factors: Vec<Factor>,
     /// What is run in each trial, in this order, with the experiment's times put in.
@@ -148,6 +150,13 @@ pub enum Guest {
         /// A file on the host that disk workloads may overwrite; never a device.
         scratch: Option<String>,
     },
+}
+
+impl Guest {
+    /// True when the host's end of the guest's network is a network of its own.
+    pub fn has_private_network(&self) -> bool {
+        matches!(self, Self::Lab { .. })
+    }
 }
 
 /// A text with its place in the file.

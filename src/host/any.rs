@@ -49,6 +49,14 @@ impl Host for AnyHost {
         self.inner().write(address, value)
     }
 
+    fn read_all(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
+        self.inner().read_all(addresses)
+    }
+
+    fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
+        self.inner().write_all(writes)
+    }
+
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {
         self.inner().scope(address)
     }
@@ -63,6 +71,10 @@ impl Host for AnyHost {
 
     fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         self.inner().meaning(setting, value)
+    }
+
+    fn actors(&mut self, address: &Address) -> Vec<String> {
+        self.inner().actors(address)
     }
 
     fn pause(&mut self, time: Duration) {

@@ -33,18 +33,54 @@ impl Judge<'_> {
     /// `None` for what this module does not know.
     pub(super) fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         let judged = match setting {
-            XmlSetting::Machine => self.machine(value),
-            XmlSetting::Emulator => self.emulator(value),
-            XmlSetting::Kernel => self.kernel(value),
-            XmlSetting::Initrd => initrd(value),
-            XmlSetting::DiskImage => self.image(value),
-            _ => return None,
+            XmlSetting::Machine => self.machine(value).map(Meaning::Is),
+            XmlSetting::Emulator => self.emulator(value).map(Meaning::Is),
+            XmlSetting::Kernel => self.kernel(value).map(Meaning::Is),
+            XmlSetting::Initrd => initrd(value).map(Meaning::Is),
+            XmlSetting::DiskImage => self.image(value).map(|format| Meaning::Image {
+                format: format.into(),
+            }),
+            XmlSetting::CpuMode => self.cpu_mode(value).map(Meaning::Is),
+            XmlSetting::Topology
+            | XmlSetting::NumaMode
+            | XmlSetting::NumaNodes
+            | XmlSetting::Placement
+            | XmlSetting::GuestBoot(_)
+            | XmlSetting::Place(_) => self.tried(setting, value).err().map(Err)?,
+            XmlSetting::DiskCache | XmlSetting::DiskIo | XmlSetting::Hugepages => return None,
         };
-        Some(match judged {
-            Ok(text) => Meaning::Is(text),
-            // What an emulator says can have several lines.
-            Err(why) => Meaning::Unusable(why.split_whitespace().collect::<Vec<_>>().join(" ")),
-        })
+        // What an emulator says can have several lines.
+        let line = |why: String| Meaning::Unusable(why.split_whitespace().collect::<Vec<_>>().join(" "));
+        Some(judged.unwrap_or_else(line))
+    }
+
+    /// Whether the definition has a place for it.
+    fn tried(&self, setting: &XmlSetting, value: &str) -> Result<(), String> {
+        let changes = [(setting.clone(), value.to_string())].into();
+        let tried = xml::with_settings(self.definition, &changes, Some(self.disk));
+        tried.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// libvirt says which modes host and emulator can have.
+    fn cpu_mode(&self, value: &str) -> Result<String, String> {
+        let own = xml::value(self.definition, &XmlSetting::CpuMode, Some(self.disk));
+        if value == "none" || own.is_ok_and(|own| own == value) {
+            return Ok(value.into());
+        }
+        self.tried(&XmlSetting::CpuMode, value)?;
+        let build = xml::build(self.definition).map_err(|e| e.to_string())?;
+        let modes = self
+            .connection
+            .cpu_modes(&build.emulator, &build.arch, &build.machine, &build.kind)
+            .map_err(|e| e.to_string())?;
+        if modes.iter().any(|mode| mode == value) {
+            return Ok(value.into());
+        }
+        Err(format!(
+            "libvirt offers {} to a guest of type {} here",
+            modes.join(", "),
+            build.kind
+        ))
     }
 
     /// The machine type without its alias. All emulators that have it must mean the same by it.
@@ -116,11 +152,12 @@ impl Judge<'_> {
         Ok(image.release.clone())
     }
 
-    fn image(&self, value: &str) -> Result<String, String> {
+    /// The format of an image that the disk can have.
+    fn image(&self, value: &str) -> Result<&'static str, String> {
         let disks = xml::disks(self.definition).map_err(|e| e.to_string())?;
         let own = disks.iter().find(|d| d.target == self.disk);
         if own.is_some_and(|d| d.source.as_deref() == Some(value)) {
-            return Ok(value.to_string());
+            return format_of(value);
         }
         let (file, _) = plain_file(value)?;
         let others = disks.iter().filter(|d| d.target != self.disk);
@@ -133,8 +170,7 @@ impl Judge<'_> {
         if let Some(holder) = self.holder(&file) {
             return Err(format!("{value} is in use: it is {holder}; copy it"));
         }
-        same_format(own, value)?;
-        Ok(value.to_string())
+        format_of(value)
     }
 
     /// Another domain, or a loop device, that has the file for a disk.
@@ -205,28 +241,33 @@ fn is_source(disk: &DiskXml, file: &Path) -> bool {
     source.is_some_and(|path| path.is_ok_and(|path| path == file))
 }
 
-/// The disk's format is that of its definition; it is never guessed, because a guest can write the beginning of its raw
-/// disk. An image of another format would be a disk of garbage.
-fn same_format(disk: Option<&DiskXml>, path: &str) -> Result<(), String> {
-    let format = disk
-        .and_then(|d| d.driver.get("type"))
-        .map_or("raw", String::as_str);
+/// How an image begins. It is compared with what definition and treatment say, and never taken for it: a guest can write
+/// the beginning of its raw disk.
+fn format_of(path: &str) -> Result<&'static str, String> {
     let mut magic = [0; 4];
     File::open(path)
         .and_then(|mut file| file.read_exact(&mut magic))
         .map_err(|e| format!("{path} cannot be read: {e}"))?;
-    match (format, magic == QCOW2) {
-        ("raw", true) => Err(format!(
-            "{path} is a qcow2 image, and the disk is raw; convert it with qemu-img"
-        )),
-        ("qcow2", false) => Err(format!(
-            "{path} is no qcow2 image, as the disk is; convert it with qemu-img"
-        )),
-        _ => Ok(()),
-    }
+    Ok(if magic == QCOW2 { "qcow2" } else { "raw" })
 }
 
-/// The value of one of these settings as the running QEMU has it.
+/// Fails when the data disk's image does not begin as its format does: as another format it would be a disk of garbage.
+pub(super) fn require_format(xml: &str, target: &str) -> Result<(), HostError> {
+    let fail = |cause: String| HostError::new("start the guest", cause);
+    let disk = xml::disk(xml, Some(target)).map_err(|e| fail(e.to_string()))?;
+    let Some(source) = &disk.source else { return Ok(()) };
+    let said = disk.driver.get("type").map_or("raw", String::as_str);
+    let found = format_of(source).map_err(fail)?;
+    if said == found || !["raw", "qcow2"].contains(&said) {
+        return Ok(());
+    }
+    Err(fail(format!(
+        "{source} is {found}, and disk {target} is {said}; set domain.disk.format={found} with it, or convert it with \
+         qemu-img"
+    )))
+}
+
+/// The value of one of these settings as the running QEMU has it: machine, emulator, kernel, first root or image.
 pub(super) fn running(domain: &Domain, setting: &XmlSetting, target: &str) -> Result<String, HostError> {
     let doing = format!("read domain XML {setting} of {}", domain.name());
     let fail = |cause: &dyn ToString| HostError::new(doing.clone(), cause.to_string());
@@ -318,20 +359,16 @@ mod tests {
             path.display().to_string()
         };
         let (raw, qcow2) = (file("raw", &[0; 512]), file("qcow2", b"QFI\xfb\0\0\0\x03"));
-        let disk = |format: &str| DiskXml {
-            target: "vda".into(),
-            source: None,
-            driver: [("type".to_string(), format.to_string())].into(),
-            alias: None,
+        let disk = |format: &str, image: &str| {
+            let xml = format!(
+                "<domain><devices><disk><driver {format}/><source file='{image}'/><target dev='vda'/></disk></devices></domain>"
+            );
+            require_format(&xml, "vda").map_err(|e| e.to_string())
         };
-        assert_eq!(same_format(Some(&disk("raw")), &raw), Ok(()));
-        assert_eq!(same_format(Some(&disk("qcow2")), &qcow2), Ok(()));
-        assert!(same_format(None, &qcow2).unwrap_err().contains("the disk is raw"));
-        assert!(
-            same_format(Some(&disk("qcow2")), &raw)
-                .unwrap_err()
-                .contains("no qcow2")
-        );
-        assert!(same_format(None, &file("empty", b"")).is_err());
+        assert_eq!(disk("type='raw'", &raw), Ok(()));
+        assert_eq!(disk("type='qcow2'", &qcow2), Ok(()));
+        assert!(disk("", &qcow2).unwrap_err().contains("disk vda is raw"));
+        assert!(disk("type='qcow2'", &raw).unwrap_err().contains("is qcow2"));
+        assert!(disk("", &file("empty", b"")).is_err());
     }
 }

@@ -114,6 +114,8 @@ pub struct FakeHost {
     offered: BTreeMap<String, Vec<String>>,
     clamps: BTreeMap<String, String>,
     drifts: Vec<(Address, String)>,
+    actors: Vec<String>,
+    twins: Vec<(Address, Address)>,
     fault: Option<Fault>,
     calls: Vec<String>,
     observer: Option<Box<dyn FnMut(u64) + Send>>,
@@ -154,6 +156,8 @@ impl FakeHost {
             offered: BTreeMap::new(),
             clamps: BTreeMap::new(),
             drifts: Vec::new(),
+            actors: Vec::new(),
+            twins: Vec::new(),
             fault: None,
             calls: Vec::new(),
             observer: None,
@@ -221,6 +225,11 @@ impl FakeHost {
         self.offered.insert(address.to_string(), words);
     }
 
+    /// Of the two the one that was not written last is zero, and zero itself cannot be written.
+    pub fn twin(&mut self, one: &Address, other: &Address) {
+        self.twins.push((one.clone(), other.clone()));
+    }
+
     /// Writes succeed, but this is held instead: a silent clamp.
     pub fn clamp(&mut self, address: &Address, held: &str) {
         self.clamps.insert(address.to_string(), held.into());
@@ -234,6 +243,11 @@ impl FakeHost {
     /// Each job changes this value while it runs, as somebody else's daemon might.
     pub fn drift(&mut self, address: &Address, to: &str) {
         self.drifts.push((address.clone(), to.into()));
+    }
+
+    /// Programs that run and are said to set every place.
+    pub fn set_actors(&mut self, actors: Vec<String>) {
+        self.actors = actors;
     }
 
     /// Makes calls fail.
@@ -354,6 +368,14 @@ impl FakeHost {
         {
             return Err(HostError::new(doing, "the module is in use"));
         }
+        let is_in = |pair: &&(Address, Address)| pair.0 == *address || pair.1 == *address;
+        if let Some((one, other)) = self.twins.iter().find(is_in).cloned() {
+            if value == "0" {
+                return Err(HostError::new(doing, "Invalid argument"));
+            }
+            let twin = if one == *address { other } else { one };
+            self.state.place(&twin).insert(twin.to_string(), "0".into());
+        }
         let held = self.clamps.get(&key).map_or(value, String::as_str).to_string();
         self.state.place(address).insert(key, held);
         Ok(())
@@ -416,6 +438,10 @@ impl Host for FakeHost {
             }
             (host.jobs)(job, &host.state)
         })
+    }
+
+    fn actors(&mut self, _: &Address) -> Vec<String> {
+        self.actors.clone()
     }
 
     fn pause(&mut self, _: Duration) {}

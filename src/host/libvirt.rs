@@ -23,6 +23,7 @@ mod cpu_map;
 mod domain;
 mod embed;
 mod error;
+mod pins;
 mod process;
 mod typed;
 
@@ -153,6 +154,32 @@ impl Connection {
             Some(parts.find(|n| n.has_tag_name("machine"))?.text()?.to_owned())
         });
         machine.ok_or_else(|| LibvirtError::own(doing(), "the answer names none"))
+    }
+
+    /// The modes of `<cpu>` that a guest of this machine type and kind can have.
+    pub fn cpu_modes(
+        &self,
+        emulator: &str,
+        arch: &str,
+        machine: &str,
+        kind: &str,
+    ) -> Result<Vec<String>, LibvirtError> {
+        let doing = || format!("ask for CPU modes at {}", self.uri);
+        let text = self
+            .inner
+            .domain_capabilities(Some(emulator), Some(arch), Some(machine), Some(kind), 0)
+            .map_err(|e| LibvirtError::from_virt(doing(), &e))?;
+        let document =
+            roxmltree::Document::parse(&text).map_err(|e| LibvirtError::own(doing(), &e.to_string()))?;
+        let mut parts = document.root_element().children();
+        let cpu = parts.find(|n| n.has_tag_name("cpu"));
+        let modes = cpu
+            .into_iter()
+            .flat_map(|cpu| cpu.children())
+            .filter(|n| n.has_tag_name("mode") && n.attribute("supported") == Some("yes"));
+        Ok(modes
+            .filter_map(|n| n.attribute("name").map(str::to_owned))
+            .collect())
     }
 
     /// The domain called `name`.

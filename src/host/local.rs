@@ -9,7 +9,8 @@ use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
-    Host, HostError, Job, JobOutput, Power, Scope, guest_job, guest_module, kernel, readback, survey, xml,
+    Host, HostError, Job, JobOutput, Power, Scope, build, guest_job, guest_module, kernel, readback, survey,
+    xml,
 };
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
@@ -201,6 +202,16 @@ impl LocalHost {
         &self.definition
     }
 
+    /// libvirt's XML of the running guest.
+    pub(super) fn live_xml(&self) -> Option<String> {
+        self.guest.as_ref()?.domain.xml_live().ok()
+    }
+
+    /// The domain, while it runs.
+    pub(super) fn running_domain(&self) -> Option<&Domain> {
+        self.guest.as_ref().map(|guest| &guest.domain)
+    }
+
     /// Target name of the data disk.
     pub(super) fn disk(&self) -> &str {
         &self.disk
@@ -225,6 +236,9 @@ impl LocalHost {
         let changes = self.changes().map_err(|e| HostError::new(doing, e))?;
         let xml = xml::with_settings(&self.definition, &changes, Some(&self.disk));
         let xml = xml.map_err(|e| HostError::new(doing, e))?;
+        if !self.pending.is_empty() {
+            build::require_format(&xml, &self.disk)?;
+        }
         let fail = |e: LibvirtError| HostError::new(doing, e).losing_guest();
         let domain = match &self.owner {
             Owner::Lab(_) => self.connection.create_xml(&xml).map_err(fail)?,
@@ -324,7 +338,7 @@ impl Host for LocalHost {
             | Address::HostLink(_)
             | Address::HostBoot(_)
             | Address::GuestCommand(_) => self.read_elsewhere(address),
-            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting),
+            Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting, &self.disk),
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
                 (Some(guest), _) => self.runs(guest, setting),
                 (None, Some(value)) => Ok(value.clone()),
@@ -352,7 +366,9 @@ impl Host for LocalHost {
             | Address::HostLink(_)
             | Address::HostBoot(_)
             | Address::GuestCommand(_) => self.write_elsewhere(address, value),
-            Address::Domain(setting) => readback::set_live(&self.running(&doing)?.domain, setting, value),
+            Address::Domain(setting) => {
+                readback::set_live(&self.running(&doing)?.domain, setting, value, &self.disk)
+            }
             Address::DomainXml(setting) => {
                 let defined = self.defined(setting);
                 if defined.map_err(|e| HostError::new(doing.clone(), e))? == value {
@@ -370,6 +386,14 @@ impl Host for LocalHost {
                 Ok(())
             }
         }
+    }
+
+    fn read_all(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
+        self.read_many(addresses)
+    }
+
+    fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
+        self.write_many(writes)
     }
 
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError> {
@@ -404,6 +428,10 @@ impl Host for LocalHost {
             (Power::Off, Some(_)) => self.stop(),
             _ => Ok(()),
         }
+    }
+
+    fn actors(&mut self, address: &Address) -> Vec<String> {
+        self.likely_actors(address)
     }
 
     fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {

@@ -2,11 +2,14 @@
 //!
 //! Knows addresses and commands; does not know treatments, statistics or reports.
 
+mod actors;
 pub mod agent;
 mod any;
 mod bare;
+mod batch;
 mod build;
 mod command;
+mod controllers;
 pub mod fake;
 mod guest_job;
 mod guest_module;
@@ -15,6 +18,8 @@ mod kernel;
 pub mod libvirt;
 mod local;
 mod next_boot;
+pub mod numa_maps;
+mod proof;
 mod readback;
 mod simulated;
 mod survey;
@@ -22,6 +27,7 @@ pub mod xml;
 
 pub use any::AnyHost;
 pub use bare::BareHost;
+pub use controllers::controllers;
 pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
 pub use next_boot::{Boots, NextBoot, reboot_now};
@@ -173,6 +179,17 @@ pub trait Host {
     fn read(&mut self, address: &Address) -> Result<String, HostError>;
     /// Writes a canonical value; domain XML is pending until the next power-on.
     fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError>;
+    /// What several addresses hold, each as [`Host::read`] tells it.
+    fn read_all(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
+        addresses.iter().map(|address| self.read(address)).collect()
+    }
+    /// Writes several values in this order, each as [`Host::write`] does; one that fails does not stop the others.
+    fn write_all(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
+        writes
+            .iter()
+            .map(|(address, value)| self.write(address, value))
+            .collect()
+    }
     /// What the value at an address lives and dies with, now.
     fn scope(&mut self, address: &Address) -> Result<Scope, HostError>;
     /// Starts or stops the guest, by force when it does not answer; doing nothing when it is as wanted.
@@ -182,6 +199,10 @@ pub trait Host {
     /// What a value of domain XML means on this host; `None` when it means what it says.
     fn meaning(&mut self, _setting: &XmlSetting, _value: &str) -> Option<Meaning> {
         None
+    }
+    /// Programs that run now and are known to set such a place, as `name (process N)`.
+    fn actors(&mut self, _address: &Address) -> Vec<String> {
+        Vec::new()
     }
     /// Waits until the machine may have settled. A simulated host does not sleep.
     fn pause(&mut self, time: Duration) {

@@ -55,6 +55,9 @@ impl SimulatedHost {
             .iter()
             .map(|(a, value)| (a.clone(), value.as_str()));
         let mut host = FakeHost::new(values);
+        for (one, other) in &machine.twins {
+            host.twin(one, other);
+        }
         for (address, words) in &machine.offers {
             let words: Vec<_> = words.iter().map(String::as_str).collect();
             host.offer(address, &words);

@@ -2,15 +2,16 @@
 //!
 //! Reads only. A fact that cannot be read is left out; only what a plan needs is an error.
 
-use super::local::{LocalHost, chain};
+use super::local::LocalHost;
 use super::{HostError, kernel};
 use crate::facts::{Facts, Node};
-use crate::tunable::CpuSet;
+use crate::tunable::{CpuSet, ParameterGroup};
 use crate::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
+
+mod guest;
+mod offers;
 
 /// Longest text kept of one fact.
 const MAX_FACT: usize = 64 * 1024;
@@ -29,22 +30,56 @@ pub(super) fn facts(host: &LocalHost) -> Result<Facts, HostError> {
         .map_err(|e| HostError::new("find the data disk", e))?;
     facts.host_disk = disk.source.as_deref().and_then(host_device);
     facts.guest_disk = host.is_on().then(|| host.disk().to_string());
+    facts.iothreads = super::xml::iothreads(host.definition());
+    facts.has.extend(domain_words(host, facts.iothreads));
+    facts.has.extend(offers::words(host));
+    facts.host_modules = entries("/sys/module").into_iter().collect();
     if host.is_on() {
-        guest_facts(host, &mut facts)?;
+        guest::facts(host, &mut facts)?;
     }
     Ok(facts)
 }
 
 /// What is known of a host without a guest; `scratch` is the file that stands for the data disk.
 pub(super) fn bare_facts(scratch: Option<&str>) -> Result<Facts, HostError> {
-    let folder = scratch.and_then(|path| Path::new(path).parent()?.to_str());
+    let folder = scratch.and_then(|path| std::path::Path::new(path).parent()?.to_str());
     Ok(Facts {
         host_cpus: cpus()?,
         nodes: nodes(),
         host_disk: folder.and_then(host_device),
+        host_modules: entries("/sys/module").into_iter().collect(),
+        // The host's network is its own here.
+        has: std::iter::once("host-network".to_string())
+            .chain(super::controllers())
+            .collect(),
         record: machine_record(),
         ..Facts::default()
     })
+}
+
+/// What the domain can be tuned by: cgroup controllers that libvirt really uses for it, I/O threads.
+fn domain_words(host: &LocalHost, iothreads: u16) -> BTreeSet<String> {
+    let mut words = super::controllers();
+    // libvirt manages no cgroups for a user's session, whatever is mounted.
+    if let Some(domain) = host.running_domain() {
+        let groups = [
+            ("cpu", ParameterGroup::Scheduler),
+            ("memory", ParameterGroup::Memory),
+            ("blkio", ParameterGroup::Blkio),
+        ];
+        for (controller, group) in groups {
+            if domain.parameters(group).is_err() {
+                words.retain(|word| {
+                    word != &format!("controller {controller}")
+                        && !word.starts_with(&format!("{controller} "))
+                });
+            }
+        }
+    }
+    if iothreads > 0 {
+        words.insert("iothread".into());
+    }
+    words
 }
 
 fn cpus() -> Result<CpuSet, HostError> {
@@ -89,7 +124,7 @@ fn text(path: &str) -> Option<String> {
 
 /// The kernel's name of the block device that holds a disk's source: the device itself, or the one its file
 /// system is on.
-fn host_device(source: &str) -> Option<String> {
+pub(super) fn host_device(source: &str) -> Option<String> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     let meta = fs::metadata(source).ok()?;
     let number = if meta.file_type().is_block_device() {
@@ -180,70 +215,4 @@ fn acceleration(probe: &crate::lab::probe::KvmProbe) -> String {
         crate::lab::probe::KvmProbe::Works => "kvm".into(),
         crate::lab::probe::KvmProbe::Unusable { reason } => format!("software emulation: {reason}"),
     }
-}
-
-fn guest_facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError> {
-    let disk = host.disk().to_string();
-    let agent = host.agent()?;
-    let read = |path: &str| {
-        let bytes = agent.read_file(path, MAX_FACT).ok()?;
-        Some(String::from_utf8_lossy(&bytes).trim().to_string())
-    };
-    let release = read("/proc/sys/kernel/osrelease");
-    let mut record: BTreeMap<String, String> = BTreeMap::new();
-    let named = [
-        ("guest.kernel.version", read("/proc/version")),
-        ("guest.kernel.command-line", read("/proc/cmdline")),
-        ("guest.thp", read("/sys/kernel/mm/transparent_hugepage/enabled")),
-        (
-            "guest.clocksource",
-            read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        ),
-        (
-            "guest.memory",
-            read("/proc/meminfo").and_then(|m| m.lines().next().map(str::to_string)),
-        ),
-        ("guest.kernel", release.clone()),
-    ];
-    record.extend(
-        named
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_string(), value?))),
-    );
-    if read(&format!("/sys/block/{disk}/queue/scheduler")).is_none() {
-        facts.guest_disk = None;
-    }
-    let release = release.filter(|r| {
-        r.chars()
-            .all(|c| c.is_ascii_alphanumeric() || ".-_+~".contains(c))
-    });
-    if let Some(release) = release {
-        facts.guest_modules = loadable_modules(agent, &release)?;
-    }
-    facts.record.extend(record);
-    Ok(())
-}
-
-/// Modules of the guest that settings can need: schedulers and congestion control.
-fn loadable_modules(agent: &super::agent::Agent, release: &str) -> Result<BTreeSet<String>, HostError> {
-    let doing = "list the guest's modules";
-    let folders = ["kernel/block", "kernel/net/ipv4"].map(|f| format!("/lib/modules/{release}/{f}"));
-    let argv = ["/bin/ls", "-1", &folders[0], &folders[1]];
-    let listed = agent
-        .exec(&argv, None, Duration::from_secs(10))
-        .map_err(|e| HostError::new(doing, chain(&e)))?;
-    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let module = |line: &str| {
-        let name = Path::new(line.trim())
-            .file_name()?
-            .to_str()?
-            .split(".ko")
-            .next()?
-            .to_string();
-        let tame = name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        (tame && line.contains(".ko")).then_some(name)
-    };
-    Ok(text.lines().filter_map(module).collect())
 }

@@ -3,8 +3,14 @@
 //! Edits keep namespaces and comments. Does not talk to libvirt.
 
 mod build;
+mod numa;
+mod place;
+mod processor;
 
 pub use build::{Build, build};
+pub use processor::cpu_model;
+
+pub(in crate::host) use numa::placed;
 
 use crate::tunable::XmlSetting;
 use crate::units::Bytes;
@@ -32,6 +38,20 @@ pub enum XmlError {
         /// The target names there are.
         known: Vec<String>,
     },
+    /// A place that can neither be read nor made.
+    #[error("the domain XML cannot have `{path}`: {why}")]
+    Place {
+        /// Where.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl From<xot::Error> for XmlError {
+    fn from(error: xot::Error) -> Self {
+        Self::Parse(error.to_string())
+    }
 }
 
 /// One disk of a domain.
@@ -199,7 +219,18 @@ pub fn value(xml: &str, setting: &XmlSetting, target: Option<&str>) -> Result<St
         XmlSetting::DiskCache => driver("cache", "writeback"),
         XmlSetting::DiskIo => driver("io", "threads"),
         XmlSetting::Hugepages => hugepages(xml),
-        build => build::value(xml, build, target),
+        XmlSetting::CpuMode => processor::mode(xml),
+        XmlSetting::Topology => processor::topology(xml),
+        XmlSetting::NumaMode => numa::mode(xml),
+        XmlSetting::NumaNodes => numa::nodes(xml),
+        XmlSetting::Placement => numa::placement(xml),
+        XmlSetting::GuestBoot(parameter) => place::boot_value(xml, parameter),
+        XmlSetting::Place(place) => place::value(xml, place, target),
+        XmlSetting::Machine => Ok(build(xml)?.machine),
+        XmlSetting::Emulator => Ok(build(xml)?.emulator),
+        XmlSetting::Kernel => build::of_os(xml, "kernel"),
+        XmlSetting::Initrd => build::of_os(xml, "initrd"),
+        XmlSetting::DiskImage => build::source(xml, target),
     }
 }
 
@@ -234,20 +265,29 @@ pub fn with_settings(
     }
     let target = disk(xml, target)?.target;
     let mut xot = Xot::new();
-    let parse_error = |e: &dyn ToString| XmlError::Parse(e.to_string());
-    let root = xot.parse(xml).map_err(|e| parse_error(&e))?;
-    let domain = xot.document_element(root).map_err(|e| parse_error(&e))?;
+    let root = xot.parse(xml).map_err(|e| XmlError::Parse(e.to_string()))?;
+    let domain = xot.document_element(root)?;
     let mut editor = Editor { xot };
     for (setting, value) in settings {
         match setting {
-            XmlSetting::DiskCache => editor.set_driver(domain, &target, "cache", value),
-            XmlSetting::DiskIo => editor.set_driver(domain, &target, "io", value),
-            XmlSetting::Hugepages => editor.set_hugepages(domain, value),
-            build => editor.set_build(domain, build, value, &target),
+            XmlSetting::DiskCache => editor.set_driver(domain, &target, "cache", value)?,
+            XmlSetting::DiskIo => editor.set_driver(domain, &target, "io", value)?,
+            XmlSetting::Hugepages => editor.set_hugepages(domain, value)?,
+            XmlSetting::CpuMode => editor.set_cpu_mode(domain, value)?,
+            XmlSetting::Topology => editor.set_topology(domain, value)?,
+            XmlSetting::NumaMode => editor.set_numa_mode(domain, value)?,
+            XmlSetting::NumaNodes => editor.set_numa_nodes(domain, value)?,
+            XmlSetting::Placement => editor.set_placement(domain, value)?,
+            XmlSetting::GuestBoot(parameter) => editor.set_boot(domain, parameter, value)?,
+            XmlSetting::Place(place) => editor.set_place(domain, place, value, &target)?,
+            XmlSetting::DiskImage => editor.set_image(domain, &target, value)?,
+            XmlSetting::Machine => editor.set_machine(domain, value)?,
+            XmlSetting::Emulator => editor.set_emulator(domain, value)?,
+            XmlSetting::Kernel => editor.set_kernel(domain, value)?,
+            XmlSetting::Initrd => editor.set_initrd(domain, value)?,
         }
-        .map_err(|e| parse_error(&e))?;
     }
-    editor.xot.to_string(root).map_err(|e| parse_error(&e))
+    Ok(editor.xot.to_string(root)?)
 }
 
 struct Editor {
@@ -314,7 +354,7 @@ impl Editor {
         let (size, unit) = match value {
             "2MiB" => ("2", "M"),
             "1GiB" => ("1", "G"),
-            _ => return Ok(()),
+            _ => return self.remove_husks(&[backing]),
         };
         let pages = self.child_or_new(backing, "hugepages")?;
         let page = self.child_or_new(pages, "page")?;

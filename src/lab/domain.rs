@@ -44,6 +44,7 @@ pub(super) fn definition(parts: &Parts) -> String {
   <uuid>{uuid}</uuid>
   <memory unit='b'>{memory}</memory>
   <vcpu>{vcpus}</vcpu>
+  <iothreads>1</iothreads>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel>

@@ -217,6 +217,7 @@ fn outcome(block: u32, index: usize, order: u32, ratio: f64) -> Outcome {
                 wanted: "mq-deadline".into(),
                 found: "none".into(),
                 during: true,
+                actors: vec!["tuned (process 812)".into()],
             }],
         },
         _ => {

@@ -360,9 +360,15 @@ fn drifted(drift: &Drift) -> String {
         address,
         wanted,
         found,
+        actors,
         ..
     } = drift;
-    format!("{address} was {found}{when}, not {wanted}")
+    let who = match actors.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one} runs and sets such places"),
+        several => format!("; these run and set such places: {}", several.join(", ")),
+    };
+    format!("{address} was {found}{when}, not {wanted}{who}")
 }
 
 #[cfg(test)]

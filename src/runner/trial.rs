@@ -239,6 +239,7 @@ fn told(found: Vec<Found>, during: bool) -> Vec<Drift> {
         wanted: f.wanted,
         found: f.found,
         during,
+        actors: f.actors,
     };
     found.into_iter().map(tell).collect()
 }

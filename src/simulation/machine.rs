@@ -5,8 +5,8 @@
 use crate::experiment::{Experiment, Factor, Guest, Levels};
 use crate::facts::{Facts, Node};
 use crate::tunable::{
-    ABSENT, Address, CpuSet, DomainSetting, Format, Kind, Level, Requirement, XmlSetting, ambient_level,
-    available_levels, catalogue, level,
+    ABSENT, Address, Coupling, CpuSet, DomainSetting, Format, Kind, Level, Requirement, XmlSetting,
+    ambient_level, available_levels, catalogue, level,
 };
 use crate::units::Bytes;
 use std::collections::BTreeSet;
@@ -66,6 +66,8 @@ pub struct Machine {
     pub values: Vec<(Address, String)>,
     /// Places that take certain words only.
     pub offers: Vec<(Address, Vec<String>)>,
+    /// Places of which writing one zeroes the other.
+    pub twins: Vec<(Address, Address)>,
 }
 
 impl Machine {
@@ -75,6 +77,7 @@ impl Machine {
             facts: bare_facts(experiment),
             values: Vec::new(),
             offers: Vec::new(),
+            twins: Vec::new(),
         };
         for factor in &experiment.factors {
             machine.furnish(factor);
@@ -95,7 +98,18 @@ impl Machine {
                 a if *a == own && is_bracketed(a) => bracketed(&words, &ambient),
                 a if *a == own => ambient.clone(),
                 a if Some(a) == tunable.choices_address(&self.facts).as_ref() => words.join(" "),
-                other => default(other).to_string(),
+                other => match &tunable.coupling {
+                    Some(Coupling::Twin { sysctl, fallback })
+                        if other.to_string().ends_with(&sysctl.path()) =>
+                    {
+                        if ambient == "0" {
+                            fallback.clone()
+                        } else {
+                            "0".into()
+                        }
+                    }
+                    _ => default(other).to_string(),
+                },
             };
             let known = self.values.iter().any(|(a, _)| *a == address);
             // The place itself is decided by its factor, whatever another one reads there.
@@ -108,7 +122,24 @@ impl Machine {
             self.facts.readings.insert(address.to_string(), raw);
         }
         if is_bracketed(&own) {
-            self.offers.push((own, words));
+            self.offers.push((own.clone(), words));
+        }
+        self.furnish_coupled(factor, &own);
+    }
+
+    /// Adds the places that are set along with the factor's own.
+    fn furnish_coupled(&mut self, factor: &Factor, own: &Address) {
+        let levels = texts(factor).filter_map(|text| level(&factor.tunable, text, &self.facts).ok());
+        let settings: Vec<_> = levels.flat_map(|level| level.settings).collect();
+        for setting in settings {
+            if matches!(factor.tunable.coupling, Some(Coupling::Twin { .. })) && setting.address != *own {
+                self.twins.push((own.clone(), setting.address.clone()));
+            }
+            if !self.values.iter().any(|(a, _)| *a == setting.address) {
+                let is_module = matches!(setting.address, Address::GuestModule(_) | Address::HostModule(_));
+                let held = if is_module { "absent" } else { UNKNOWN };
+                self.values.push((setting.address, held.into()));
+            }
         }
     }
 }

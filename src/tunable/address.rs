@@ -108,6 +108,8 @@ pub enum XmlSetting {
     Initrd,
     /// `<source>` of the data disk.
     DiskImage,
+    /// `mode=` of `<cpu>`; `none` for QEMU's default.
+    CpuMode,
     /// `<cpu><topology/>`: `1x2x1`, sockets, cores and threads.
     Topology,
     /// `mode=` of `<numatune><memory/>`; `none` without it.
@@ -133,6 +135,7 @@ impl fmt::Display for XmlSetting {
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
             Self::DiskImage => "disk image",
+            Self::CpuMode => "cpu mode",
             Self::Topology => "cpu topology",
             Self::NumaMode => "numa mode",
             Self::NumaNodes => "numa nodeset",
@@ -154,42 +157,63 @@ pub struct XmlPlace {
     pub qemu: Option<QemuProperty>,
 }
 
-/// A property of a device in the running QEMU.
+/// A property of a part of the running QEMU.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct QemuProperty {
     /// Whose property it is.
-    pub device: Device,
+    pub part: QemuPart,
     /// The name QEMU gives it: `num-queues`.
     pub name: String,
 }
 
-/// A device of the guest.
+/// A part of the running QEMU, and how it is asked for a property: the strongest way there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Device {
-    /// The data disk.
+pub enum QemuPart {
+    /// The data disk's device: `qom-get`.
     Disk,
-    /// The first network interface.
+    /// The first network interface's device: `qom-get`.
     Link,
+    /// What is behind the data disk: `query-block`, and its `-blockdev` option for what that does not tell.
+    Blockdev,
+    /// What is behind the interface: its `-netdev` option, since no command tells.
+    Netdev,
+    /// The guest's memory: `query-memdev`, and `qom-get` for its type.
+    Memory,
+    /// The CPU: a word of the `-cpu` option, since its flags only tell what is left of it after the host was asked.
+    Cpu,
+}
+
+impl QemuPart {
+    const WORDS: [(Self, &str); 6] = [
+        (Self::Disk, "disk"),
+        (Self::Link, "link"),
+        (Self::Blockdev, "blockdev"),
+        (Self::Netdev, "netdev"),
+        (Self::Memory, "memory"),
+        (Self::Cpu, "cpu"),
+    ];
+
+    /// Its word in the catalogue.
+    pub fn word(self) -> &'static str {
+        let found = Self::WORDS.iter().find(|(part, _)| *part == self);
+        found.map_or("", |(_, word)| word)
+    }
 }
 
 impl FromStr for QemuProperty {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let (device, name) = text.split_once('.').unwrap_or((text, ""));
-        let device = match device {
-            "disk" => Some(Device::Disk),
-            "link" => Some(Device::Link),
-            _ => None,
-        };
+        let (part, name) = text.split_once('.').unwrap_or((text, ""));
+        let found = QemuPart::WORDS.iter().find(|(_, word)| *word == part);
         let tame = !name.is_empty()
             && name
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        match device {
-            Some(device) if tame => Ok(Self {
-                device,
+        match found {
+            Some((part, _)) if tame => Ok(Self {
+                part: *part,
                 name: name.into(),
             }),
             _ => Err(ValueError::new(text, "a property such as `disk.num-queues`")),
@@ -206,11 +230,7 @@ impl TryFrom<String> for QemuProperty {
 
 impl From<QemuProperty> for String {
     fn from(property: QemuProperty) -> String {
-        let device = match property.device {
-            Device::Disk => "disk",
-            Device::Link => "link",
-        };
-        format!("{device}.{}", property.name)
+        format!("{}.{}", property.part.word(), property.name)
     }
 }
 

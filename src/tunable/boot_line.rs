@@ -195,7 +195,10 @@ mod tests {
                         edit.value.as_str(),
                         "{linux}|{default}: {made}"
                     );
-                    let once = made.split(' ').filter(|w| !w.is_empty() && *w == edit.words()).count();
+                    let once = made
+                        .split(' ')
+                        .filter(|w| !w.is_empty() && *w == edit.words())
+                        .count();
                     assert!(once <= 1, "{made}");
                 }
                 let sorted = |line: &str| {

@@ -113,6 +113,7 @@ enum NamedXml {
     Emulator,
     Kernel,
     Initrd,
+    CpuMode,
     Topology,
     NumaMode,
     NumaNodes,
@@ -132,6 +133,7 @@ enum ValueEntry {
     Pins,
     Set,
     Topology,
+    Placement,
     Boot,
     Path(PathEntry),
 }
@@ -240,6 +242,7 @@ impl NamedXml {
             Self::Emulator => XmlSetting::Emulator,
             Self::Kernel => XmlSetting::Kernel,
             Self::Initrd => XmlSetting::Initrd,
+            Self::CpuMode => XmlSetting::CpuMode,
             Self::Topology => XmlSetting::Topology,
             Self::NumaMode => XmlSetting::NumaMode,
             Self::NumaNodes => XmlSetting::NumaNodes,
@@ -271,6 +274,7 @@ impl ValueEntry {
             Self::Pins => Kind::Pins,
             Self::Set => Kind::Set,
             Self::Topology => Kind::Topology,
+            Self::Placement => Kind::Placement,
             Self::Boot => Kind::Boot,
             Self::Path(path) => Kind::Path {
                 named: *path == PathEntry::OrName,

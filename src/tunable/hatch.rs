@@ -3,7 +3,8 @@
 //! Each leads to a checked place only; what a level there means is the user's business.
 
 use super::{
-    Activation, Format, GuestCommands, Home, KernelSide, Kind, Tunable, ValueError, XmlPlace, XmlSetting,
+    Activation, Format, GuestCommands, Home, KernelSide, Kind, Tunable, ValueError, XmlPath, XmlPlace,
+    XmlSetting, catalogue,
 };
 use std::collections::BTreeMap;
 
@@ -40,12 +41,17 @@ pub const HATCHES: [(&str, &str); 10] = [
 pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
     use KernelSide::{Guest, Host};
     let (hatch, rest) = name.split_once(':')?;
-    let place = |path| {
-        Home::DomainXml(XmlSetting::Place(XmlPlace {
+    // A place that has a name of its own is the same place, with the same proof.
+    let place = |path: XmlPath| {
+        let known = catalogue().iter().find_map(|t| match &t.home {
+            Home::DomainXml(XmlSetting::Place(place)) if place.path == path => Some(place.clone()),
+            _ => None,
+        });
+        Home::DomainXml(XmlSetting::Place(known.unwrap_or(XmlPlace {
             path,
             default: None,
             qemu: None,
-        }))
+        })))
     };
     let (home, kind) = match hatch {
         "sysctl" => (rest.parse().map(|name| Home::Sysctl(Host, name)), Kind::Words),
@@ -145,5 +151,11 @@ mod tests {
             assert!(matches!(lookup(bad), Err(LookupError::Name(_))), "{bad}");
         }
         assert!(matches!(lookup("what:ever"), Err(LookupError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_known_place_is_the_same_under_both_names() {
+        let hatch = lookup("domain-xpath:/domain/devices/disk[$disk]/driver/@discard").unwrap();
+        assert_eq!(hatch.home, lookup("domain.disk.discard").unwrap().home);
     }
 }

@@ -3,8 +3,14 @@
 //! Pure: everything it needs to know stands in [`Facts`].
 
 mod coupling;
+mod limits;
 mod pins;
 mod place;
+mod placement;
+
+pub(super) use placement::is_placement_word;
+
+pub(super) use place::has_list;
 
 use super::{Address, Kind, Limit, Tunable, Value, XmlSetting};
 use crate::facts::{Facts, Meaning};
@@ -121,6 +127,7 @@ pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, Leve
     let address = tunable.address(facts)?;
     let value = match tunable.kind {
         Kind::Pins => tunable.kind.parse(&pins::pins(tunable, text, facts)?)?,
+        Kind::Placement => tunable.kind.parse(&placement::placement(tunable, text, facts)?)?,
         _ => meaning(tunable.kind.parse(text)?, &address, tunable, facts)?,
     };
     within_limit(tunable, &value, facts)?;
@@ -132,7 +139,7 @@ pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, Leve
             choices,
         });
     }
-    let label = if tunable.kind == Kind::Pins {
+    let label = if matches!(tunable.kind, Kind::Pins | Kind::Placement) {
         text.trim().to_string()
     } else {
         value.to_string()
@@ -164,6 +171,7 @@ fn within_limit(tunable: &Tunable, value: &Value, facts: &Facts) -> Result<(), L
 fn meaning(value: Value, address: &Address, tunable: &Tunable, facts: &Facts) -> Result<Value, LevelError> {
     match facts.meaning(address, value.as_str()) {
         None => Ok(value),
+        Some(Meaning::Image { .. }) => Ok(value),
         Some(Meaning::Is(text)) => Ok(tunable.kind.parse(text)?),
         Some(Meaning::Unusable(why)) => Err(LevelError::Unusable {
             level: value.to_string(),
@@ -192,6 +200,7 @@ pub fn ambient_level(tunable: &Tunable, facts: &Facts) -> Result<Level, LevelErr
 pub fn available_levels(tunable: &Tunable, facts: &Facts) -> Result<Vec<Level>, LevelError> {
     let texts = match (&tunable.kind, tunable.choices(facts)?) {
         (Kind::Pins, _) => vec!["none".to_string(), "compact".into(), "spread".into()],
+        (Kind::Placement, _) => placement::words(facts),
         (_, Some(choices)) => choices,
         (_, None) => {
             return Err(LevelError::NoList {
@@ -208,8 +217,13 @@ impl Setting {
     ///
     /// Source: QEMU block/file-posix.c, "aio=native was specified, but it requires cache.direct=on".
     pub fn conflict(settings: &[Self], facts: &Facts) -> Option<String> {
-        if let Some(why) = stray_queue(settings, facts) {
-            return Some(why);
+        let early = stray_queue(settings, facts)
+            .or_else(|| limits::conflict(settings, facts))
+            .or_else(|| other_format(settings, facts))
+            .or_else(|| modeless_nodes(settings))
+            .or_else(|| kept_zeroes(settings, facts));
+        if early.is_some() {
+            return early;
         }
         let value = |place: XmlSetting| {
             let address = Address::DomainXml(place);
@@ -223,6 +237,14 @@ impl Setting {
         let (io, cache) = (value(XmlSetting::DiskIo)?, value(XmlSetting::DiskCache)?);
         let direct = cache == "none" || cache == "directsync";
         (io == "native" && !direct).then(|| format!("io=native needs cache none or directsync, not {cache}"))
+    }
+}
+
+impl Setting {
+    /// Puts settings that bound each other into an order in which no step breaks a bound; undone from the last to the
+    /// first they break none either.
+    pub fn in_safe_order(settings: &mut [Self], facts: &Facts) {
+        limits::order(settings, facts);
     }
 }
 
@@ -241,6 +263,63 @@ fn stray_queue(settings: &[Setting], facts: &Facts) -> Option<String> {
             other.value
         )
     })
+}
+
+/// The format of the data disk is said, never guessed: an image of another one would be a disk of garbage, and what is
+/// written would destroy it.
+fn other_format(settings: &[Setting], facts: &Facts) -> Option<String> {
+    let named = |address: &Address| settings.iter().rev().find(|s| s.address == *address);
+    let Some(format_address) = place_of("domain.disk.format") else {
+        return None;
+    };
+    let before = facts.reading(&format_address).unwrap_or("raw");
+    let format = named(&format_address).map_or(before, |s| s.value.as_str());
+    let image_address = Address::DomainXml(XmlSetting::DiskImage);
+    let Some(image) = named(&image_address).map(|s| s.value.as_str()) else {
+        return (format != before).then(|| {
+            format!("the data disk's image is {before}; domain.disk.format={format} needs a domain.disk.image of it")
+        });
+    };
+    match facts.meaning(&image_address, image) {
+        Some(Meaning::Image { format: found }) if found != format => Some(format!(
+            "{image} is {found} and the disk would be {format}; set domain.disk.format={found} with it, or convert it \
+             with qemu-img"
+        )),
+        _ => None,
+    }
+}
+
+/// Where a part of the domain XML stands, by the tunable's name.
+fn place_of(name: &str) -> Option<Address> {
+    let tunable = super::catalogue().iter().find(|t| t.name == name)?;
+    match &tunable.home {
+        super::Home::DomainXml(setting) => Some(Address::DomainXml(setting.clone())),
+        _ => None,
+    }
+}
+
+/// Source: libvirt's `virDomainDiskGetDetectZeroesMode`: without discard it looks for zeroes and writes them.
+fn kept_zeroes(settings: &[Setting], facts: &Facts) -> Option<String> {
+    let value = |name: &str| {
+        let address = place_of(name)?;
+        let set = settings.iter().rev().find(|s| s.address == address);
+        let set = set.map(|s| s.value.as_str());
+        set.or_else(|| facts.reading(&address))
+    };
+    let unmaps = value("domain.disk.detect-zeroes") == Some("unmap");
+    let kept = value("domain.disk.discard").unwrap_or("ignore") != "unmap";
+    (unmaps && kept).then(|| "domain.disk.detect-zeroes=unmap needs domain.disk.discard=unmap".into())
+}
+
+fn modeless_nodes(settings: &[Setting]) -> Option<String> {
+    let set = |place: XmlSetting| {
+        let address = Address::DomainXml(place);
+        settings.iter().find(|s| s.address == address)
+    };
+    let none = set(XmlSetting::NumaMode).filter(|mode| mode.value.as_str() == "none")?;
+    let nodes = set(XmlSetting::NumaNodes)?;
+    let own = [none, nodes].iter().all(|s| s.role == SettingRole::Own);
+    own.then(|| "domain.numa.nodeset means nothing with domain.numa.mode=none".into())
 }
 
 #[cfg(test)]

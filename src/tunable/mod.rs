@@ -13,8 +13,8 @@ mod value;
 mod xml_path;
 
 pub use address::{
-    Address, Device, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuProperty, XmlPlace,
-    XmlSetting,
+    Address, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuPart, QemuProperty,
+    XmlPlace, XmlSetting,
 };
 pub use boot_line::{BootEdit, edited, grub_drop_in};
 pub use catalogue::{LookupError, catalogue, lookup, nearest};
@@ -237,15 +237,25 @@ impl Tunable {
         if self.kind == Kind::Pins && PIN_GENERATORS.contains(&text.trim()) {
             return Ok(text.trim().to_string());
         }
+        if self.kind == Kind::Placement && level::is_placement_word(text.trim()) {
+            return Ok(text.trim().to_string());
+        }
         self.kind.parse(text).map(|value| value.to_string())
     }
 
     /// True when host and guest can be asked which levels they offer.
     pub fn lists_levels(&self) -> bool {
         match &self.kind {
-            Kind::Choice(_) | Kind::Pins => true,
-            // A QEMU has dozens of machine types, most of them the same.
-            Kind::Word { .. } => !matches!(self.home, Home::DomainXml(_)),
+            Kind::Choice(_) | Kind::Pins | Kind::Placement => true,
+            Kind::Word { .. } => match &self.home {
+                Home::File(_, _, format) | Home::DiskQueue(_, _, format) if *format == Format::Bracketed => {
+                    true
+                }
+                Home::File(_, file, _) => level::has_list(file.as_str()),
+                Home::Sysctl(_, name) => level::has_list(&name.path()),
+                Home::EachCpu(file) => level::has_list(file),
+                _ => false,
+            },
             _ => false,
         }
     }

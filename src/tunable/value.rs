@@ -88,6 +88,8 @@ pub enum Kind {
     Set,
     /// Three factors that multiply to a number of vCPUs: `1x2x1`.
     Topology,
+    /// vCPUs and memory on nodes of the host: `cpus=0-1 nodes=0 mode=strict`, or `none`.
+    Placement,
     /// The value of a boot parameter; [`super::ABSENT`] when it is not there, [`super::PRESENT`] when it has none.
     Boot,
     /// The absolute path of a file, of plain characters, without `.` or `..` in it.
@@ -148,6 +150,7 @@ impl Kind {
                 let factors = factors.filter(|f| f.len() == 3)?;
                 Some(factors.iter().map(u16::to_string).collect::<Vec<_>>().join("x"))
             }
+            Self::Placement => canonical_placement(text),
             Self::Boot => is_boot_value(text).then(|| text.to_string()),
             Self::Path { named } => (is_path(text) || *named && is_release(text)).then(|| text.to_string()),
         }
@@ -171,6 +174,11 @@ impl Kind {
             Self::Pins => "a pin map such as `0=0-1 1=2`, `none`, `compact` or `spread`".into(),
             Self::Set => "a set of numbers such as `0-3,8`".into(),
             Self::Topology => "sockets, cores and threads such as `1x2x1`".into(),
+            Self::Placement => {
+                "a placement such as `cpus=0-1 nodes=0 mode=strict`, `none`, `node0`, `same-node` or \
+                                `interleave`"
+                    .into()
+            }
             Self::Boot => "a word for the kernel's command line, `present` or `absent`".into(),
             Self::Path { named } => {
                 let path = "an absolute path of letters, digits and `/._+-@`, without `..` or `//`";
@@ -240,9 +248,30 @@ fn canonical_sizes(text: &str, count: usize, max: u64) -> Option<String> {
 /// No blank and no quote: it stays one word of the command line.
 fn is_boot_value(text: &str) -> bool {
     text.len() <= 256
+        && !text.contains("..")
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "_.,:/=+-@#".contains(c))
+}
+
+fn canonical_placement(text: &str) -> Option<String> {
+    if text == "none" {
+        return Some(text.into());
+    }
+    let parts: Vec<_> = text.split_whitespace().collect();
+    let of = |name: &str| {
+        let mut found = parts
+            .iter()
+            .filter_map(|p| p.strip_prefix(name)?.strip_prefix('='));
+        found.next().filter(|_| parts.len() == 3)
+    };
+    let set = |name| of(name)?.parse::<CpuSet>().ok().filter(|set| !set.0.is_empty());
+    let mode = of("mode").filter(|mode| ["strict", "preferred", "interleave"].contains(mode))?;
+    Some(format!(
+        "cpus={} nodes={} mode={mode}",
+        set("cpus")?,
+        set("nodes")?
+    ))
 }
 
 fn canonical_pins(text: &str) -> Option<String> {
@@ -253,7 +282,9 @@ fn canonical_pins(text: &str) -> Option<String> {
     for pin in text.split_whitespace() {
         let (vcpu, cpus) = pin.split_once('=')?;
         let vcpu: u16 = vcpu.parse().ok()?;
-        if pins.insert(vcpu, cpus.parse::<CpuSet>().ok()?).is_some() {
+        let cpus: CpuSet = cpus.parse().ok()?;
+        // A thread that may run nowhere is none.
+        if cpus.0.is_empty() || pins.insert(vcpu, cpus).is_some() {
             return None;
         }
     }

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvmtune::host::agent::Agent;
-use kvmtune::host::libvirt::{Connection, Domain, ParameterGroup, ShutdownBy};
+use kvmtune::host::libvirt::{Connection, Domain, ShutdownBy};
 use kvmtune::lab::image::{AGENT_PORT, COMMAND_LINE, DATA_SERIAL, Image, TOOLS_SERIAL, build, find};
+use kvmtune::tunable::ParameterGroup;
 use tempfile::TempDir;
 
 #[path = "../common/mod.rs"]

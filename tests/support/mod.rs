@@ -169,7 +169,7 @@ pub fn difference(before: &FakeState, now: &FakeState) -> String {
     let plain = |map: &std::collections::BTreeMap<String, String>| {
         let canonical = map
             .iter()
-            .map(|(k, v)| (k.clone(), Kind::Words.parse(v).unwrap().to_string()));
+            .map(|(k, v)| (k.clone(), v.split_whitespace().collect::<Vec<_>>().join(" ")));
         canonical.collect::<Vec<_>>()
     };
     let parts = [

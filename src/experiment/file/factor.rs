@@ -1,6 +1,6 @@
 //! The `[[factor]]` tables.
 
-use super::{MAX_FACTORS, MAX_LEVELS};
+use super::{MAX_FACTORS, MAX_LEVELS, command};
 use crate::decode::{Field, Mistakes, Reader};
 use crate::diagnostic::{Diagnostic, one_line};
 use crate::experiment::{Factor, Levels, Text};
@@ -26,6 +26,7 @@ fn factor(mut table: Reader<'_>, earlier: &[Factor]) -> Option<Factor> {
     let tunable = table
         .required("tunable", "`kvmtune tunables` lists what can be set")
         .and_then(|f| tunable(f.text()?, &f.span(), f.mistakes(), earlier));
+    let tunable = tunable.and_then(|t| command::with_commands(&mut table, t));
     let levels = table
         .required(
             "levels",
@@ -73,10 +74,9 @@ pub(super) fn tunable(
                     nearest: Some(near), ..
                 } => format!("did you mean `{near}`?"),
                 LookupError::Unknown { nearest: None, .. } => {
-                    "`kvmtune tunables` lists all; `sysctl:NAME` and `guest-sysctl:NAME` take any sysctl"
-                        .into()
+                    "`kvmtune tunables` lists all, and the ways to name any other setting".into()
                 }
-                LookupError::Name(_) => "write it as `sysctl -a` does".into(),
+                LookupError::Name(_) => "`kvmtune tunables` shows how such names are written".into(),
             };
             wrong(error.to_string(), hint);
             return None;

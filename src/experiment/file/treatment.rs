@@ -1,7 +1,7 @@
 //! The factors, and the `[[treatment]]` tables that explicit designs are written with.
 
 use super::factor::{factors, level, tunable};
-use super::{MAX_FACTORS, MAX_TREATMENTS};
+use super::{MAX_FACTORS, MAX_TREATMENTS, command};
 use crate::decode::{Field, Reader};
 use crate::diagnostic::{Diagnostic, one_line};
 use crate::experiment::{DesignKind, Factor, Levels, ListedTreatment, Text};
@@ -155,6 +155,12 @@ fn setting(place: &Range<usize>, field: &Field<'_>, made: &mut Vec<Factor>) -> O
         place
     } else {
         let tunable = tunable(field.key(), place, field.mistakes(), made)?;
+        if command::is_unwritten(&tunable) {
+            let message = format!("`{}` has no commands here", tunable.name);
+            let hint = "write it as a [[factor]] with `get`, `set` and `levels`";
+            field.mistake(Diagnostic::at(place.clone(), message).hint(hint));
+            return None;
+        }
         made.push(Factor {
             tunable,
             levels: Levels::Listed(Vec::new()),

@@ -1,6 +1,7 @@
 //! One domain: its life, its XML, its live values. It does not know what a good value is.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -12,8 +13,9 @@ use uuid::Uuid;
 use virt::domain::Domain as Inner;
 use virt_sys as sys;
 
-use super::{Connection, LibvirtError, TypedValue, check, cpu_map, process, typed};
-use crate::tunable::{CpuSet, ParameterGroup};
+use super::typed::{self, Part, Wanted};
+use super::{Connection, LibvirtError, TypedValue, check, process};
+use crate::tunable::ParameterGroup;
 
 /// A handle to a domain; clones share it. Its name and UUID are those at lookup.
 #[derive(Debug, Clone)]
@@ -232,77 +234,51 @@ impl Domain {
         check(status, || self.doing("set the agent timeout of")).map(drop)
     }
 
-    /// The host CPUs each virtual CPU may run on, by number of the virtual CPU.
-    pub fn vcpu_pins(&self) -> Result<Vec<CpuSet>, LibvirtError> {
-        let doing = || self.doing("read the CPU pins of");
-        let length = self.map_length()?;
-        let vcpus = self.info()?.vcpus as usize;
-        let mut bits = vec![0u8; vcpus * length];
-        let (count, bytes) = (c_int(vcpus), c_int(length));
-        // SAFETY: the buffer holds `count` maps of `bytes` bytes each.
-        let filled = check(
-            unsafe {
-                sys::virDomainGetVcpuPinInfo(
-                    self.raw(),
-                    count,
-                    bits.as_mut_ptr(),
-                    bytes,
-                    sys::VIR_DOMAIN_AFFECT_LIVE,
-                )
-            },
-            doing,
-        )?;
-        let filled = usize::try_from(filled).unwrap_or(0);
-        Ok(bits
-            .chunks_exact(length)
-            .take(filled)
-            .map(cpu_map::from_bits)
-            .collect())
-    }
-
-    /// Lets one virtual CPU of the running domain use only `cpus`.
-    pub fn pin_vcpu(&self, vcpu: u32, cpus: &CpuSet) -> Result<(), LibvirtError> {
-        let pinned = self
-            .inner()
-            .pin_vcpu_flags(vcpu, &cpu_map::to_bits(cpus), sys::VIR_DOMAIN_AFFECT_LIVE);
-        pinned.map_err(self.failed(&format!("pin virtual CPU {vcpu} to {cpus} in")))
-    }
-
-    /// The host CPUs QEMU's other threads may run on.
-    pub fn emulator_pin(&self) -> Result<CpuSet, LibvirtError> {
-        let mut bits = vec![0u8; self.map_length()?];
-        let bytes = c_int(bits.len());
-        // SAFETY: the buffer holds one map of `bytes` bytes.
-        let status = unsafe {
-            sys::virDomainGetEmulatorPinInfo(
-                self.raw(),
-                bits.as_mut_ptr(),
-                bytes,
-                sys::VIR_DOMAIN_AFFECT_LIVE,
-            )
-        };
-        check(status, || self.doing("read the emulator pin of"))?;
-        Ok(cpu_map::from_bits(&bits))
-    }
-
-    /// Lets QEMU's other threads use only `cpus`.
-    pub fn pin_emulator(&self, cpus: &CpuSet) -> Result<(), LibvirtError> {
-        let pinned = self
-            .inner()
-            .pin_emulator(&cpu_map::to_bits(cpus), sys::VIR_DOMAIN_AFFECT_LIVE);
-        pinned.map_err(self.failed(&format!("pin the emulator to {cpus} in")))
-    }
-
     /// The live values of a group, by libvirt's names.
     pub fn parameters(&self, group: ParameterGroup) -> Result<BTreeMap<String, TypedValue>, LibvirtError> {
         // SAFETY: a valid handle.
-        unsafe { typed::read(self.raw(), group, &self.name) }
+        unsafe { typed::read(self.raw(), Part::Group(group), &self.name) }
     }
 
     /// Changes one live value of a group. Only names that [`Domain::parameters`] shows are taken.
     pub fn set_parameter(&self, group: ParameterGroup, field: &str, number: i64) -> Result<(), LibvirtError> {
+        let wanted = [(field, Wanted::Number(number))];
         // SAFETY: a valid handle.
-        unsafe { typed::write(self.raw(), group, &self.name, (field, number)) }
+        unsafe { typed::write(self.raw(), Part::Group(group), &self.name, &wanted) }
+    }
+
+    /// Changes one live value of a group that is a text.
+    pub fn set_text_parameter(
+        &self,
+        group: ParameterGroup,
+        field: &str,
+        text: &str,
+    ) -> Result<(), LibvirtError> {
+        let wanted = [(field, Wanted::Text(text.to_owned()))];
+        // SAFETY: a valid handle.
+        unsafe { typed::write(self.raw(), Part::Group(group), &self.name, &wanted) }
+    }
+
+    /// The limits QEMU keeps of the disk with this target name, by libvirt's names.
+    pub fn throttle(&self, target: &str) -> Result<BTreeMap<String, TypedValue>, LibvirtError> {
+        let target = self.target(target)?;
+        // SAFETY: a valid handle.
+        unsafe { typed::read(self.raw(), Part::Disk(&target), &self.name) }
+    }
+
+    /// Changes limits of a disk in one call. libvirt zeroes what belongs together and is not named: total, read and
+    /// write of bytes, and of requests.
+    pub fn set_throttle(&self, target: &str, limits: &[(&str, i64)]) -> Result<(), LibvirtError> {
+        let target = self.target(target)?;
+        let number = |&(field, number): &(_, i64)| (field, Wanted::Number(number));
+        let wanted: Vec<_> = limits.iter().map(number).collect();
+        // SAFETY: a valid handle.
+        unsafe { typed::write(self.raw(), Part::Disk(&target), &self.name, &wanted) }
+    }
+
+    fn target(&self, target: &str) -> Result<CString, LibvirtError> {
+        let doing = self.doing("find the disk of");
+        CString::new(target).map_err(|_| LibvirtError::own(doing, "its target name holds a NUL byte"))
     }
 
     /// The process id of the domain's QEMU on this host.
@@ -318,38 +294,23 @@ impl Domain {
         process::cgroup(self.qemu_pid()?, controller)
     }
 
-    fn inner(&self) -> &Inner {
+    pub(super) fn inner(&self) -> &Inner {
         &self.handle.0
     }
 
     /// Valid while `self` lives.
-    fn raw(&self) -> sys::virDomainPtr {
+    pub(super) fn raw(&self) -> sys::virDomainPtr {
         // SAFETY: only handed to calls that take no ownership and end before `self` does.
         unsafe { self.inner().as_ptr() }
     }
 
-    fn doing(&self, verb: &str) -> String {
+    pub(super) fn doing(&self, verb: &str) -> String {
         format!("{verb} domain {}", self.name)
     }
 
-    fn failed(&self, verb: &str) -> impl FnOnce(virt::error::Error) -> LibvirtError {
+    pub(super) fn failed(&self, verb: &str) -> impl FnOnce(virt::error::Error) -> LibvirtError {
         let doing = self.doing(verb);
         move |error| LibvirtError::from_virt(doing, &error)
-    }
-
-    /// Bytes of a map that has a bit for each CPU of the host.
-    fn map_length(&self) -> Result<usize, LibvirtError> {
-        let doing = || self.doing("count the host CPUs for");
-        // SAFETY: the connection belongs to the domain's handle and is only borrowed; without maps to
-        // fill the call returns the number of CPUs.
-        let cpus = check(
-            unsafe {
-                let connection = sys::virDomainGetConnect(self.raw());
-                sys::virNodeGetCPUMap(connection, std::ptr::null_mut(), std::ptr::null_mut(), 0)
-            },
-            doing,
-        )?;
-        Ok(usize::try_from(cpus).unwrap_or(0).div_ceil(8).max(1))
     }
 }
 
@@ -377,11 +338,6 @@ fn whole_seconds(limit: Duration) -> i32 {
     i32::try_from(limit.as_millis().div_ceil(1000))
         .unwrap_or(i32::MAX)
         .max(1)
-}
-
-/// For lengths and counts far below the limit.
-fn c_int(length: usize) -> i32 {
-    i32::try_from(length).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 
 use super::{Guest, LocalHost, MAX_SETTING, Owner};
 use crate::facts::Meaning;
-use crate::host::{HostError, build, guest_job, readback, xml};
-use crate::tunable::XmlSetting;
+use crate::host::{HostError, build, guest_job, proof, xml};
+use crate::tunable::{ABSENT, XmlSetting};
 use std::collections::BTreeMap;
 
 impl LocalHost {
@@ -22,6 +22,17 @@ impl LocalHost {
         }
         if changes.contains_key(&XmlSetting::Emulator) && !changes.contains_key(&XmlSetting::Machine) {
             changes.insert(XmlSetting::Machine, self.defined(&XmlSetting::Machine)?);
+        }
+        // A mode alone means all nodes; libvirt does not start a guest with one and no nodes.
+        let bound = changes
+            .get(&XmlSetting::NumaMode)
+            .is_some_and(|mode| mode != "none");
+        if bound
+            && !changes.contains_key(&XmlSetting::NumaNodes)
+            && xml::value(&self.definition, &XmlSetting::NumaNodes, Some(&self.disk))? == ABSENT
+            && let Some(nodes) = proof::nodes_with_memory()
+        {
+            changes.insert(XmlSetting::NumaNodes, nodes);
         }
         Ok(changes)
     }
@@ -42,16 +53,25 @@ impl LocalHost {
         release.map(str::to_string).unwrap_or(found)
     }
 
-    /// What runs. A lab kernel counts by its release when the guest itself says so too.
+    /// What runs. A lab kernel counts by its release when the guest itself says so too; only the guest has a command
+    /// line.
     pub(super) fn runs(&self, guest: &Guest, setting: &XmlSetting) -> Result<String, HostError> {
-        let found = self.as_level(setting, readback::running(&guest.domain, setting, &self.disk)?);
+        let told = |path: &str| {
+            let told = guest.agent.read_file(path, MAX_SETTING);
+            let told = told.map_err(|e| guest_job::failed(format!("read guest:{path}"), &e))?;
+            Ok(String::from_utf8_lossy(&told).trim().to_string())
+        };
+        if let XmlSetting::GuestBoot(parameter) = setting {
+            return Ok(parameter.value_in(&told("/proc/cmdline")?));
+        }
+        let asked = self.pending.get(setting).filter(|_| guest.changed).cloned();
+        let asked = asked.or_else(|| self.defined(setting).ok()).unwrap_or_default();
+        let found = proof::running(&guest.domain, setting, &self.disk, &asked)?;
+        let found = self.as_level(setting, found);
         if *setting != XmlSetting::Kernel || self.lab_of().is_none() || found.starts_with('/') {
             return Ok(found);
         }
-        let path = "/proc/sys/kernel/osrelease";
-        let told = guest.agent.read_file(path, MAX_SETTING);
-        let told = told.map_err(|e| guest_job::failed(format!("read guest:{path}"), &e))?;
-        let told = String::from_utf8_lossy(&told).trim().to_string();
+        let told = told("/proc/sys/kernel/osrelease")?;
         Ok(if told == found {
             found
         } else {

@@ -4,8 +4,9 @@
 //! Does not know why they are set.
 
 use super::{Guest, LocalHost};
-use crate::host::{HostError, guest_job, host_link, kernel, xml};
-use crate::tunable::{Address, GuestCommands};
+use crate::host::actors::{self, Process};
+use crate::host::{Host, HostError, batch, guest_job, host_link, kernel, xml};
+use crate::tunable::{Address, GuestCommands, KernelFile};
 use std::time::Duration;
 
 /// Commands that read or set a value are short.
@@ -89,4 +90,77 @@ fn exec(guest: &Guest, argv: &[String], doing: &str) -> Result<String, HostError
         doing,
         format!("it gave {}: {}", done.exit_code, said.escape_debug()),
     ))
+}
+
+/// Several places at once: files of the guest go in one command, where they are many.
+impl LocalHost {
+    pub(super) fn read_many(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
+        let paths: Vec<_> = addresses.iter().filter_map(guest_path).collect();
+        let mut batched = match &self.guest {
+            Some(guest) if paths.len() >= batch::WORTH_IT => batch::read(&guest.agent, &paths).into_iter(),
+            _ => Vec::new().into_iter(),
+        };
+        let one = |address: &Address| match guest_path(address).and_then(|_| batched.next()) {
+            Some(result) => result,
+            None => self.read(address),
+        };
+        addresses.iter().map(one).collect()
+    }
+
+    /// The order is kept: files of the guest that follow each other are one command.
+    pub(super) fn write_many(&mut self, writes: &[(Address, String)]) -> Vec<Result<(), HostError>> {
+        let mut results = Vec::new();
+        for run in writes.chunk_by(|(a, _), (b, _)| guest_path(a).is_some() == guest_path(b).is_some()) {
+            let files: Vec<_> = run
+                .iter()
+                .filter_map(|(address, value)| Some((guest_path(address)?, value.as_str())))
+                .collect();
+            match &self.guest {
+                Some(guest) if files.len() >= batch::WORTH_IT => {
+                    results.extend(batch::write(&guest.agent, &files))
+                }
+                _ => results.extend(run.iter().map(|(address, value)| self.write(address, value))),
+            }
+        }
+        results
+    }
+}
+
+impl LocalHost {
+    /// Programs that may have set a place: those of the guest for what is inside it.
+    pub(super) fn likely_actors(&self, address: &Address) -> Vec<String> {
+        let processes = match &self.guest {
+            Some(guest) if address.in_guest() => guest_processes(guest),
+            _ => actors::processes(),
+        };
+        actors::likely(address, &processes)
+    }
+}
+
+/// The processes of the guest; none when it cannot be asked.
+fn guest_processes(guest: &Guest) -> Vec<Process> {
+    const LIST: &str =
+        r#"for p in /proc/[0-9]*; do read -r name < "$p/comm" && echo "${p#/proc/} $name"; done 2>/dev/null"#;
+    let done = guest.agent.exec(&["/bin/sh", "-c", LIST], None, COMMAND_LIMIT);
+    let text = done
+        .map(|done| String::from_utf8_lossy(&done.stdout).into_owned())
+        .unwrap_or_default();
+    let process = |line: &str| {
+        let (pid, name) = line.split_once(' ')?;
+        let tame = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let name = Some(name).filter(|name| name.len() <= 15 && name.chars().all(tame))?;
+        Some(Process {
+            name: name.to_string(),
+            pid: pid.parse().ok()?,
+        })
+    };
+    text.lines().filter_map(process).collect()
+}
+
+/// The path of a file of the guest that may be set.
+fn guest_path(address: &Address) -> Option<&str> {
+    match address {
+        Address::GuestFile { path, .. } if KernelFile::is_one(path) => Some(path),
+        _ => None,
+    }
 }

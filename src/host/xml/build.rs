@@ -3,7 +3,6 @@
 //! Looks only at libvirt's own places: an element of the same name in `<metadata>` is somebody else's.
 
 use super::{Editor, XmlError, disk};
-use crate::tunable::XmlSetting;
 use roxmltree::Document;
 use xot::Node;
 
@@ -39,26 +38,24 @@ pub fn build(xml: &str) -> Result<Build, XmlError> {
     })
 }
 
-/// The value one of these settings has in this XML.
-pub(super) fn value(xml: &str, setting: &XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
+/// A kernel or first root, [`NONE`] when the guest boots from its disk.
+pub(super) fn of_os(xml: &str, name: &str) -> Result<String, XmlError> {
     let document = parse(xml)?;
-    let of_os = |name| text(&document, &["os", name]).unwrap_or_else(|| NONE.into());
-    match setting {
-        XmlSetting::Machine => Ok(build(xml)?.machine),
-        XmlSetting::Emulator => Ok(build(xml)?.emulator),
-        XmlSetting::Kernel => Ok(of_os("kernel")),
-        XmlSetting::Initrd => Ok(of_os("initrd")),
-        _ => disk(xml, target)?
-            .source
-            .ok_or(XmlError::Lacks("file or device as the source of the data disk")),
-    }
+    Ok(text(&document, &["os", name]).unwrap_or_else(|| NONE.into()))
 }
 
-fn parse(xml: &str) -> Result<Document<'_>, XmlError> {
+/// What is behind the data disk.
+pub(super) fn source(xml: &str, target: Option<&str>) -> Result<String, XmlError> {
+    disk(xml, target)?
+        .source
+        .ok_or(XmlError::Lacks("file or device as the source of the data disk"))
+}
+
+pub(super) fn parse(xml: &str) -> Result<Document<'_>, XmlError> {
     Document::parse(xml).map_err(|e| XmlError::Parse(e.to_string()))
 }
 
-fn at<'d>(document: &'d Document<'_>, path: &[&str]) -> Option<roxmltree::Node<'d, 'd>> {
+pub(super) fn at<'d>(document: &'d Document<'_>, path: &[&str]) -> Option<roxmltree::Node<'d, 'd>> {
     let mut node = document.root_element();
     for name in path {
         let is_it = |n: &roxmltree::Node| n.tag_name().namespace().is_none() && n.has_tag_name(*name);
@@ -67,7 +64,7 @@ fn at<'d>(document: &'d Document<'_>, path: &[&str]) -> Option<roxmltree::Node<'
     Some(node)
 }
 
-fn text(document: &Document<'_>, path: &[&str]) -> Option<String> {
+pub(super) fn text(document: &Document<'_>, path: &[&str]) -> Option<String> {
     let text = at(document, path)?.text()?.trim();
     (!text.is_empty()).then(|| text.to_string())
 }
@@ -82,33 +79,29 @@ fn family(machine: &str) -> &str {
 }
 
 impl Editor {
-    /// Puts one of these settings in.
-    pub(super) fn set_build(
-        &mut self,
-        domain: Node,
-        setting: &XmlSetting,
-        value: &str,
-        target: &str,
-    ) -> Result<(), xot::Error> {
-        match setting {
-            XmlSetting::Machine => self.set_machine(domain, value),
-            XmlSetting::Emulator => {
-                let devices = self.child_or_new(domain, "devices")?;
-                self.set_text(devices, "emulator", value)
-            }
-            XmlSetting::Kernel if value == NONE => {
-                self.remove_from_os(domain, &["kernel", "initrd", "cmdline"])
-            }
-            XmlSetting::Initrd if value == NONE => self.remove_from_os(domain, &["initrd"]),
-            XmlSetting::Kernel => self.set_in_os(domain, "kernel", value),
-            XmlSetting::Initrd => self.set_in_os(domain, "initrd", value),
-            _ => self.set_image(domain, target, value),
+    pub(super) fn set_emulator(&mut self, domain: Node, value: &str) -> Result<(), xot::Error> {
+        let devices = self.child_or_new(domain, "devices")?;
+        self.set_text(devices, "emulator", value)
+    }
+
+    /// First root and command line go with their kernel.
+    pub(super) fn set_kernel(&mut self, domain: Node, value: &str) -> Result<(), xot::Error> {
+        match value {
+            NONE => self.remove_from_os(domain, &["kernel", "initrd", "cmdline"]),
+            path => self.set_in_os(domain, "kernel", path),
+        }
+    }
+
+    pub(super) fn set_initrd(&mut self, domain: Node, value: &str) -> Result<(), xot::Error> {
+        match value {
+            NONE => self.remove_from_os(domain, &["initrd"]),
+            path => self.set_in_os(domain, "initrd", path),
         }
     }
 
     /// Addresses, and the controllers a machine has by itself, are those of one family's buses: libvirt gives new
     /// ones to another family. Within a family they stay, so that devices keep their names in the guest.
-    fn set_machine(&mut self, domain: Node, value: &str) -> Result<(), xot::Error> {
+    pub(super) fn set_machine(&mut self, domain: Node, value: &str) -> Result<(), xot::Error> {
         let os = self.child_or_new(domain, "os")?;
         let kind = self.child_or_new(os, "type")?;
         let same = self
@@ -152,7 +145,7 @@ impl Editor {
     }
 
     /// The whole source goes, with what is only true of it: its chain, its keys, its place on a network.
-    fn set_image(&mut self, domain: Node, target: &str, value: &str) -> Result<(), xot::Error> {
+    pub(super) fn set_image(&mut self, domain: Node, target: &str, value: &str) -> Result<(), xot::Error> {
         for disk in self.disks(domain, target) {
             for name in ["source", "backingStore", "mirror"] {
                 while let Some(node) = self.child(disk, name) {
@@ -172,7 +165,7 @@ impl Editor {
         all.filter(|n| self.xot.is_element(*n)).collect()
     }
 
-    fn set_text(&mut self, parent: Node, name: &str, value: &str) -> Result<(), xot::Error> {
+    pub(super) fn set_text(&mut self, parent: Node, name: &str, value: &str) -> Result<(), xot::Error> {
         let node = self.child_or_new(parent, name)?;
         while let Some(part) = self.xot.first_child(node) {
             self.xot.remove(part)?;
@@ -180,7 +173,7 @@ impl Editor {
         self.xot.append_text(node, value)
     }
 
-    fn attribute(&mut self, node: Node, name: &str) -> Option<String> {
+    pub(super) fn attribute(&mut self, node: Node, name: &str) -> Option<String> {
         let name = self.xot.add_name(name);
         self.xot.get_attribute(node, name).map(str::to_string)
     }
@@ -191,6 +184,7 @@ impl Editor {
 mod tests {
     use super::super::{value, with_settings};
     use super::*;
+    use crate::tunable::XmlSetting;
 
     const XML: &str = "<domain type='kvm'><metadata><x:a xmlns:x='urn:x'><x:emulator>/x</x:emulator>\
         <os><kernel>/evil</kernel></os><disk><source file='/meta'/><target dev='vdb'/></disk></x:a></metadata>\

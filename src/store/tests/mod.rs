@@ -119,6 +119,7 @@ fn invalid() -> Outcome {
         wanted: "bfq".into(),
         found: "none".into(),
         during: true,
+        actors: vec!["tuned (process 812)".into()],
     };
     Outcome::Invalid {
         drift: vec![drift.clone(), drift],

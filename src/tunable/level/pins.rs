@@ -1,21 +1,33 @@
-//! Pin maps: which host CPUs each vCPU may use, by the name of a generator or as written.
+//! Pin maps: which host CPUs each vCPU or I/O thread may use, by the name of a generator or as written.
 //!
 //! Knows the topology in [`Facts`]; not how a thread is pinned.
 
 use super::LevelError;
 use crate::facts::Facts;
-use crate::tunable::{CpuSet, Tunable};
+use crate::tunable::{CpuSet, DomainSetting, Home, Tunable};
+use std::ops::Range;
 
-/// Pin maps by generator name; every vCPU is named, so that reading back compares whole maps.
+/// The threads that are pinned: vCPUs from 0, or libvirt's I/O threads from 1.
+fn threads(tunable: &Tunable, facts: &Facts) -> Range<u16> {
+    match tunable.home {
+        Home::Domain(DomainSetting::IothreadPins) => 1..facts.iothreads.saturating_add(1),
+        _ => 0..facts.vcpus,
+    }
+}
+
+/// Pin maps by generator name; every thread is named, so that reading back compares whole maps.
 pub(super) fn pins(tunable: &Tunable, text: &str, facts: &Facts) -> Result<String, LevelError> {
     let all = &facts.host_cpus;
     let cpus: Vec<u16> = all.iter().collect();
     let one_each = |order: Vec<u16>| {
-        let pick = |vcpu: u16| CpuSet::from_iter(order.get(usize::from(vcpu) % order.len().max(1)).copied());
-        (0..facts.vcpus).map(|v| (v, pick(v))).collect::<Vec<_>>()
+        let pick = |n: usize| CpuSet::from_iter(order.get(n % order.len().max(1)).copied());
+        (0..)
+            .zip(threads(tunable, facts))
+            .map(|(n, thread)| (thread, pick(n)))
+            .collect::<Vec<_>>()
     };
     let map = match text.trim() {
-        "none" => (0..facts.vcpus).map(|v| (v, all.clone())).collect(),
+        "none" => threads(tunable, facts).map(|v| (v, all.clone())).collect(),
         "compact" => one_each(cpus),
         "spread" => one_each(spread_order(facts)),
         "same-node" => {
@@ -24,7 +36,7 @@ pub(super) fn pins(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Strin
                 .iter()
                 .max_by_key(|n| n.memory)
                 .map_or(all, |n| &n.cpus);
-            (0..facts.vcpus).map(|v| (v, node.clone())).collect()
+            threads(tunable, facts).map(|v| (v, node.clone())).collect()
         }
         explicit => explicit_pins(tunable, explicit, facts)?,
     };
@@ -47,7 +59,8 @@ fn explicit_pins(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Vec<(u1
         level: level.into(),
         choices,
     };
-    let mut map: Vec<_> = (0..facts.vcpus).map(|v| (v, facts.host_cpus.clone())).collect();
+    let all = || threads(tunable, facts);
+    let mut map: Vec<_> = all().map(|v| (v, facts.host_cpus.clone())).collect();
     for pin in value.as_str().split_whitespace() {
         let (vcpu, cpus) = pin.split_once('=').unwrap_or((pin, ""));
         let cpus: CpuSet = cpus.parse()?;
@@ -57,10 +70,12 @@ fn explicit_pins(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Vec<(u1
         match map.iter_mut().find(|(v, _)| v.to_string() == vcpu) {
             Some(slot) => slot.1 = cpus,
             None => {
-                return Err(unavailable(
-                    pin,
-                    vec![format!("vCPUs 0-{}", facts.vcpus.saturating_sub(1))],
-                ));
+                let numbers: CpuSet = all().collect();
+                let whose = match tunable.home {
+                    Home::Domain(DomainSetting::IothreadPins) => "I/O threads",
+                    _ => "vCPUs",
+                };
+                return Err(unavailable(pin, vec![format!("{whose} {numbers}")]));
             }
         }
     }

@@ -2,12 +2,12 @@
 //!
 //! Pure: judges by what was found, and says in words what is missing.
 
-use super::LevelError;
 use super::coupling::{PAGE_SIZES, pool_address};
+use super::{LevelError, place_of};
 use crate::facts::Facts;
 use crate::tunable::{
-    Activation, Address, Coupling, Format, Home, KernelSide, KernelVersion, Kind, Requirement, Tunable,
-    XmlSetting,
+    Activation, Address, Coupling, DomainSetting, Format, Home, KernelSide, KernelVersion, Kind,
+    ParameterGroup, Requirement, Tunable, XmlSetting,
 };
 
 /// Files that list what another file can be set to: by the end of its path, and of theirs.
@@ -25,6 +25,11 @@ const LISTS: [(&str, &str, Format); 4] = [
     ),
     ("current_clocksource", "available_clocksource", Format::Plain),
 ];
+
+/// True for a path of which another file lists what it can hold.
+pub(in crate::tunable) fn has_list(path: &str) -> bool {
+    LISTS.iter().any(|(end, ..)| path.ends_with(end))
+}
 
 impl Tunable {
     /// Fails when the tunable cannot be set on this host and guest, with the reason.
@@ -63,7 +68,8 @@ impl Tunable {
         {
             return Some(format!("Linux has it from {since} on, and {whose} runs {kernel}"));
         }
-        self.needs.iter().find_map(|need| self.unmet(need, facts))
+        let unmet = self.needs.iter().find_map(|need| self.unmet(need, facts));
+        unmet.or_else(|| self.lacks_device(facts))
     }
 
     fn unmet(&self, need: &Requirement, facts: &Facts) -> Option<String> {
@@ -83,6 +89,16 @@ impl Tunable {
             Requirement::Has(what) => (!facts.has.contains(what)).then(|| lacking(what)),
             Requirement::Numa => None,
         }
+    }
+
+    /// Limits of a device need to know it.
+    fn lacks_device(&self, facts: &Facts) -> Option<String> {
+        let is_of_device = matches!(
+            &self.home,
+            Home::Domain(DomainSetting::Parameter(ParameterGroup::Blkio, field)) if field.starts_with("device_")
+        );
+        (is_of_device && facts.host_disk.is_none())
+            .then(|| "no host block device is behind the data disk".into())
     }
 
     fn is_read(&self, facts: &Facts) -> bool {
@@ -183,10 +199,16 @@ impl Tunable {
         {
             addresses.push(file(side, sysctl.path(), Format::Plain));
         }
+        addresses.extend(self.bounding());
         if matches!(self.home, Home::DomainXml(_)) {
             addresses.extend(PAGE_SIZES.map(|(_, size)| pool_address(size)));
             let others = [XmlSetting::DiskCache, XmlSetting::DiskIo, XmlSetting::DiskImage];
             addresses.extend(others.map(Address::DomainXml));
+            addresses.extend(
+                ["domain.disk.format", "domain.disk.discard"]
+                    .iter()
+                    .filter_map(|name| place_of(name)),
+            );
         }
         addresses
     }
@@ -265,6 +287,17 @@ fn lacking(what: &str) -> String {
         "vhost-net" => "the host has no /dev/vhost-net; modprobe vhost_net".into(),
         "hugetlbfs" => {
             "no hugetlbfs is mounted; mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages"
+                .into()
+        }
+        "memory swap limit" => {
+            "the host's kernel limits no swap of a cgroup; boot it with swapaccount=1, or with a kernel that has \
+             CONFIG_SWAP"
+                .into()
+        }
+        "blkio weight" => "no cgroup of the host has a weight of I/O; modprobe bfq".into(),
+        "blkio device weight" => {
+            "the host's cgroups have no blkio.weight_device, where libvirt sets it: Linux lost it with the cfq \
+             scheduler in 5.0; use blkio.weight with bfq"
                 .into()
         }
         "iothread" => "the domain has no I/O thread; add <iothreads>1</iothreads> to its definition".into(),
