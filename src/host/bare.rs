@@ -6,7 +6,7 @@ use super::command::Running;
 use super::guest_job::within_limit;
 use super::kernel::KernelHost;
 use super::local::Cancel;
-use super::{Host, HostError, Job, JobOutput, Power, RESULT_FILE, SERIES_FILE, Scope, survey};
+use super::{Host, HostError, Job, JobOutput, Power, RESULT_FILE, SERIES_FILE, Scope, actors, survey};
 use crate::facts::Facts;
 use crate::tunable::Address;
 use std::fs::{self, DirBuilder, File};
@@ -52,6 +52,10 @@ impl Host for BareHost {
 
     fn power(&mut self, _: Power) -> Result<(), HostError> {
         Ok(())
+    }
+
+    fn actors(&mut self, address: &Address) -> Vec<String> {
+        actors::likely(address, &actors::processes())
     }
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {

@@ -95,7 +95,7 @@ fn drifts(host: &mut dyn Host, settings: &[Setting]) -> Result<Vec<Drift>, Outco
                 wanted: setting.value.to_string(),
                 found: setting.address.selected(&raw).to_string(),
                 during: false,
-                actors: Vec::new(),
+                actors: host.actors(&setting.address),
             });
         }
     }
