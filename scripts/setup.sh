@@ -16,6 +16,8 @@ packages=(
     linux-image-cloud-amd64 busybox-static qemu-guest-agent fio iperf3 stress-ng kmod e2fsprogs
     # the lab's network, loop device and processes
     iproute2 mount util-linux
+    # guests reached by ssh: the client, and a server for the lab's (this package starts none on the host)
+    openssh-client dropbear-bin
 )
 
 fail() {

@@ -2,16 +2,25 @@
 //!
 //! Reads only. Does not know plans; whether a level is offered is the plan's business.
 
+mod unrest;
+
+pub use unrest::unrest;
+
 use crate::experiment::{Experiment, Guest};
 use crate::host::agent::Agent;
+use crate::host::ssh::{Ssh, SshError};
+use crate::host::transport::Transport;
 use crate::host::{LocalHost, controllers};
-use crate::lab::image;
+use crate::lab::{self, image};
 use crate::tunable::{Home, Requirement, Tunable, XmlSetting};
 use crate::workload::{Places, Side, Workload};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
+
+/// A guest that runs lets an ssh client in within seconds.
+const SSH_LIMIT: Duration = Duration::from_secs(10);
 
 /// One thing that is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,9 +53,11 @@ pub fn host_lacks(experiment: Option<&Experiment>) -> Vec<Lack> {
         lab_lacks(&mut lacks);
     }
     if let Some(experiment) = experiment {
+        client_lacks(&experiment.guest, &mut lacks);
         tunable_lacks(experiment, &mut lacks);
         for workload in &experiment.workloads {
-            let here = commands(workload).filter(|(side, _)| *side == Side::Host);
+            let is_bare = matches!(experiment.guest, Guest::Host { .. });
+            let here = commands(workload).filter(|(side, _)| is_bare || *side == Side::Host);
             for (_, program) in here.filter(|(_, program)| image::find(program).is_none()) {
                 lacks.push(Lack::new(
                     format!("program {program} on the host, for workload {}", workload.name),
@@ -82,6 +93,40 @@ fn lab_lacks(lacks: &mut Vec<Lack>) {
             "user libvirt-qemu, for libvirt",
             "apt-get install libvirt-daemon-system",
         ));
+    }
+}
+
+/// What ssh needs on this host: programs, and the files the experiment names.
+fn client_lacks(guest: &Guest, lacks: &mut Vec<Lack>) {
+    let (programs, files): (&[(&str, &str)], _) = match guest {
+        Guest::Lab { ssh: true, .. } => (&lab::ssh::PROGRAMS, Vec::new()),
+        Guest::Domain {
+            ssh: Some(target), ..
+        } => (
+            &[("ssh", "openssh-client"), ("setpriv", "util-linux")],
+            vec![
+                ("identity", &target.identity),
+                ("known-hosts", &target.known_hosts),
+            ],
+        ),
+        Guest::Lab { .. } | Guest::Domain { .. } | Guest::Host { .. } => return,
+    };
+    for (program, package) in programs
+        .iter()
+        .filter(|(program, _)| image::find(program).is_none())
+    {
+        lacks.push(Lack::new(
+            format!("program {program} (package {package}), to reach the guest by ssh"),
+            format!("apt-get install {package}"),
+        ));
+    }
+    for (key, path) in files {
+        if let Err(error) = fs::File::open(path) {
+            lacks.push(Lack::new(
+                format!("the file {path}, to reach the guest by ssh ({error})"),
+                format!("make it, or name another as `{key}` in guest = {{ …, ssh = {{ … }} }}"),
+            ));
+        }
     }
 }
 
@@ -136,11 +181,11 @@ fn commands(workload: &Workload) -> impl Iterator<Item = (Side, &str)> {
 /// What a guest of the user's lacks, as can be told from its definition, without starting it.
 pub fn definition_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -> Vec<Lack> {
     let mut lacks = Vec::new();
-    if !host.has_agent_channel() {
+    if !host.has_way_in() {
         lacks.push(Lack::new(
             "a channel for the guest agent in the domain's definition",
             "virsh edit it: <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>, \
-             then shut the guest down and start it again",
+             then shut the guest down and start it again; or reach the guest by ssh: guest = { …, transport = \"ssh\" }",
         ));
     }
     for workload in &experiment.workloads {
@@ -162,15 +207,22 @@ pub fn definition_lacks(experiment: &Experiment, host: &LocalHost, places: &Plac
 
 /// What the running guest lacks.
 pub fn guest_lacks(experiment: &Experiment, host: &LocalHost, places: &Places) -> Vec<Lack> {
-    let agent = match host.agent() {
-        Ok(agent) => agent,
+    let guest = match host.transport() {
+        Ok(guest) => guest,
         Err(error) => return vec![Lack::new(error.to_string(), "start the guest")],
     };
-    lacks_by_agent(experiment, agent, places)
+    let lacks = match guest {
+        Transport::Agent(agent) => agent_lacks(agent),
+        Transport::Ssh(ssh) => ssh_lacks(ssh),
+    };
+    if lacks.is_empty() {
+        lacks_inside(experiment, guest, places)
+    } else {
+        lacks
+    }
 }
 
-fn lacks_by_agent(experiment: &Experiment, agent: &Agent, places: &Places) -> Vec<Lack> {
-    let mut lacks = Vec::new();
+fn agent_lacks(agent: &Agent) -> Vec<Lack> {
     let info = match agent.info() {
         Ok(info) => info,
         Err(error) => {
@@ -178,20 +230,39 @@ fn lacks_by_agent(experiment: &Experiment, agent: &Agent, places: &Places) -> Ve
             return vec![Lack::new(format!("an answering guest agent ({error})"), mend)];
         }
     };
-    for command in info.lacking() {
-        lacks.push(Lack::new(
+    let lacking = info.lacking().into_iter().map(|command| {
+        Lack::new(
             format!("agent command {command}, which the guest blocks or lacks"),
-            "allow it in the guest's /etc/sysconfig/qemu-ga or /etc/qemu/qemu-ga.conf and restart the agent",
-        ));
+            "allow it in the guest's /etc/sysconfig/qemu-ga or /etc/qemu/qemu-ga.conf and restart the agent; or reach \
+             the guest by ssh: guest = { …, transport = \"ssh\" }",
+        )
+    });
+    lacking.collect()
+}
+
+fn ssh_lacks(ssh: &Ssh) -> Vec<Lack> {
+    let lack =
+        |what: String, mend: String| vec![Lack::new(format!("a guest that answers over ssh: {what}"), mend)];
+    match ssh.ping(SSH_LIMIT) {
+        Ok(()) => Vec::new(),
+        Err(SshError::Connect(error)) => lack(format!("{}: {}", error.target, error.why()), error.mend()),
+        Err(error) => lack(error.to_string(), format!("try `ssh {}` by hand", ssh.target())),
     }
-    if !lacks.is_empty() {
-        return lacks;
-    }
+}
+
+fn lacks_inside(experiment: &Experiment, guest: &Transport, places: &Places) -> Vec<Lack> {
+    let mut lacks = Vec::new();
     let succeeds = |script: &str, word: &str| {
         let argv = ["/bin/sh", "-c", script, "kvmtune", word];
-        let done = agent.exec(&argv, None, Duration::from_secs(10));
+        let done = guest.exec(&argv, None, Duration::from_secs(10));
         done.is_ok_and(|done| done.exit_code == 0)
     };
+    if !succeeds("test \"$(id -u)\" = 0", "") {
+        lacks.push(Lack::new(
+            "root in the guest: needed to write its settings",
+            "let kvmtune in as root: guest = { …, ssh = { …, user = \"root\" } }",
+        ));
+    }
     let uses_scratch = experiment.workloads.iter().any(Workload::needs_scratch);
     if uses_scratch && !succeeds("test -w \"$1\" || test -w \"${1%/*}/\"", &places.scratch) {
         lacks.push(Lack::new(

@@ -37,6 +37,30 @@ pub struct Node {
     pub cpus: CpuSet,
     /// Its memory.
     pub memory: Bytes,
+    /// How far each node is, by its number: 10 is here, 20 twice as far. Empty when the kernel does not tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub distances: BTreeMap<u16, u16>,
+}
+
+/// Memory of the host or the guest when it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ram {
+    /// All of it that the kernel has.
+    pub total: Bytes,
+    /// What programs could still be given without swapping.
+    pub available: Bytes,
+}
+
+/// What was measured between host and guest, one TCP stream into the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkFacts {
+    /// What arrived, in bit/s.
+    pub bandwidth: u64,
+    /// Mean round trip under that load, in microseconds.
+    pub rtt: u64,
+    /// What the guest's link says of itself, in bit/s; virtual ones mostly say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_speed: Option<u64>,
 }
 
 /// What is known of the host and the guest.
@@ -46,10 +70,22 @@ pub struct Facts {
     pub host_cpus: CpuSet,
     /// NUMA nodes of the host.
     pub nodes: Vec<Node>,
+    /// The CPUs of each core: hardware threads that share it. A set for each core, ascending; empty when unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<CpuSet>,
     /// Number of vCPUs of the guest.
     pub vcpus: u16,
     /// Memory of the guest.
     pub guest_memory: Bytes,
+    /// The host's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ram: Option<Ram>,
+    /// The memory the guest's kernel has of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_ram: Option<Ram>,
+    /// The network between them, where an experiment needed it measured and it could be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkFacts>,
     /// The host's block device behind the guest's data disk, e.g. `loop3`.
     pub host_disk: Option<String>,
     /// The guest's name of its data disk, e.g. `vdb`.
@@ -106,6 +142,14 @@ impl Facts {
         match side {
             Some(KernelSide::Guest) => usize::from(self.guest_nodes),
             _ => self.nodes.len(),
+        }
+    }
+
+    /// Memory of the guest's kernel, or of the host's.
+    pub fn ram(&self, side: Option<KernelSide>) -> Option<Ram> {
+        match side {
+            Some(KernelSide::Guest) => self.guest_ram,
+            _ => self.host_ram,
         }
     }
 

@@ -2,8 +2,18 @@
 //!
 //! Joins `host`, `lab` and `change`; does not know plans or workloads.
 
+mod logbook;
+mod vigil;
+mod watchman;
+
+pub use logbook::Logbook;
+pub use vigil::{Relief, Vigil};
+pub use watchman::{VERB, Watch, WatchmanError};
+
 use crate::across::{self, AcrossError};
-use crate::change::{ChangeError, HostLock, Journal, RecoverReport, Restorer, SessionUndo, Undo, recover};
+use crate::change::{
+    ChangeError, HostLock, Journal, Keeper, RecoverReport, Restorer, SessionUndo, Undo, recover,
+};
 use crate::experiment::Guest;
 use crate::host::{
     AnyHost, BareHost, Boots, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost,
@@ -12,6 +22,7 @@ use crate::host::{
 use crate::lab::{LabError, LabPlace, LabSize, take_down};
 use crate::workload::Places;
 use std::path::{Path, PathBuf};
+use watchman::Watchman;
 
 /// Where kvmtune keeps what outlives a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +51,9 @@ pub enum SessionError {
     /// A run across reboots.
     #[error(transparent)]
     Across(#[from] AcrossError),
+    /// Nobody would restore the host after a kill.
+    #[error(transparent)]
+    Watchman(#[from] WatchmanError),
 }
 
 /// A host with its journal. Must be ended with [`Session::close`]; what is dropped is left to `recover`.
@@ -58,12 +72,16 @@ enum Hold {
     Machine {
         undo: SessionUndo,
         seq: u64,
+        watchman: Option<Watchman>,
         _lock: HostLock,
     },
     /// The folder of a journal that nobody else reads.
     Simulation { _folder: PrivateFolder },
     /// This machine without a guest: its settings are in the journal, and there is nothing else to be ended.
-    Bare { _lock: HostLock },
+    Bare {
+        watchman: Option<Watchman>,
+        _lock: HostLock,
+    },
 }
 
 /// A folder of this process; removed with all that is in it when dropped. What a killed run leaves is a journal of a
@@ -78,73 +96,65 @@ impl Drop for PrivateFolder {
 
 impl Session {
     /// Opens the host of `guest`. The calling thread enters the lab's network namespace, when it is the lab.
-    pub fn open(guest: &Guest, dirs: &Dirs, cancel: Cancel) -> Result<Self, SessionError> {
+    pub fn open(guest: &Guest, dirs: &Dirs, watch: Watch, cancel: Cancel) -> Result<Self, SessionError> {
         let mut journal = Journal::open(&dirs.state)?;
         across::settle(&mut KernelHost, &mut journal, &dirs.state)?;
         journal.require_clean()?;
-        Self::open_with(journal, guest, dirs, cancel)
+        Self::open_with(journal, guest, dirs, watch, cancel)
     }
 
     /// Opens it in a boot that a run across reboots made: what is noted of the host's own command line is that run's.
-    pub fn open_in_boot(guest: &Guest, dirs: &Dirs, cancel: Cancel) -> Result<Self, SessionError> {
+    pub fn open_in_boot(
+        guest: &Guest,
+        dirs: &Dirs,
+        watch: Watch,
+        cancel: Cancel,
+    ) -> Result<Self, SessionError> {
         let mut journal = Journal::open(&dirs.state)?;
         journal.adopt_next_boot();
         journal.require_clean()?;
-        Self::open_with(journal, guest, dirs, cancel)
+        Self::open_with(journal, guest, dirs, watch, cancel)
     }
 
     fn open_with(
         mut journal: Journal,
         guest: &Guest,
         dirs: &Dirs,
+        watch: Watch,
         cancel: Cancel,
     ) -> Result<Self, SessionError> {
         // A journal's own lock is one for each state folder; the host's settings are one for all.
-        let lock = HostLock::take(Path::new(HOST_LOCK))?;
-        let (host, undo, seq, scratch) = match guest {
-            Guest::Lab { vcpus, memory, disk } => {
-                let size = LabSize {
-                    vcpus: *vcpus,
-                    memory: *memory,
-                    disk: *disk,
-                };
-                let (host, undo, seq) = open_lab(&mut journal, size, dirs, cancel)?;
-                (host, undo, seq, Some("/dev/kvmtune-data".to_string()))
-            }
-            Guest::Domain {
-                name,
-                connect,
-                disk,
-                scratch,
-            } => {
-                let host = LocalHost::domain(connect, name, disk.as_deref(), cancel)?;
-                let undo = SessionUndo::Domain {
-                    connection: connect.clone(),
-                    name: name.clone(),
-                    uuid: host.uuid(),
-                    instance: host.instance(),
-                };
-                let seq = note(&mut journal, &undo)?;
-                (host, undo, seq, scratch.clone())
-            }
-            Guest::Host { scratch } => {
-                return Ok(Self {
-                    host: AnyHost::Bare(BareHost::new(scratch.as_deref(), cancel)),
-                    journal,
-                    hold: Hold::Bare { _lock: lock },
-                    scratch: scratch.clone(),
-                });
+        let lock = HostLock::take(Path::new(HOST_LOCK), Keeper::Verb)?;
+        // Before the first change, and before the lab's network is entered, which must end with the lab.
+        let watchman = Watchman::start(watch, &dirs.state)?;
+        if let Guest::Host { scratch } = guest {
+            return Ok(Self {
+                host: AnyHost::Bare(BareHost::new(scratch.as_deref(), cancel)),
+                journal,
+                hold: Hold::Bare {
+                    watchman,
+                    _lock: lock,
+                },
+                scratch: scratch.clone(),
+            });
+        }
+        let opened = match open_guest(&mut journal, guest, dirs, cancel) {
+            Ok(opened) => opened,
+            Err(error) => {
+                dismiss(watchman, &journal);
+                return Err(error);
             }
         };
         Ok(Self {
-            host: AnyHost::Local(Box::new(host)),
+            host: AnyHost::Local(Box::new(opened.host)),
             journal,
             hold: Hold::Machine {
-                undo,
-                seq,
+                undo: opened.undo,
+                seq: opened.seq,
+                watchman,
                 _lock: lock,
             },
-            scratch,
+            scratch: opened.scratch,
         })
     }
 
@@ -172,34 +182,146 @@ impl Session {
     }
 
     /// Gives the host back as it was found.
-    pub fn close(mut self) -> Result<(), SessionError> {
+    pub fn close(self) -> Result<(), SessionError> {
+        let mut journal = self.journal;
         // The lock is bound, so that it is held to the end.
-        let (Hold::Machine { undo, seq, _lock }, AnyHost::Local(mut host)) = (self.hold, self.host) else {
-            return Ok(self.journal.compact()?);
-        };
-        match &undo {
-            SessionUndo::Lab(place) => {
-                host.power(Power::Off)?;
-                drop(host);
-                take_down(place)?;
-            }
-            SessionUndo::Domain { instance, .. } => host.give_back(instance.as_deref())?,
+        if let Hold::Bare { watchman, _lock } = self.hold {
+            let compacted = journal.compact();
+            dismiss(watchman, &journal);
+            return Ok(compacted?);
         }
-        self.journal.close(vec![seq])?;
-        Ok(self.journal.compact()?)
+        let (
+            Hold::Machine {
+                undo,
+                seq,
+                watchman,
+                _lock,
+            },
+            AnyHost::Local(host),
+        ) = (self.hold, self.host)
+        else {
+            return Ok(());
+        };
+        let given = give_back(*host, &undo).and_then(|()| {
+            journal.close(vec![seq])?;
+            Ok(journal.compact()?)
+        });
+        dismiss(watchman, &journal);
+        given
+    }
+
+    /// The last resort when a setting does not come back, or the journal cannot be written: stops the guest, then does
+    /// what `recover` does.
+    pub fn rescue(mut self) -> Result<RecoverReport, SessionError> {
+        // Whether or not it stops, recovery looks for itself.
+        let _ = self.host.power(Power::Off);
+        drop(self.host);
+        let report = recover_journal(&mut self.journal);
+        if let Hold::Machine { watchman, .. } | Hold::Bare { watchman, .. } = self.hold {
+            dismiss(watchman, &self.journal);
+        }
+        report
+    }
+}
+
+fn dismiss(watchman: Option<Watchman>, journal: &Journal) {
+    if let Some(watchman) = watchman {
+        watchman.dismiss(journal);
+    }
+}
+
+fn give_back(mut host: LocalHost, undo: &SessionUndo) -> Result<(), SessionError> {
+    match undo {
+        SessionUndo::Lab(place) => {
+            host.power(Power::Off)?;
+            drop(host);
+            Ok(take_down(place)?)
+        }
+        SessionUndo::Domain { instance, .. } => Ok(host.give_back(instance.as_deref())?),
+    }
+}
+
+/// A guest's host, and how its session is ended.
+struct Opened {
+    host: LocalHost,
+    undo: SessionUndo,
+    seq: u64,
+    scratch: Option<String>,
+}
+
+fn open_guest(
+    journal: &mut Journal,
+    guest: &Guest,
+    dirs: &Dirs,
+    cancel: Cancel,
+) -> Result<Opened, SessionError> {
+    match guest {
+        Guest::Lab {
+            vcpus,
+            memory,
+            disk,
+            ssh,
+        } => {
+            let size = LabSize {
+                vcpus: *vcpus,
+                memory: *memory,
+                disk: *disk,
+            };
+            let (host, undo, seq) = open_lab(journal, size, *ssh, dirs, cancel)?;
+            Ok(Opened {
+                host,
+                undo,
+                seq,
+                scratch: Some("/dev/kvmtune-data".to_string()),
+            })
+        }
+        Guest::Domain {
+            name,
+            connect,
+            disk,
+            scratch,
+            ssh,
+        } => {
+            let mut host = LocalHost::domain(connect, name, disk.as_deref(), cancel)?;
+            if let Some(target) = ssh {
+                host.reach_by_ssh(target.clone())?;
+            }
+            let undo = SessionUndo::Domain {
+                connection: connect.clone(),
+                name: name.clone(),
+                uuid: host.uuid(),
+                instance: host.instance(),
+                ssh: ssh.clone(),
+            };
+            let seq = note(journal, &undo)?;
+            Ok(Opened {
+                host,
+                undo,
+                seq,
+                scratch: scratch.clone(),
+            })
+        }
+        Guest::Host { .. } => Err(HostError::new("open the guest", "there is none").into()),
     }
 }
 
 fn open_lab(
     journal: &mut Journal,
     size: LabSize,
+    ssh: bool,
     dirs: &Dirs,
     cancel: Cancel,
 ) -> Result<(LocalHost, SessionUndo, u64), SessionError> {
     let place = LabPlace::new(&dirs.state);
     let undo = SessionUndo::Lab(place.clone());
     let seq = note(journal, &undo)?;
-    match LocalHost::lab(&place, size, &dirs.cache, cancel) {
+    let opened = LocalHost::lab(&place, size, &dirs.cache, cancel).and_then(|mut host| {
+        if ssh {
+            host.reach_lab_by_ssh()?;
+        }
+        Ok(host)
+    });
+    match opened {
         Ok(host) => Ok((host, undo, seq)),
         Err(error) => {
             take_down(&place)?;
@@ -217,13 +339,23 @@ fn note(journal: &mut Journal, undo: &SessionUndo) -> Result<u64, ChangeError> {
 
 /// Undoes what a killed run left on this machine.
 pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
-    let mut journal = Journal::open(&dirs.state)?;
+    recover_as(dirs, Keeper::Verb)
+}
+
+fn recover_as(dirs: &Dirs, keeper: Keeper) -> Result<RecoverReport, SessionError> {
+    let mut journal = Journal::open_as(&dirs.state, keeper)?;
+    // A run across reboots goes on from its record; where its boots were is in the journal.
     across::forget(&dirs.state)?;
+    if journal.is_clean() {
+        return Ok(RecoverReport::default());
+    }
+    // What a session with another folder has changed since is undone first: its old values are ours.
+    let _lock = HostLock::take(Path::new(HOST_LOCK), keeper)?;
     recover_journal(&mut journal)
 }
 
 /// The same with a journal that is open already.
-pub fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError> {
+fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError> {
     let sessions = journal.open_entries().filter_map(|e| match &e.undo {
         Undo::Session(session) => Some(session.clone()),
         Undo::Write(_) | Undo::NextBoot(_) => None,
@@ -273,7 +405,11 @@ impl Restorer for LocalRestorer {
                 name,
                 uuid,
                 instance,
+                ssh,
             } => {
+                if ssh.is_some() {
+                    LocalHost::remove_ssh_leftovers()?;
+                }
                 if !LocalHost::has_domain(connection, name, uuid)? {
                     return Ok(());
                 }
@@ -292,12 +428,16 @@ impl LocalRestorer {
                 connection,
                 name,
                 uuid: known,
+                ssh,
                 ..
             } = session
                 && known == uuid
                 && LocalHost::has_domain(connection, name, uuid)?
             {
-                let host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                if let Some(target) = ssh {
+                    host.reach_by_ssh(target.clone())?;
+                }
                 return Ok(
                     (host.instance().as_deref() == Some(instance)).then(|| Box::new(host) as Box<dyn Host>)
                 );

@@ -229,6 +229,7 @@ fn crates_and_unsafe_stay_in_their_folder() {
         "comfy_table",
         "statrs",
         "rusqlite",
+        "openssh",
         "virt",
         "virt_sys",
     ];

@@ -95,6 +95,8 @@ const MACHINE: &[Case] = &[
     ("a refused connection", "sed \"s|test:///default|qemu+unix:///system?socket=$PWD/none|\" ok.toml > no.toml", "run no.toml", 5, &["Failed to connect socket", "is libvirtd or virtqemud running"]),
     ("no root", "chmod 755 .; cp \"$kvmtune\" kvmtune; kvmtune=./kvmtune; as='setpriv --reuid=65534 --regid=65534 --clear-groups'", "run ok.toml", 5, &["missing: root: needed to", "mend: run it with sudo"]),
     ("no QEMU", "mount --bind /dev/null /usr/bin/qemu-system-x86_64; sed '/guest = /d' ok.toml > lab.toml", "check lab.toml", 5, &["missing: program qemu-system-x86_64 (package qemu-system-x86)", "mend: apt-get install qemu-system-x86"]),
+    ("no ssh server for the lab", "[ ! -e /usr/sbin/dropbear ] || mount --bind /dev/null /usr/sbin/dropbear; sed 's/^guest = .*/guest = { transport = \"ssh\" }/' ok.toml > lab.toml", "check lab.toml", 5, &["missing: program dropbear (package dropbear-bin), to reach the guest by ssh", "mend: apt-get install dropbear-bin"]),
+    ("no files for ssh", "sed \"s|scratch|ssh = { host = \\\"web\\\", identity = \\\"$PWD/id\\\", known-hosts = \\\"$PWD/known\\\" }, scratch|\" ok.toml > no.toml", "run no.toml", 5, &["/id, to reach the guest by ssh", "/known, to reach the guest by ssh", "name another as `known-hosts`"]),
     ("no fio for the lab", "mount --bind /dev/null /usr/bin/fio; sed '/guest = /d' ok.toml > lab.toml", "run lab.toml", 5, &["missing: program fio (package fio), for the lab guest", "mend: apt-get install fio"]),
     ("no QEMU for the lab's shell", "mount --bind /dev/null /usr/bin/qemu-system-x86_64", "lab shell", 5, &["missing: program qemu-system-x86_64"]),
 ];

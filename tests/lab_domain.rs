@@ -136,7 +136,7 @@ fn after_a_kill_recover_brings_back_the_domains_own_start() {
     let user = daemon.define("kt-user", Agents::Willing);
     user.boot();
     let file = daemon.experiment("kt-user", RESTART);
-    let mut run = daemon.kvmtune(&["run", "--quiet", file.to_str().unwrap()]);
+    let mut run = daemon.kvmtune(&["run", "--quiet", "--dead-man", "off", file.to_str().unwrap()]);
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("a changed start", Duration::from_mins(2), || {
         assert!(run.try_wait().unwrap().is_none(), "the run ended early");
@@ -181,11 +181,35 @@ fn after_a_kill_recover_brings_back_the_domains_own_start() {
 }
 
 #[test]
+fn after_a_kill_the_watchman_brings_back_the_domains_own_start() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    user.boot();
+    let file = daemon.experiment("kt-user", RESTART);
+    let mut run = daemon.kvmtune(&["run", "--quiet", file.to_str().unwrap()]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("a changed start", Duration::from_mins(2), || {
+        assert!(run.try_wait().unwrap().is_none(), "the run ended early");
+        user.cache().as_deref() == Some("none")
+    });
+    run.kill().unwrap();
+    run.wait().unwrap();
+    wait_for("the domain's own start", Duration::from_mins(2), || {
+        user.cache().as_deref() == Some("writeback") && daemon.journal().is_empty()
+    });
+    user.assert_definition_is_untouched();
+    user.wait_for_agent();
+    let told = daemon.expect(0, &["recover"]);
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("its watchman restored the host"), "{told}");
+}
+
+#[test]
 fn a_domain_that_is_gone_leaves_nothing_to_recover() {
     let Some(daemon) = Daemon::start() else { return };
     let user = daemon.define("kt-user", Agents::Willing);
     let file = daemon.experiment("kt-user", LIVE);
-    let mut run = daemon.kvmtune(&["run", "--quiet", file.to_str().unwrap()]);
+    let mut run = daemon.kvmtune(&["run", "--quiet", "--dead-man", "off", file.to_str().unwrap()]);
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("a start", Duration::from_mins(2), || user.is_on());
     run.kill().unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(missing_docs, reason = "tests")]
 
+mod jobs;
 mod lab;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use kvmtune::host::agent::{Agent, AgentError};
 use kvmtune::host::libvirt::{Connection, Domain, DomainState, LibvirtErrorKind, ShutdownBy, embed_uri};
+use kvmtune::host::transport::{Transport, TransportError};
 use kvmtune::lab::net::enter_private_network;
 use kvmtune::tunable::{CpuSet, ParameterGroup};
 use lab::{Lab, wait_for};
@@ -87,7 +89,8 @@ fn a_guest_lives_in_an_embedded_driver() {
     });
     agent_files(&agent);
     agent_commands(&agent);
-    agent_jobs(&agent);
+    let agent = Transport::Agent(agent);
+    jobs::run_and_are_stopped(&agent);
     a_silent_agent_is_told_from_a_paused_guest(&agent, &domain);
 
     domain.set_agent_timeout(Duration::from_secs(2)).unwrap();
@@ -250,82 +253,14 @@ fn agent_commands(agent: &Agent) {
     );
 }
 
-fn agent_jobs(agent: &Agent) {
-    let wait = |argv: &[&str], max| {
-        let job = agent.start_job(Uuid::now_v7(), argv, max).unwrap();
-        agent
-            .wait_job(&job, Duration::from_secs(1), Duration::from_mins(1), &|| false)
-            .unwrap();
-        (agent.collect_job(&job).unwrap(), job)
-    };
-    let script = "echo \"$1\"; echo err >&2; sleep 1; exit 7";
-    let (output, job) = wait(&["/bin/sh", "-c", script, "x", "$(id) 'quoted'"], 1000);
-    assert_eq!((output.exit_code, output.truncated), (7, false));
-    assert_eq!(
-        (&output.stdout[..], &output.stderr[..]),
-        (&b"$(id) 'quoted'\n"[..], &b"err\n"[..])
-    );
-    assert!(output.wall >= Duration::from_millis(980), "{:?}", output.wall);
-    assert!(
-        agent.read_file(&format!("{}/rc", job.directory()), 10).is_err(),
-        "removed"
-    );
-
-    let flood = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; exit 5";
-    let (output, _) = wait(&["/bin/sh", "-c", flood], 1_500_000);
-    assert_eq!((output.exit_code, output.truncated), (5, true));
-    assert_eq!((output.stdout.len(), output.stderr.len()), (1_500_000, 1_500_000));
-    assert_eq!(wait(&["/no/such/program"], 1000).0.exit_code, 127);
-    assert_eq!(wait(&["/bin/sh", "-c", "kill -9 $$"], 1000).0.exit_code, 137);
-    assert_eq!(wait(&["/bin/sh", "-c", "kill -15 $$"], 1000).0.exit_code, 143);
-    let (output, _) = wait(&["/bin/sh", "-c", "sleep 300 & echo left"], 1000);
-    assert_eq!((&output.stdout[..], output.exit_code), (&b"left\n"[..], 0));
-
-    let token = Uuid::now_v7();
-    let job = agent.start_job(token, &["sleep", "300"], 1000).unwrap();
-    assert!(
-        agent.start_job(token, &["sleep", "1"], 1000).is_err(),
-        "a token is used once"
-    );
-    let session = agent
-        .read_file(&format!("/proc/{}/stat", job.pid()), 1000)
-        .unwrap();
-    let session = String::from_utf8(session).unwrap();
-    let ids: Vec<_> = session
-        .rsplit_once(") ")
-        .unwrap()
-        .1
-        .split(' ')
-        .skip(2)
-        .take(2)
-        .collect();
-    assert_eq!(
-        ids,
-        [job.pid().to_string(), job.pid().to_string()],
-        "a group and session of its own"
-    );
-    let mode = agent
-        .exec(
-            &["/bin/sh", "-c", "stat -c %a \"$1\"", "x", job.directory()],
-            None,
-            BOOT,
-        )
-        .unwrap();
-    assert_eq!(mode.stdout, b"700\n");
-    let stopped = agent.wait_job(&job, BOOT, BOOT, &|| true).unwrap_err();
-    assert!(matches!(stopped, AgentError::Cancelled { .. }), "{stopped:?}");
-    assert!(matches!(agent.poll_job(&job), Err(AgentError::Vanished { .. })));
-    let left = agent
-        .exec(&["/bin/sh", "-c", "ls /run/kvmtune"], None, BOOT)
-        .unwrap();
-    assert_eq!(left.stdout, b"");
-}
-
-fn a_silent_agent_is_told_from_a_paused_guest(agent: &Agent, domain: &Domain) {
+fn a_silent_agent_is_told_from_a_paused_guest(agent: &Transport, domain: &Domain) {
     domain.monitor("{\"execute\":\"stop\"}").unwrap();
     assert_eq!(domain.info().unwrap().state, DomainState::Paused);
     let paused = agent.ping(Duration::from_secs(1)).unwrap_err();
-    assert!(matches!(paused, AgentError::Transport { .. }), "{paused:?}");
+    assert!(
+        matches!(paused, TransportError::Agent(AgentError::Transport { .. })),
+        "{paused:?}"
+    );
     domain.monitor("{\"execute\":\"cont\"}").unwrap();
 
     let script = "p=$(pidof qemu-ga) && sleep 1 && kill -STOP $p && sleep 8; kill -CONT $p";
@@ -338,7 +273,7 @@ fn a_silent_agent_is_told_from_a_paused_guest(agent: &Agent, domain: &Domain) {
         answer.is_err()
     });
     let silent = answer.unwrap_err();
-    assert!(matches!(silent, AgentError::NotAnswering { .. }), "{silent:?}");
+    assert!(silent.is_late() && silent.is_silent(), "{silent:?}");
     wait_for("the guest agent's return", BOOT, || {
         agent.ping(Duration::from_secs(2)).is_ok()
     });

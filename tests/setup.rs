@@ -100,6 +100,9 @@ fn all_that_the_lab_guest_is_made_of_is_installed() {
     for (_, package) in kvmtune::lab::image::TOOLS {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
     }
+    for (_, package) in kvmtune::lab::ssh::PROGRAMS {
+        assert!(installs(package), "scripts/setup.sh lacks {package}");
+    }
     for lack in kvmtune::lab::image::missing() {
         assert!(installs(lack.package), "scripts/setup.sh lacks {}", lack.package);
     }

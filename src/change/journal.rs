@@ -2,8 +2,9 @@
 //!
 //! JSON lines, only ever appended to, emptied when nothing is open. Does not know how an undo is done.
 
-use super::lock::HostLock;
+use super::lock::{HostLock, Keeper};
 use super::{ChangeError, Left};
+use crate::experiment::SshTarget;
 use crate::host::{NextBoot, Scope};
 use crate::lab::LabPlace;
 use crate::tunable::{Address, BootParameter, Kind};
@@ -73,6 +74,9 @@ pub enum SessionUndo {
         uuid: String,
         /// The run it was found in, as [`Scope::Domain`] names it; absent when it was off.
         instance: Option<String>,
+        /// The guest's ssh server, when that is the way into it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ssh: Option<SshTarget>,
     },
 }
 
@@ -124,9 +128,14 @@ impl Journal {
     /// Opens or creates the journal in `dir`, which no other process may have open. A torn last line is dropped:
     /// the change it announced was not made.
     pub fn open(dir: &Path) -> Result<Self, ChangeError> {
+        Self::open_as(dir, Keeper::Verb)
+    }
+
+    /// The same, and whoever finds it locked meanwhile is told by whom.
+    pub fn open_as(dir: &Path, keeper: Keeper) -> Result<Self, ChangeError> {
         create_dir(dir)?;
-        let lock = HostLock::take(&dir.join("lock"))?;
-        let path = dir.join("journal.jsonl");
+        let lock = HostLock::take(&dir.join("lock"), keeper)?;
+        let path = journal_file(dir);
         let failed = |doing| {
             let path = path.clone();
             move |source| ChangeError::Io { doing, path, source }
@@ -309,6 +318,11 @@ impl Journal {
     }
 }
 
+/// The file of the journal in `dir`. Empty or absent when nothing is to be undone.
+pub fn journal_file(dir: &Path) -> PathBuf {
+    dir.join("journal.jsonl")
+}
+
 /// Makes the folder, for its owner only; refuses one that somebody else can write to.
 pub(super) fn create_dir(dir: &Path) -> Result<(), ChangeError> {
     let failed = |source| ChangeError::Io {
@@ -339,7 +353,7 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), ChangeError> {
 }
 
 /// Opens or creates a file for its owner only, for reading and appending, never through a symbolic link.
-pub(super) fn open_private(path: &Path) -> io::Result<File> {
+pub fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .append(true)

@@ -11,8 +11,8 @@ mod restore;
 mod tests;
 mod treatment;
 
-pub use journal::{Entry, Journal, NextBootUndo, SessionUndo, Undo, WriteUndo};
-pub use lock::HostLock;
+pub use journal::{Entry, Journal, NextBootUndo, SessionUndo, Undo, WriteUndo, journal_file, open_private};
+pub use lock::{Holder, HostLock, Keeper};
 pub use next_boot::{disarm_next_boot, end_next_boot, is_boot_original, note_next_boot, set_next_boot};
 pub use recover::{Fate, RecoverReport, Recovered, Restorer, recover};
 pub use treatment::{Change, Done, Drift, Outcome, Stage, Timings, Verified, with_treatment};
@@ -72,12 +72,12 @@ pub enum ChangeError {
         source: serde_json::Error,
     },
     /// Another kvmtune changes this host now.
-    #[error("{holder} changes this host now ({} is locked): wait for it to end", path.display())]
+    #[error("{holder} ({} is locked): wait for it to end", path.display())]
     Locked {
         /// The lock's file.
         path: PathBuf,
-        /// Who holds it, in words.
-        holder: String,
+        /// Who holds it.
+        holder: Holder,
     },
     /// An earlier run was killed before it had restored the host.
     #[error("an earlier run left {} to be undone: run `kvmtune recover`", List(entries))]

@@ -134,5 +134,14 @@ fn a_host_is_locked_once_and_the_holder_is_named() {
         "{error}"
     );
     drop(held);
+    let held = Journal::open_as(dir.path(), Keeper::Watchman).unwrap();
+    let error = Journal::open(dir.path()).err().unwrap();
+    let restores = "the watchman of a run that was killed";
+    assert!(error.to_string().contains(restores), "{error}");
+    let ChangeError::Locked { holder, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(holder, Holder::Known(Keeper::Watchman, std::process::id()));
+    drop(held);
     Journal::open(dir.path()).unwrap();
 }

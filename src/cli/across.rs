@@ -4,7 +4,7 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::{Common, print_json, say};
 use crate::across::{self, Arrival, BootPurpose, Departure, State, this_boot};
-use crate::change::{HostLock, Journal};
+use crate::change::{HostLock, Journal, Keeper};
 use crate::design::{Pace, Part, Plan};
 use crate::event::{End, RunId};
 use crate::experiment::Experiment;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Options of a run across reboots.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct Reboots {
     /// Go on over reboots of the host, for tunables that need one: measure what this boot is for, arrange for the next one,
     /// end with code 8; after the reboot `--across-reboots --resume` goes on
     #[arg(long, conflicts_with_all = ["simulate", "go_on"])]
@@ -71,7 +71,7 @@ pub(super) enum Begin {
     Nothing(Code),
 }
 
-impl Args {
+impl Reboots {
     pub(super) fn is_asked(&self) -> bool {
         self.across_reboots
     }
@@ -156,7 +156,7 @@ fn in_journal<T>(
     work: impl FnOnce(&mut dyn Boots, &mut Journal) -> Result<T, across::AcrossError>,
 ) -> Result<T, Failure> {
     let mut journal = Journal::open(dir)?;
-    let _lock = HostLock::take(Path::new(HOST_LOCK))?;
+    let _lock = HostLock::take(Path::new(HOST_LOCK), Keeper::Verb)?;
     Ok(work(&mut KernelHost, &mut journal)?)
 }
 

@@ -3,8 +3,8 @@
 use super::exit::Code;
 use super::failure::Failure;
 use super::leg::Leg;
-use super::{Common, files, plan, print, print_json};
-use crate::check::host_lacks;
+use super::{Common, files, plan, print, print_json, say};
+use crate::check::{host_lacks, unrest};
 use std::path::PathBuf;
 
 /// Arguments of `check`.
@@ -29,8 +29,15 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
             Err(other) => return Err(other),
         }
     }
+    let warnings = unrest();
     if common.json {
-        print_json(&serde_json::json!({ "ready": lacks.is_empty(), "lacks": lacks, "facts": facts }))?;
+        let document = serde_json::json!({
+            "ready": lacks.is_empty(),
+            "lacks": lacks,
+            "warnings": warnings,
+            "facts": facts,
+        });
+        print_json(&document)?;
     }
     if !lacks.is_empty() {
         return if common.json {
@@ -45,6 +52,15 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
             .as_ref()
             .map_or("the lab".into(), |f| f.display().to_string());
         print(&format!("ready for {what}: nothing is missing"));
+        for warning in &warnings {
+            say(&format!(
+                "warning: {}\n  to mend it: {}",
+                warning.what, warning.mend
+            ));
+        }
+        if args.file.is_none() {
+            say("`kvmtune tunables --lab` tells what can be tuned here");
+        }
         if let Some(facts) = facts {
             for (name, value) in facts.record.iter().filter(|(_, v)| v.len() < 100) {
                 print(&format!("  {name}: {value}"));

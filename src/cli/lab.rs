@@ -2,12 +2,14 @@
 
 use super::exit::Code;
 use super::failure::Failure;
+use super::recover::recover_patiently;
+use super::watchman::open_host;
 use super::{Common, print, print_json, say};
 use crate::check::host_lacks;
 use crate::experiment::Guest;
 use crate::host::{Cancel, Host, HostError, Power};
 use crate::lab::{image, probe};
-use crate::session::{Session, recover_host};
+use crate::session::{Session, Watch};
 use crate::units::Bytes;
 use std::fs;
 use std::io::{BufRead, Write};
@@ -106,7 +108,7 @@ fn image_folders(common: &Common) -> Vec<String> {
 
 /// Removes only what is recognisably an image or libvirt's answers about QEMU.
 fn clean(common: &Common) -> Result<Code, Failure> {
-    let report = recover_host(&common.dirs())?;
+    let report = recover_patiently(&common.dirs())?;
     for entry in &report.entries {
         print(&entry.to_string());
     }
@@ -131,9 +133,10 @@ fn shell(common: &Common) -> Result<Code, Failure> {
         vcpus: 2,
         memory: Bytes::mib(512),
         disk: Bytes::mib(256),
+        ssh: false,
     };
     let failed = |e: HostError| Failure::environment(e.to_string());
-    let mut session = Session::open(&guest, &common.dirs(), Cancel::default())?;
+    let mut session = open_host(common, &guest, false, Watch::default(), Cancel::default())?;
     let clock = Instant::now();
     let talked = session.host.power(Power::On).map_err(failed).and_then(|()| {
         say(&format!(
@@ -150,10 +153,12 @@ fn shell(common: &Common) -> Result<Code, Failure> {
 fn talk(session: &Session) -> Result<(), Failure> {
     let host = session.host.local();
     let host = host.ok_or_else(|| Failure::environment("a simulated guest has no shell"))?;
-    let agent = host.agent().map_err(|e| Failure::environment(e.to_string()))?;
+    let guest = host
+        .transport()
+        .map_err(|e| Failure::environment(e.to_string()))?;
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
-        match agent.exec(&["/bin/sh", "-c", &line], None, Duration::from_mins(1)) {
+        match guest.exec(&["/bin/sh", "-c", &line], None, Duration::from_mins(1)) {
             Ok(done) => {
                 print_bytes(&done.stdout);
                 say(&String::from_utf8_lossy(&done.stderr));

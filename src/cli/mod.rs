@@ -15,6 +15,7 @@ mod run;
 mod simulate;
 mod sitting;
 mod tunables;
+mod watchman;
 
 use crate::report::Screen;
 use crate::session::Dirs;
@@ -117,6 +118,9 @@ enum Verb {
     Lab(lab::Verb),
     /// List what can be tuned
     Tunables(tunables::Args),
+    /// Started by kvmtune itself: wait for its end, and restore the host if it was killed
+    #[command(name = crate::session::VERB, hide = true)]
+    Watchman(watchman::Args),
 }
 
 /// Parses the command line, does the verb, and gives the exit code.
@@ -135,6 +139,7 @@ pub fn main() -> ExitCode {
         Verb::Recover => recover::recover(common),
         Verb::Lab(verb) => lab::lab(common, verb),
         Verb::Tunables(args) => tunables::tunables(common, args),
+        Verb::Watchman(args) => watchman::watchman(common, args),
     };
     match done {
         Ok(code) => code.into(),

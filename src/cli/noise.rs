@@ -7,6 +7,7 @@ use super::leg::{Leg, best};
 use super::plan::require_host;
 use super::run::{begin, known};
 use super::sitting::{Job, sit};
+use super::watchman::DeadMan;
 use super::{Common, files};
 use crate::event::Purpose;
 use crate::store::Store;
@@ -34,6 +35,8 @@ pub(super) struct NoiseArgs {
     /// Where the HTML report is written; by default beside the results
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    dead_man: DeadMan,
 }
 
 pub(super) fn noise(common: &Common, args: &NoiseArgs) -> Result<Code, Failure> {
@@ -43,7 +46,7 @@ pub(super) fn noise(common: &Common, args: &NoiseArgs) -> Result<Code, Failure> 
     if job.simulated.is_none() {
         refuse_reboots(&job.experiment, common)?;
     }
-    sit(job, args.html.as_deref())
+    sit(job, args.dead_man.watch(), args.html.as_deref())
 }
 
 /// Arguments of `confirm`.
@@ -58,6 +61,8 @@ pub(super) struct ConfirmArgs {
     /// Where the HTML report is written; by default beside the results
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    dead_man: DeadMan,
 }
 
 pub(super) fn confirm(common: &Common, args: &ConfirmArgs) -> Result<Code, Failure> {
@@ -104,5 +109,5 @@ pub(super) fn confirm(common: &Common, args: &ConfirmArgs) -> Result<Code, Failu
         store: Store::open(&common.results)?,
         common,
     };
-    sit(job, args.html.as_deref())
+    sit(job, args.dead_man.watch(), args.html.as_deref())
 }

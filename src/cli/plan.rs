@@ -4,15 +4,17 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::leg::Leg;
 use super::results::show_plan;
+use super::watchman::open_host;
 use super::{Common, files, simulate};
 use crate::check::{Lack, definition_lacks, guest_lacks, host_lacks};
 use crate::design::Pace;
-use crate::experiment::Experiment;
-use crate::facts::{Facts, Meaning};
+use crate::experiment::{Experiment, Factor};
+use crate::facts::{Facts, Meaning, NetworkFacts};
 use crate::host::{AnyHost, Cancel, Host, HostError, Power};
-use crate::session::{Session, SessionError};
+use crate::session::{Session, SessionError, Watch};
 use crate::store::Store;
-use crate::tunable::{Address, XmlSetting};
+use crate::tunable::{Address, Format, XmlSetting};
+use crate::workload::{path_job, path_measured};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
@@ -72,9 +74,16 @@ pub(super) fn require_host(experiment: &Experiment) -> Result<(), Failure> {
 
 /// Plans on the real host and guest, then gives them back: nothing is changed.
 pub(super) fn look(common: &Common, experiment: &Experiment) -> Result<Looked, Failure> {
-    let dirs = common.dirs();
     look_into(
-        || Session::open(&experiment.guest, &dirs, Cancel::default()),
+        || {
+            open_host(
+                common,
+                &experiment.guest,
+                false,
+                Watch::default(),
+                Cancel::default(),
+            )
+        },
         experiment,
     )
 }
@@ -92,7 +101,7 @@ fn look_into(
 }
 
 /// A thread of its own for the host: it may enter a network namespace for good.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| {
         Err(Failure::NotRestored(
             "kvmtune has a bug and stopped; run `kvmtune recover`".into(),
@@ -118,6 +127,9 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
         }
     }
     facts.meanings = meanings(session, experiment, &facts);
+    if experiment.factors.iter().any(Factor::needs_measured_network) {
+        facts.network = network(session, &facts)?.or(facts.network);
+    }
     Ok(Looked {
         facts,
         pace: Pace {
@@ -128,6 +140,39 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
             },
         },
     })
+}
+
+/// The network between host and guest, measured; nothing where there is none of kvmtune's own.
+fn network(session: &mut Session, facts: &Facts) -> Result<Option<NetworkFacts>, Failure> {
+    let Some(job) = path_job(&session.places()) else {
+        return Ok(None);
+    };
+    let failed = |why: String| {
+        Failure::environment(format!(
+            "failed to measure the network between host and guest: {why}; levels written as a list need no measuring"
+        ))
+    };
+    let out = session.host.run(&job).map_err(|e| failed(e.to_string()))?;
+    let measured = path_measured(&out).map_err(|e| failed(e.to_string()))?;
+    Ok(Some(NetworkFacts {
+        bandwidth: measured.bandwidth,
+        rtt: measured.rtt,
+        link_speed: link_speed(session, facts),
+    }))
+}
+
+/// In bit/s; virtual links say -1, or nothing.
+fn link_speed(session: &mut Session, facts: &Facts) -> Option<u64> {
+    let path = format!("/sys/class/net/{}/speed", facts.guest_link.as_ref()?);
+    let format = Format::Plain;
+    let megabits: u64 = session
+        .host
+        .read(&Address::GuestFile { path, format })
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    megabits.checked_mul(1_000_000).filter(|speed| *speed > 0)
 }
 
 /// What the host says the levels of domain XML mean: emulators before the machine types they know.
@@ -171,7 +216,7 @@ fn wake(session: &mut Session, experiment: &Experiment) -> Result<Vec<Lack>, Hos
         return Ok(Vec::new());
     };
     let mut lacks = definition_lacks(experiment, host, &places);
-    if host.has_agent_channel() {
+    if host.has_way_in() {
         session.host.power(Power::On)?;
         let host = session.host.local();
         lacks.extend(

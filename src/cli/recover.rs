@@ -2,16 +2,34 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::{Common, print, print_json};
-use crate::session::recover_host;
+use super::watchman::tell_news;
+use super::{Common, print, print_json, say};
+use crate::change::{ChangeError, Holder, Keeper, RecoverReport};
+use crate::session::{Dirs, SessionError, recover_host};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// For how long whoever holds the lock is waited for.
+fn patience(holder: Holder) -> Duration {
+    match holder {
+        // A guest that does not shut down holds it up for a minute.
+        Holder::Known(Keeper::Watchman, _) => Duration::from_mins(3),
+        // A lock is taken a moment before its holder is written down.
+        Holder::Unknown => Duration::from_millis(500),
+        // It may take a night.
+        Holder::Known(Keeper::Verb, _) => Duration::ZERO,
+    }
+}
 
 pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
-    let report = recover_host(&common.dirs())?;
+    let dirs = common.dirs();
+    let report = recover_patiently(&dirs)?;
+    tell_news(&dirs);
     let lines: Vec<_> = report.entries.iter().map(ToString::to_string).collect();
     if common.json {
         print_json(&serde_json::json!({ "complete": report.is_complete(), "entries": lines }))?;
     } else if lines.is_empty() {
-        print("nothing to recover: no run was killed on this host");
+        print("nothing to recover: no killed run has left anything on this host");
     } else {
         for line in &lines {
             print(line);
@@ -23,5 +41,25 @@ pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
         Err(Failure::NotRestored(
             "see the entries above; mend what they name and run `kvmtune recover` again".into(),
         ))
+    }
+}
+
+/// Recovers, after a watchman that is about it already.
+pub(super) fn recover_patiently(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
+    let started = Instant::now();
+    let mut is_told = false;
+    loop {
+        match recover_host(dirs) {
+            Err(SessionError::Change(ChangeError::Locked { holder, .. }))
+                if started.elapsed() < patience(holder) =>
+            {
+                if !is_told && started.elapsed() > Duration::from_secs(1) {
+                    say(&format!("waiting: {holder}"));
+                    is_told = true;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            done => return done,
+        }
     }
 }

@@ -189,7 +189,7 @@ fn use_colour() -> bool {
 }
 
 /// Columns of the terminal on stdout; 100 where there is none.
-fn width() -> u16 {
+pub(super) fn width() -> u16 {
     terminal_size::terminal_size().map_or(100, |(width, _)| width.0)
 }
 

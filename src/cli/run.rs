@@ -1,11 +1,12 @@
 //! `kvmtune run`: an experiment to its end, or a run of it that goes on.
 
-use super::across::{self, Across, Begin, refuse_reboots};
+use super::across::{Across, Begin, Reboots, refuse_reboots};
 use super::exit::Code;
 use super::failure::Failure;
 use super::leg::{Leg, follows, next};
 use super::plan::require_host;
 use super::sitting::{Job, sit};
+use super::watchman::DeadMan;
 use super::{Common, files, simulate};
 use crate::decision::extension;
 use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
@@ -49,7 +50,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     #[command(flatten)]
-    across: across::Args,
+    across: Reboots,
+    #[command(flatten)]
+    dead_man: DeadMan,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
@@ -78,7 +81,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
         refuse_reboots(&job.experiment, common)?;
     }
     job.across = across;
-    sit(job, args.html.as_deref())
+    sit(job, args.dead_man.watch(), args.html.as_deref())
 }
 
 /// A sitting that begins with a new run, on this machine or on a model.

@@ -9,14 +9,15 @@ use super::failure::Failure;
 use super::leg::{Leg, Planned, follows, next};
 use super::plan::{Looked, look_around};
 use super::results::conclude;
+use super::watchman::open_host;
 use super::{Common, say};
 use crate::change::ChangeError;
 use crate::event::{End, Event, RunId};
 use crate::experiment::Experiment;
-use crate::host::{AnyHost, Cancel, Host, Power, SimulatedHost};
+use crate::host::{AnyHost, Cancel, Host, SimulatedHost};
 use crate::report::Progress;
 use crate::runner::{self, RunError, Task, ThisBoot};
-use crate::session::{Session, recover_journal};
+use crate::session::{Session, Watch};
 use crate::store::Store;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -41,7 +42,7 @@ pub(super) struct Job<'j> {
 }
 
 /// Sits to the end, and tells what every run showed; the page of the last one goes to `html`.
-pub(super) fn sit(mut job: Job<'_>, html: Option<&Path>) -> Result<Code, Failure> {
+pub(super) fn sit(mut job: Job<'_>, watch: Watch, html: Option<&Path>) -> Result<Code, Failure> {
     let common = job.common;
     if let Some(folder) = html.and_then(Path::parent)
         && !folder.as_os_str().is_empty()
@@ -58,7 +59,7 @@ pub(super) fn sit(mut job: Job<'_>, html: Option<&Path>) -> Result<Code, Failure
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::environment(format!("cannot start the runtime: {e}")))?;
     let ended = thread::scope(|scope| {
-        let worker = scope.spawn(|| work(&mut job, &cancel, &events));
+        let worker = scope.spawn(|| work(&mut job, watch, &cancel, &events));
         runtime.block_on(listen(heard, progress, cancel.clone(), || worker.is_finished()));
         worker.join()
     });
@@ -103,15 +104,16 @@ pub(super) fn sit(mut job: Job<'_>, html: Option<&Path>) -> Result<Code, Failure
 /// Everything that happens on the host's thread.
 fn work(
     job: &mut Job<'_>,
+    watch: Watch,
     cancel: &Cancel,
     events: &UnboundedSender<Event>,
 ) -> Result<Vec<(RunId, End)>, Failure> {
     let mut session = match job.simulated.take() {
         Some(host) => Session::simulate(host)?,
-        None if job.across.is_some() => {
-            Session::open_in_boot(&job.experiment.guest, &job.common.dirs(), cancel.clone())?
+        None => {
+            let guest = &job.experiment.guest;
+            open_host(job.common, guest, job.across.is_some(), watch, cancel.clone())?
         }
-        None => Session::open(&job.experiment.guest, &job.common.dirs(), cancel.clone())?,
     };
     let mut looked = look_around(&mut session, &job.experiment);
     if let (Some(across), Ok(looked)) = (&job.across, &mut looked) {
@@ -248,18 +250,10 @@ fn measure(
     }
 }
 
-/// The last resort when a setting does not come back, or the journal cannot be written: stop the guest, then do what
-/// `recover` does.
-fn rescue(mut session: Session, error: &ChangeError) -> Result<Vec<(RunId, End)>, Failure> {
+/// A setting does not come back, or the journal cannot be written.
+fn rescue(session: Session, error: &ChangeError) -> Result<Vec<(RunId, End)>, Failure> {
     say(&format!("error: {error}"));
-    // Whether or not it stops, recovery looks for itself.
-    let _ = session.host.power(Power::Off);
-    let Session {
-        host, mut journal, ..
-    } = session;
-    drop(host);
-    let report = recover_journal(&mut journal)
-        .map_err(|e| Failure::NotRestored(format!("{e}; run `kvmtune recover`")))?;
+    let report = session.rescue().map_err(Failure::not_given_back)?;
     for entry in &report.entries {
         say(&format!("  {entry}"));
     }

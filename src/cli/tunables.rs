@@ -2,54 +2,140 @@
 
 use super::exit::Code;
 use super::failure::Failure;
-use super::{Common, print, print_json, say};
-use crate::tunable::{Activation, Tunable, catalogue};
+use super::plan::on_own_thread;
+use super::watchman::open_host;
+use super::{Common, files, print, print_json, say};
+use crate::experiment::Guest;
+use crate::facts::Facts;
+use crate::host::{Cancel, Host, HostError, Power};
+use crate::report::{self, TunableRow};
+use crate::session::Watch;
+use crate::tunable::{Address, Tunable, catalogue, lookup, nearest, offer};
+use std::path::PathBuf;
 
 /// Arguments of `tunables`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Show only names that contain this
+    /// Show only names that contain this; all about it, when it is the name of one
     name: Option<String>,
+    /// Start the lab's guest, and tell what it and this host offer
+    #[arg(long, conflicts_with = "file")]
+    lab: bool,
+    /// Ask the guest of this experiment, and its host
+    #[arg(long = "for", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Print the page of the documentation: all that is known of them, on any host
+    #[arg(long, conflicts_with_all = ["name", "lab", "file", "json"])]
+    markdown: bool,
 }
 
 pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
-    let wanted = |t: &Tunable| {
-        args.name
-            .as_ref()
-            .is_none_or(|name| t.name.contains(name.as_str()))
-    };
-    let all: Vec<_> = catalogue().iter().filter(|t| wanted(t)).cloned().collect();
-    if all.is_empty() {
-        say("error: no tunable has such a name; `kvmtune tunables` lists all");
-        return Ok(Code::Usage);
+    if args.markdown {
+        print(&report::tunables_page(catalogue()));
+        return Ok(Code::Done);
     }
+    let chosen = chosen(args.name.as_deref());
+    let Some(chosen) = chosen else {
+        return Ok(Code::Usage);
+    };
+    let facts = match (&args.file, args.lab) {
+        (Some(file), _) => Some(asked(common, &files::experiment(file)?.guest, &chosen)?),
+        (None, true) => Some(asked(common, &Guest::default(), &chosen)?),
+        (None, false) => None,
+    };
+    let rows: Vec<TunableRow> = chosen
+        .iter()
+        .map(|tunable| (tunable, facts.as_ref().map(|facts| offer(tunable, facts))))
+        .collect();
     if common.json {
-        let rows: Vec<_> = all.iter().map(row).collect();
+        let rows: Vec<_> = rows.iter().map(json).collect();
         print_json(&rows)?;
         return Ok(Code::Done);
     }
-    for tunable in &all {
-        let activation = match tunable.activation {
-            Activation::Live => "live",
-            Activation::DomainRestart => "restart",
-            Activation::HostReboot => "reboot",
-        };
-        print(&format!(
-            "{:<30} {activation:<8} {}",
-            tunable.name, tunable.summary
-        ));
+    match rows.as_slice() {
+        [row] => print(&report::tunable(row, super::results::width())),
+        rows => {
+            print(&report::tunables(rows, super::results::width()));
+            if args.name.is_none() {
+                print(&report::hatches());
+            }
+        }
     }
-    if args.name.is_none() {
-        print("Any other: sysctl:NAME on the host, guest-sysctl:NAME in the guest");
+    if facts.is_none() {
+        say(
+            "`--lab` asks this host and the lab's guest what they offer; `--for FILE` asks the guest of an experiment",
+        );
     }
     Ok(Code::Done)
 }
 
-fn row(tunable: &Tunable) -> serde_json::Value {
+/// One tunable by its whole name, else all whose name contains it; nothing, and it is said so, when there is none.
+fn chosen(name: Option<&str>) -> Option<Vec<Tunable>> {
+    let Some(name) = name else {
+        return Some(catalogue().to_vec());
+    };
+    if let Ok(found) = lookup(name) {
+        return Some(vec![found]);
+    }
+    let all: Vec<_> = catalogue()
+        .iter()
+        .filter(|t| t.name.contains(name))
+        .cloned()
+        .collect();
+    if all.is_empty() {
+        let near = nearest(name, catalogue().iter().map(|t| t.name.as_str()));
+        let near = near
+            .map(|near| format!("did you mean `{near}`? "))
+            .unwrap_or_default();
+        say(&format!(
+            "error: no tunable has such a name; {near}`kvmtune tunables` lists all"
+        ));
+        return None;
+    }
+    Some(all)
+}
+
+/// What host and guest tell of the tunables; both are given back as they were.
+fn asked(common: &Common, guest: &Guest, tunables: &[Tunable]) -> Result<Facts, Failure> {
+    on_own_thread(|| {
+        let mut session = open_host(common, guest, false, Watch::default(), Cancel::default())?;
+        let facts = ask(&mut session.host, tunables);
+        session.close().map_err(Failure::not_given_back)?;
+        facts.map_err(|e| Failure::environment(e.to_string()))
+    })
+}
+
+fn ask(host: &mut dyn Host, tunables: &[Tunable]) -> Result<Facts, HostError> {
+    host.power(Power::On)?;
+    let mut facts = host.facts()?;
+    let mut addresses: Vec<Address> = Vec::new();
+    for address in tunables.iter().flat_map(|t| t.addresses_to_read(&facts)) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let read = host.read_all(&addresses);
+    let readings = addresses
+        .iter()
+        .zip(read)
+        .filter_map(|(address, raw)| Some((address.to_string(), raw.ok()?)));
+    facts.readings.extend(readings);
+    Ok(facts)
+}
+
+fn json((tunable, offer): &TunableRow<'_>) -> serde_json::Value {
     serde_json::json!({
         "name": tunable.name,
         "activation": tunable.activation,
         "kind": tunable.kind,
+        "unit": tunable.unit,
+        "default": tunable.default,
+        "hazard": tunable.hazard,
+        "hazards": tunable.hazards,
+        "needs": tunable.needs,
+        "persistence": tunable.persistence(),
         "summary": tunable.summary,
+        "source": tunable.source,
+        "here": offer,
     })
 }

@@ -14,7 +14,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::{DesignKind, Experiment, Factor, Levels, Stopping, Text};
 use crate::facts::Facts;
 use crate::tunable::{
-    Activation, Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level,
+    Activation, Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level, suggest,
+    told,
 };
 use crate::units::Span;
 use crate::workload::SteadyRule;
@@ -125,7 +126,7 @@ impl Plan {
         let mut factors: Vec<_> = experiment
             .factors
             .iter()
-            .filter_map(|f| plan_factor(f, facts, &mut faults))
+            .filter_map(|f| plan_factor(f, facts, part, &mut faults, &mut notices))
             .collect();
         let mut treatments = Vec::new();
         if faults.is_empty() {
@@ -173,6 +174,12 @@ impl Plan {
             plan.notices.push(format!(
                 "{} blocks can never prove a difference at the 5 % level; {FEWEST_PROVING_BLOCKS} is the least",
                 plan.judged()
+            ));
+        }
+        if plan.needs_reboots() {
+            plan.notices.push(format!(
+                "a reboot of the host is taken to last {}; `reboot` in [budget] says otherwise",
+                experiment.reboot
             ));
         }
         plan.notices.extend(too_short_to_settle(experiment));
@@ -363,7 +370,13 @@ fn too_few_or_many(treatments: &[Treatment], levels_are_good: bool) -> Option<Di
     }
 }
 
-fn plan_factor(factor: &Factor, facts: &Facts, faults: &mut Vec<Diagnostic>) -> Option<PlannedFactor> {
+fn plan_factor(
+    factor: &Factor,
+    facts: &Facts,
+    part: Part<'_>,
+    faults: &mut Vec<Diagnostic>,
+    notices: &mut Vec<String>,
+) -> Option<PlannedFactor> {
     let before = faults.len();
     let mut levels: Vec<Level> = Vec::new();
     match &factor.levels {
@@ -379,6 +392,24 @@ fn plan_factor(factor: &Factor, facts: &Facts, faults: &mut Vec<Diagnostic>) -> 
             Ok(all) => levels = all,
             Err(error) => faults.push(explain(&error, span.clone())),
         },
+        Levels::Suggested(span) => match suggest(&factor.tunable, facts) {
+            Ok(suggestion) => {
+                notices.extend(suggestion.arithmetic);
+                let texts = suggestion.levels.iter();
+                levels = texts
+                    .filter_map(|text| level(&factor.tunable, text, facts).ok())
+                    .collect();
+                add_proven(&mut levels, factor, facts, part);
+            }
+            Err(error) => faults.push(explain(&error, span.clone())),
+        },
+    }
+    if matches!(factor.levels, Levels::Listed(_)) {
+        notices.extend(
+            levels
+                .iter()
+                .filter_map(|l| told(&factor.tunable, &l.label, facts)),
+        );
     }
     let (baseline, span) = match &factor.baseline {
         Some(text) => (level(&factor.tunable, &text.text, facts), text.span.clone()),
@@ -412,6 +443,21 @@ fn plan_factor(factor: &Factor, facts: &Facts, faults: &mut Vec<Diagnostic>) -> 
     })
 }
 
+/// A level that an earlier run suggested and that this one is about, when the facts have come to another since.
+fn add_proven(levels: &mut Vec<Level>, factor: &Factor, facts: &Facts, part: Part<'_>) {
+    let (Part::Confirm { levels: wanted, .. } | Part::Stage { kept: wanted, .. }) = part else {
+        return;
+    };
+    let own = wanted
+        .iter()
+        .filter(|(tunable, _)| *tunable == factor.tunable.name);
+    for (_, label) in own {
+        if levels.iter().all(|l| l.label != *label) {
+            levels.extend(level(&factor.tunable, label, facts));
+        }
+    }
+}
+
 fn push_new(levels: &mut Vec<Level>, level: Level, text: &Text, faults: &mut Vec<Diagnostic>) {
     match levels.iter().find(|known| known.settings == level.settings) {
         Some(known) => faults.push(
@@ -434,7 +480,9 @@ fn explain(error: &LevelError, span: Range<usize>) -> Diagnostic {
         LevelError::Absent { .. } => {
             diagnostic.hint("`kvmtune check FILE` tells what this host and guest offer")
         }
-        LevelError::NoList { .. } => diagnostic.hint("list the levels, as in levels = [\"4MiB\", \"16MiB\"]"),
+        LevelError::NoList { .. } | LevelError::NoSuggestion { .. } => {
+            diagnostic.hint("list the levels, as in levels = [\"4MiB\", \"16MiB\"]")
+        }
         LevelError::Illegal(_) | LevelError::Unusable { .. } | LevelError::TooMuch { .. } => diagnostic,
     }
 }

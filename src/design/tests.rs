@@ -4,6 +4,7 @@ use super::*;
 use crate::diagnostic::Source;
 use crate::experiment::parse;
 use crate::simulation::Machine;
+use crate::units::Bytes;
 use crate::workload::Library;
 
 const PACE: Pace = Pace {
@@ -274,4 +275,45 @@ fn a_b_is_one_other_level() {
     let text = "[design]\nkind = \"a-b\"\n";
     let pair = plan(&SCHEDULER.replace(", \"kyber\"", ""), text, Part::Whole);
     assert_eq!(labels(&pair), ["baseline", "guest.disk.scheduler=bfq"]);
+}
+
+#[test]
+fn a_confirmation_takes_the_level_that_won_whatever_is_suggested_now() {
+    let experiment = experiment(
+        "[[factor]]\ntunable = \"guest.dirty-bytes\"\nlevels = \"suggested\"\n",
+        "",
+    );
+    let mut facts = Machine::of(&experiment).facts;
+    let before = Plan::new(&experiment, &facts, Part::Whole, PACE, 3).unwrap();
+    let won = before.factors[0].levels[1].label.clone();
+    assert!(
+        before
+            .notices
+            .iter()
+            .any(|n| n.starts_with("guest.dirty-bytes: of the guest's"))
+    );
+    facts.guest_ram = Some(crate::facts::Ram {
+        total: Bytes::mib(700),
+        available: Bytes::mib(600),
+    });
+    let part = Part::Confirm {
+        levels: &owned(&[("guest.dirty-bytes", &won)]),
+        blocks: 6,
+    };
+    let after = Plan::new(&experiment, &facts, part, PACE, 3).unwrap();
+    let now = after.factors[0].levels.iter().filter(|l| l.label == won);
+    assert_eq!(now.count(), 1, "the level is added");
+    assert_eq!(after.treatments.len(), 2);
+    assert_eq!(after.treatments[1].id, before.treatments[1].id);
+}
+
+#[test]
+fn the_plan_says_which_node_is_meant() {
+    let whole = plan(
+        "[[factor]]\ntunable = \"domain.cpu.pin\"\nlevels = [\"same-node\"]\n",
+        "",
+        Part::Whole,
+    );
+    let said = "domain.cpu.pin: same-node is node 0 (CPUs 0-3, 1048576 MiB)";
+    assert!(whole.notices.iter().any(|n| n == said), "{:?}", whole.notices);
 }

@@ -4,10 +4,12 @@
 
 mod file;
 mod response;
+mod ssh;
 
 pub use file::parse;
 pub(crate) use file::{metric, metrics};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
+pub use ssh::SshTarget;
 
 use crate::diagnostic::Source;
 use crate::tunable::{Hazard, Tunable};
@@ -133,6 +135,9 @@ pub enum Guest {
         memory: Bytes,
         /// Size of the data disk.
         disk: Bytes,
+        /// Whether it is reached by ssh, not by its agent.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ssh: bool,
     },
     /// An existing libvirt domain.
     Domain {
@@ -144,12 +149,27 @@ pub enum Guest {
         disk: Option<String>,
         /// A file in the guest that disk workloads may overwrite; never a device.
         scratch: Option<String>,
+        /// Its ssh server, when it is reached by that and not by its agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ssh: Option<SshTarget>,
     },
     /// None: the workloads run on the host itself.
     Host {
         /// A file on the host that disk workloads may overwrite; never a device.
         scratch: Option<String>,
     },
+}
+
+impl Default for Guest {
+    /// The lab's guest that a file without a guest gets.
+    fn default() -> Self {
+        Self::Lab {
+            vcpus: 2,
+            memory: Bytes::mib(512),
+            disk: Bytes::mib(256),
+            ssh: false,
+        }
+    }
 }
 
 impl Guest {
@@ -182,11 +202,17 @@ pub struct Factor {
 }
 
 impl Factor {
+    /// True when its levels are computed from the network between host and guest.
+    pub fn needs_measured_network(&self) -> bool {
+        matches!(self.levels, Levels::Suggested(_))
+            && self.tunable.rule().is_some_and(|rule| rule.needs_network())
+    }
+
     /// The texts it names: its levels and its baseline.
     pub fn texts(&self) -> impl Iterator<Item = &Text> {
         let listed = match &self.levels {
             Levels::Listed(texts) => texts.as_slice(),
-            Levels::Available(_) => &[],
+            Levels::Available(_) | Levels::Suggested(_) => &[],
         };
         listed.iter().chain(&self.baseline)
     }
@@ -199,6 +225,8 @@ pub enum Levels {
     Listed(Vec<Text>),
     /// `"available"`: all that host and guest offer.
     Available(Range<usize>),
+    /// `"suggested"`: what is worth trying here, computed from facts.
+    Suggested(Range<usize>),
 }
 
 /// One treatment of an explicit design as written.

@@ -45,20 +45,6 @@ const KNOWN: [(&str, &[&str]); 20] = [
     ("systemd", &["cgroup"]),
 ];
 
-/// Programs that retune a host in the background: a run is better off without them.
-pub(super) const RETUNING: [&str; 10] = [
-    "tuned",
-    "numad",
-    "irqbalance",
-    "ksmtuned",
-    "thermald",
-    "power-profiles-daemon",
-    "tlp",
-    "auto-cpufreq",
-    "multipathd",
-    "kubelet",
-];
-
 /// A process by its name, and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Process {
@@ -87,8 +73,37 @@ pub(super) fn likely(address: &Address, processes: &[Process]) -> Vec<String> {
         .collect()
 }
 
+/// The processes of a program that run on this host, as `name (process N)`.
+pub fn retuning(program: &str) -> Vec<String> {
+    let all = processes().into_iter().filter(|p| is_called(&p.name, program));
+    all.map(|p| format!("{program} (process {})", p.pid)).collect()
+}
+
+/// Names of the guests that run on this host, other than kvmtune's own, as their QEMU was told them.
+pub fn other_guests() -> Vec<String> {
+    let names = processes().into_iter().filter_map(|process| {
+        let command = fs::read(format!("/proc/{}/cmdline", process.pid)).ok()?;
+        let words: Vec<_> = command.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
+        if !words.first()?.contains("qemu-system") && !process.name.starts_with("qemu-") {
+            return None;
+        }
+        let name = words.iter().skip_while(|w| *w != "-name").nth(1)?;
+        let name = name.split(',').next()?;
+        let name = name.strip_prefix("guest=").unwrap_or(name);
+        Some(
+            name.chars()
+                .take(60)
+                .flat_map(char::escape_debug)
+                .collect::<String>(),
+        )
+    });
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with("kvmtune-")).collect();
+    names.sort();
+    names
+}
+
 /// The kernel keeps 15 bytes of a name.
-pub(super) fn is_called(name: &str, program: &str) -> bool {
+fn is_called(name: &str, program: &str) -> bool {
     name == program.get(..15).unwrap_or(program)
 }
 

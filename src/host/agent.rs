@@ -1,4 +1,4 @@
-//! The guest agent's protocol: ping, files, short commands; long ones are in [`job`].
+//! The guest agent's protocol: ping, files, short commands.
 //! It does not know how a command reaches the guest, nor what the commands are for.
 //!
 //! The guest is not trusted: replies are parsed strictly, sizes and times are bounded.
@@ -14,12 +14,10 @@ use serde_json::{Value, json};
 
 use super::libvirt::{Domain, LibvirtError, LibvirtErrorKind};
 
-pub mod job;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use job::{Job, JobOutput, JobState};
 pub use wire::AgentInfo;
 
 /// The most bytes read by one command: above 8 MiB the agent, or libvirt's limit of 10 MiB per reply,
@@ -29,7 +27,7 @@ const READ_CHUNK: usize = 1 << 20;
 /// The most bytes written by one command, and the longest request: with libvirt 9.0 and QEMU 7.2
 /// 128 KiB of data arrived, while a request with 256 KiB was never answered.
 const WRITE_CHUNK: usize = 64 << 10;
-const MAX_REQUEST: usize = 128 << 10;
+pub(super) const MAX_REQUEST: usize = 128 << 10;
 
 /// The most bytes one command may write to each output: libvirt refuses longer replies.
 const MAX_EXEC_OUTPUT: usize = 4 << 20;
@@ -109,18 +107,6 @@ pub enum AgentError {
         /// The program.
         object: String,
     },
-    /// A job's files say it neither runs nor ended.
-    #[error("{object} in the guest disappeared without an exit code; was it killed, or the guest reset?")]
-    Vanished {
-        /// The program.
-        object: String,
-    },
-    /// The caller gave up.
-    #[error("{object} in the guest was stopped on request")]
-    Cancelled {
-        /// The program.
-        object: String,
-    },
     /// A request that cannot be sent.
     #[error("cannot ask the guest agent for this: {0}")]
     Request(&'static str),
@@ -189,6 +175,16 @@ impl Agent {
         read
     }
 
+    /// Whether a file can be opened. Every refusal counts as no: the messages are the guest's, in its
+    /// language, and what stays wrong runs into the time limit.
+    pub fn exists(&self, path: &str) -> Result<bool, AgentError> {
+        match self.open_file(path, "r") {
+            Ok(handle) => self.close_file(handle, path).map(|()| true),
+            Err(AgentError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes a file, with what is there before replaced. A kernel file's refusal (`EINVAL` of a
     /// sysctl) comes back as [`AgentError::Refused`].
     pub fn write_file(&self, path: &str, bytes: &[u8]) -> Result<(), AgentError> {
@@ -199,7 +195,7 @@ impl Agent {
     }
 
     /// Runs a short command and waits for its end. Its output must stay below 4 MiB: the agent holds
-    /// all of it in memory and breaks above 8 MiB, so anything longer is a [`job`]. Arguments and standard
+    /// all of it in memory and breaks above 8 MiB, so anything longer is a job. Arguments and standard
     /// input together must stay below 96 KiB.
     pub fn exec(
         &self,

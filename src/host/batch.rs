@@ -2,7 +2,7 @@
 //!
 //! The scripts are fixed; paths and values are arguments. Does not know what the files mean.
 
-use super::agent::Agent;
+use super::transport::Transport;
 use super::{HostError, guest_job};
 use std::time::Duration;
 
@@ -34,22 +34,22 @@ done
 "#;
 
 /// What each file holds.
-pub(super) fn read(agent: &Agent, paths: &[&str]) -> Vec<Result<String, HostError>> {
+pub(super) fn read(transport: &Transport, paths: &[&str]) -> Vec<Result<String, HostError>> {
     let mut results = Vec::new();
     for chunk in paths.chunks(AT_ONCE) {
         let doing = |path: &&str| format!("read guest:{path}");
-        results.extend(run(agent, READ, chunk, chunk, doing));
+        results.extend(run(transport, READ, chunk, chunk, doing));
     }
     results
 }
 
 /// Writes values into files, in this order.
-pub(super) fn write(agent: &Agent, writes: &[(&str, &str)]) -> Vec<Result<(), HostError>> {
+pub(super) fn write(transport: &Transport, writes: &[(&str, &str)]) -> Vec<Result<(), HostError>> {
     let mut results = Vec::new();
     for chunk in writes.chunks(AT_ONCE) {
         let arguments: Vec<_> = chunk.iter().flat_map(|(path, value)| [*path, *value]).collect();
         let doing = |(path, value): &(&str, &str)| format!("write `{value}` to guest:{path}");
-        let done = run(agent, WRITE, &arguments, chunk, doing);
+        let done = run(transport, WRITE, &arguments, chunk, doing);
         results.extend(done.into_iter().map(|result| result.map(drop)));
     }
     results
@@ -57,7 +57,7 @@ pub(super) fn write(agent: &Agent, writes: &[(&str, &str)]) -> Vec<Result<(), Ho
 
 /// Runs a script on arguments, and takes its output apart: one answer for each of `items`.
 fn run<I>(
-    agent: &Agent,
+    transport: &Transport,
     script: &str,
     arguments: &[&str],
     items: &[I],
@@ -65,7 +65,7 @@ fn run<I>(
 ) -> Vec<Result<String, HostError>> {
     let mut argv = vec!["/bin/sh", "-c", script, "kvmtune"];
     argv.extend(arguments);
-    let answers = match agent.exec(&argv, None, LIMIT) {
+    let answers = match transport.exec(&argv, None, LIMIT) {
         Ok(done) => take_apart(&done.stdout, items.len()),
         Err(error) => {
             let failed = |item| Err(guest_job::failed(doing(item), &error));

@@ -2,9 +2,9 @@
 //!
 //! Does not know what the workloads are.
 
-use super::agent::{Agent, AgentError, Job as AgentJob};
 use super::command::Running;
 use super::local::chain;
+use super::transport::{Job as GuestJob, Transport, TransportError};
 use super::{HostError, Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
 use crate::units::Bytes;
 use crate::workload::Side;
@@ -18,18 +18,14 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 /// State LISTEN in /proc/net/tcp (`include/net/tcp_states.h`).
 const LISTEN: &str = "0A";
 
-/// An agent's failure as the host's: a guest that does not answer, or lost what was asked of it, is lost.
-pub(super) fn failed(doing: String, error: &AgentError) -> HostError {
-    let silent = matches!(
-        error,
-        AgentError::NotAnswering { .. }
-            | AgentError::Transport { .. }
-            | AgentError::TooSlow { .. }
-            | AgentError::Vanished { .. }
-            | AgentError::ResultLost { .. }
-    );
+/// A transport's failure as the host's: a guest that does not answer, or lost what was asked of it, is lost.
+pub(super) fn failed(doing: String, error: &TransportError) -> HostError {
     let host = HostError::new(doing, chain(error));
-    if silent { host.losing_guest() } else { host }
+    if error.is_silent() {
+        host.losing_guest()
+    } else {
+        host
+    }
 }
 
 fn bound(max: Bytes) -> usize {
@@ -37,7 +33,11 @@ fn bound(max: Bytes) -> usize {
 }
 
 /// Runs a job in the guest to its end and takes its results.
-pub(super) fn run(job: &Job, agent: &Agent, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
+pub(super) fn run(
+    job: &Job,
+    guest: &Transport,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<JobOutput, HostError> {
     let program = job.argv.first().map_or("?", String::as_str);
     let doing = || format!("run `{program}` in the guest");
     let token = Uuid::now_v7();
@@ -48,26 +48,27 @@ pub(super) fn run(job: &Job, agent: &Agent, cancelled: &dyn Fn() -> bool) -> Res
     };
     let argv: Vec<_> = job.argv.iter().map(placed).collect();
     let argv: Vec<_> = argv.iter().map(String::as_str).collect();
-    let started = agent
+    let started = guest
         .start_job(token, &argv, bound(job.max_output))
         .map_err(|e| failed(doing(), &e))?;
-    agent
+    guest
         .wait_job(&started, job.expected, job.limit, cancelled)
         .map_err(|e| failed(doing(), &e))?;
     let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
-    let take = |path: &String| agent.read_file(&placed(path), bound(job.max_output));
+    let take = |path: &String| guest.read_file(&placed(path), bound(job.max_output));
     let content = wants_result.then(|| take(&RESULT_FILE.to_string()));
     // Whatever goes wrong with the series: a guest that is lost does not answer what is asked next either.
     let series = job.series.as_ref().map(|path| take(path).map_err(|e| chain(&e)));
-    let done = agent.collect_job(&started).map_err(|e| failed(doing(), &e))?;
+    let done = guest.collect_job(&started).map_err(|e| failed(doing(), &e))?;
     if done.truncated {
         return Err(flooded(program, job.max_output));
     }
     let result = match content {
+        None => None,
         Some(Ok(bytes)) => Some(bytes),
         // A command that failed may not have come to writing; its exit code tells more.
-        None | Some(Err(AgentError::Refused { .. })) => None,
-        Some(Err(AgentError::TooLarge { .. })) => return Err(flooded(program, job.max_output)),
+        Some(Err(error)) if error.is_refused() => None,
+        Some(Err(error)) if error.is_too_large() => return Err(flooded(program, job.max_output)),
         Some(Err(error)) => return Err(failed(doing(), &error)),
     };
     Ok(JobOutput {
@@ -106,16 +107,16 @@ pub(super) struct Server {
 
 enum Process {
     Here(Running),
-    Guest(AgentJob),
+    Guest(GuestJob),
 }
 
 impl Server {
-    pub(super) fn start(job: &ServerJob, agent: &Agent, max: Bytes) -> Result<Self, HostError> {
+    pub(super) fn start(job: &ServerJob, guest: &Transport, max: Bytes) -> Result<Self, HostError> {
         let process = match job.side {
             Side::Host => Process::Here(Running::start(&job.argv, max)?),
             Side::Guest => {
                 let argv: Vec<_> = job.argv.iter().map(String::as_str).collect();
-                let started = agent.start_job(Uuid::now_v7(), &argv, bound(max));
+                let started = guest.start_job(Uuid::now_v7(), &argv, bound(max));
                 Process::Guest(started.map_err(|e| failed("start a server in the guest".into(), &e))?)
             }
         };
@@ -129,7 +130,7 @@ impl Server {
     /// Waits by looking at the kernel's socket table: a probing connection would be a client of its own.
     pub(super) fn wait_until_listening(
         &self,
-        agent: &Agent,
+        guest: &Transport,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(), HostError> {
         let started = Instant::now();
@@ -138,7 +139,7 @@ impl Server {
             let listening = tables.iter().any(|path| {
                 let table = match self.side {
                     Side::Host => fs::read(path).unwrap_or_default(),
-                    Side::Guest => agent.read_file(path, 1 << 20).unwrap_or_default(),
+                    Side::Guest => guest.read_file(path, 1 << 20).unwrap_or_default(),
                 };
                 listens(&String::from_utf8_lossy(&table), self.port)
             });
@@ -154,11 +155,11 @@ impl Server {
         Err(HostError::new("start the workload's server", cause))
     }
 
-    pub(super) fn end(self, agent: &Agent) -> Result<(), HostError> {
+    pub(super) fn end(self, guest: &Transport) -> Result<(), HostError> {
         match self.process {
             Process::Here(running) => running.end(),
             Process::Guest(job) => {
-                agent
+                guest
                     .kill_job(&job)
                     .map_err(|e| failed("end the server in the guest".into(), &e))?;
             }

@@ -2,20 +2,20 @@
 //!
 //! Does not know what a module is good for.
 
-use super::agent::Agent;
+use super::transport::Transport;
 use super::{HostError, guest_job};
 use std::time::Duration;
 
 /// Whether a module is loaded.
-pub(super) fn is_loaded(agent: &Agent, module: &str) -> bool {
+pub(super) fn is_loaded(guest: &Transport, module: &str) -> bool {
     let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
-    agent
+    guest
         .read_file(&path, 64)
         .is_ok_and(|state| state.starts_with(b"live"))
 }
 
 /// Loads a module, or takes it out.
-pub(super) fn set(agent: &Agent, module: &str, value: &str) -> Result<(), HostError> {
+pub(super) fn set(guest: &Transport, module: &str, value: &str) -> Result<(), HostError> {
     let doing = format!("make guest module {module} {value}");
     let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !module.chars().all(tame) || module.starts_with('-') {
@@ -25,7 +25,7 @@ pub(super) fn set(agent: &Agent, module: &str, value: &str) -> Result<(), HostEr
         "loaded" => vec!["/sbin/modprobe", module],
         _ => vec!["/sbin/modprobe", "-r", module],
     };
-    let done = agent
+    let done = guest
         .exec(&argv, None, Duration::from_secs(20))
         .map_err(|e| guest_job::failed(doing.clone(), &e))?;
     if done.exit_code == 0 {

@@ -3,19 +3,22 @@
 //! Knows where settings live; does not know why they are changed or what is measured.
 
 mod levels;
+mod patience;
 mod places;
+mod reach;
 
-use super::agent::Agent;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
     Host, HostError, Job, JobOutput, Power, Scope, build, guest_job, guest_module, kernel, readback, survey,
     xml,
 };
+use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::tunable::{Address, KernelFile, XmlSetting};
 use crate::workload::Side;
+use reach::Guest;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,11 +26,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A lab guest that does not answer after this is taken for dead. Ten times what it needs in software.
-const BOOT_LIMIT: Duration = Duration::from_mins(1);
-/// How long a user's guest may take to boot or to shut down before it is switched off: what libvirt-guests gives
-/// (`SHUTDOWN_TIMEOUT`), because switching off may cost data.
-const USER_LIMIT: Duration = Duration::from_mins(5);
 /// Settings in the guest are short; more is not a setting.
 const MAX_SETTING: usize = 64 * 1024;
 
@@ -43,28 +41,6 @@ enum Owner {
     User(Domain),
 }
 
-/// A guest that runs.
-#[derive(Debug)]
-struct Guest {
-    domain: Domain,
-    agent: Agent,
-    pid: Option<u32>,
-    /// Started with an XML that is not its definition.
-    changed: bool,
-}
-
-impl Guest {
-    fn of(domain: Domain) -> Self {
-        let pid = domain.qemu_pid().ok();
-        Self {
-            agent: Agent::new(domain.clone()),
-            domain,
-            pid,
-            changed: false,
-        }
-    }
-}
-
 /// This machine with one guest.
 #[derive(Debug)]
 pub struct LocalHost {
@@ -75,11 +51,15 @@ pub struct LocalHost {
     /// Changes that the next start takes up.
     pending: BTreeMap<XmlSetting, String>,
     guest: Option<Guest>,
+    /// The guest's ssh server, when that is the way into it.
+    ssh: Option<SshTarget>,
     /// Target name of the data disk.
     disk: String,
     /// Emulators the experiment names.
     emulators: Vec<String>,
     cancel: Cancel,
+    /// What the first boot took.
+    first_boot: Option<Duration>,
 }
 
 impl LocalHost {
@@ -97,9 +77,11 @@ impl LocalHost {
             definition,
             pending: BTreeMap::new(),
             guest: None,
+            ssh: None,
             disk,
             emulators: Vec::new(),
             cancel,
+            first_boot: None,
         })
     }
 
@@ -118,12 +100,14 @@ impl LocalHost {
             definition,
             pending: BTreeMap::new(),
             guest: None,
+            ssh: None,
             disk,
             emulators: Vec::new(),
             cancel,
+            first_boot: None,
         };
         if domain.is_active().map_err(fail)? {
-            host.guest = Some(Guest::of(domain));
+            host.guest = Some(host.guest_of(domain, false)?);
         }
         Ok(host)
     }
@@ -184,14 +168,6 @@ impl LocalHost {
         }
     }
 
-    /// The agent of the running guest.
-    pub fn agent(&self) -> Result<&Agent, HostError> {
-        self.guest
-            .as_ref()
-            .map(|g| &g.agent)
-            .ok_or_else(|| HostError::new("reach the guest", "it is not running"))
-    }
-
     /// The connection it uses.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
@@ -226,9 +202,17 @@ impl LocalHost {
 
     fn start(&mut self) -> Result<(), HostError> {
         let guest = self.launch()?;
-        self.wait_for_agent(&guest)?;
+        let clock = Instant::now();
+        let ready = self.wait_until_ready(&guest);
+        if ready.is_ok() {
+            self.first_boot.get_or_insert(clock.elapsed());
+        }
         self.guest = Some(guest);
-        Ok(())
+        if ready.is_err() {
+            // What does not stop is stopped with the session.
+            let _ = self.stop();
+        }
+        ready
     }
 
     fn launch(&self) -> Result<Guest, HostError> {
@@ -251,38 +235,7 @@ impl LocalHost {
                 domain.clone()
             }
         };
-        let mut guest = Guest::of(domain);
-        guest.changed = !self.pending.is_empty();
-        Ok(guest)
-    }
-
-    fn wait_for_agent(&self, guest: &Guest) -> Result<(), HostError> {
-        let started = Instant::now();
-        let limit = match self.owner {
-            Owner::Lab(_) => BOOT_LIMIT,
-            Owner::User(_) => USER_LIMIT,
-        };
-        let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();
-        loop {
-            if guest.agent.ping(Duration::from_secs(2)).is_ok() {
-                return Ok(());
-            }
-            let console = self
-                .lab_of()
-                .map(|lab| format!("; its console ends: {}", lab.console_tail()))
-                .unwrap_or_default();
-            if guest.pid.is_some_and(|pid| !readback::process_lives(pid)) {
-                return Err(lost(format!("QEMU ended while the guest booted{console}")));
-            }
-            if started.elapsed() > limit {
-                let _ = guest.domain.destroy();
-                return Err(lost(format!(
-                    "its agent did not answer within {limit:.0?}{console}; see that qemu-guest-agent starts with the \
-                     guest"
-                )));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.guest_of(domain, !self.pending.is_empty())
     }
 
     fn stop(&mut self) -> Result<(), HostError> {
@@ -325,13 +278,13 @@ impl Host for LocalHost {
                     return Err(HostError::new(doing, "not below /proc/sys or /sys"));
                 }
                 let bytes = guest
-                    .agent
+                    .transport
                     .read_file(path, MAX_SETTING)
                     .map_err(|e| guest_job::failed(doing.clone(), &e))?;
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Address::GuestModule(module) => {
-                let loaded = guest_module::is_loaded(&self.running(&doing)?.agent, module);
+                let loaded = guest_module::is_loaded(&self.running(&doing)?.transport, module);
                 Ok(if loaded { "loaded" } else { "absent" }.into())
             }
             Address::HostModule(_)
@@ -357,11 +310,13 @@ impl Host for LocalHost {
                     return Err(HostError::new(doing, "not below /proc/sys or /sys"));
                 }
                 guest
-                    .agent
+                    .transport
                     .write_file(path, value.as_bytes())
                     .map_err(|e| guest_job::failed(doing.clone(), &e))
             }
-            Address::GuestModule(module) => guest_module::set(&self.running(&doing)?.agent, module, value),
+            Address::GuestModule(module) => {
+                guest_module::set(&self.running(&doing)?.transport, module, value)
+            }
             Address::HostModule(_)
             | Address::HostLink(_)
             | Address::HostBoot(_)
@@ -444,16 +399,16 @@ impl Host for LocalHost {
         let server = job
             .server
             .as_ref()
-            .map(|server| guest_job::Server::start(server, &guest.agent, job.max_output));
+            .map(|server| guest_job::Server::start(server, &guest.transport, job.max_output));
         let server = server.transpose()?;
         let ready = server
             .as_ref()
-            .map_or(Ok(()), |s| s.wait_until_listening(&guest.agent, &cancelled));
+            .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
         let output = ready.and_then(|()| match job.side {
-            Side::Guest => guest_job::run(job, &guest.agent, &cancelled),
+            Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
             Side::Host => run_here(job, &cancelled),
         });
-        let ended = server.map_or(Ok(()), |s| s.end(&guest.agent));
+        let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
         let output = output.map_err(|e| self.note_death(e));
         output.and_then(|o| ended.map(|()| o))
     }
@@ -475,7 +430,7 @@ impl LocalHost {
 /// time is up.
 fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
     let started = Instant::now();
-    while started.elapsed() < USER_LIMIT {
+    while started.elapsed() < patience::WITH_USER {
         let by_agent = domain.shutdown(ShutdownBy::Agent);
         let asked = by_agent.or_else(|_| domain.shutdown(ShutdownBy::Acpi));
         let again = Instant::now() + Duration::from_secs(5);

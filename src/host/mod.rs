@@ -22,9 +22,12 @@ pub mod numa_maps;
 mod proof;
 mod readback;
 mod simulated;
+pub mod ssh;
 mod survey;
+pub mod transport;
 pub mod xml;
 
+pub use actors::{other_guests, retuning};
 pub use any::AnyHost;
 pub use bare::BareHost;
 pub use controllers::controllers;
@@ -45,7 +48,7 @@ use std::time::{Duration, Instant};
 /// Whether the guest is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
-    /// Started with the pending domain XML, its agent answering.
+    /// Started with the pending domain XML, and answering.
     On,
     /// Not running.
     Off,

@@ -63,6 +63,7 @@ impl SimulatedHost {
             host.offer(address, &words);
         }
         let mut facts = machine.facts;
+        facts.network = model.network;
         let record = [
             (SIMULATED, &model.source.name),
             (SIMULATED_MODEL, &model.source.text),

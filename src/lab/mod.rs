@@ -8,16 +8,19 @@ pub mod image;
 pub mod net;
 mod pages;
 pub mod probe;
+pub mod ssh;
 
 pub use disk::DiskError;
 pub use domain::DATA_TARGET;
 
+use crate::host::agent::Agent;
 use crate::host::libvirt::{LibvirtError, embed_root, embed_uri};
 use crate::units::Bytes;
 use image::{Image, ImageError};
 use net::NetError;
 use probe::KvmProbe;
 use serde::{Deserialize, Serialize};
+use ssh::LabSsh;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -48,6 +51,19 @@ pub enum LabError {
     /// libvirt.
     #[error(transparent)]
     Libvirt(#[from] LibvirtError),
+    /// A key for the lab's ssh server.
+    #[error("{program} made no key for the lab's ssh server: {said}")]
+    Key {
+        /// The program.
+        program: &'static str,
+        /// What it said.
+        said: String,
+    },
+    /// The ssh server in the guest.
+    #[error(
+        "the lab's ssh server does not start: {0}; see that dropbear-bin is installed, and that `kvmtune lab build` succeeds"
+    )]
+    SshServer(String),
     /// A file of the lab.
     #[error("cannot {doing} {path}: {source}")]
     File {
@@ -125,6 +141,8 @@ pub struct Lab {
     /// Images with other kernels.
     others: Vec<Image>,
     cache: PathBuf,
+    /// Made when an experiment asks for it.
+    ssh: Option<LabSsh>,
 }
 
 impl Lab {
@@ -154,7 +172,27 @@ impl Lab {
             image,
             others: Vec::new(),
             cache: cache.to_path_buf(),
+            ssh: None,
         })
+    }
+
+    /// Makes the keys of an ssh server in the guest, once.
+    pub fn prepare_ssh(&mut self) -> Result<&LabSsh, LabError> {
+        let ssh = match self.ssh.take() {
+            Some(ssh) => ssh,
+            None => LabSsh::make(&self.place)?,
+        };
+        Ok(self.ssh.insert(ssh))
+    }
+
+    /// Starts the ssh server in a guest that has just booted, when there are keys for it.
+    pub fn start_ssh(&self, agent: &Agent) -> Result<(), LabError> {
+        self.ssh.as_ref().map_or(Ok(()), |ssh| ssh.start(agent))
+    }
+
+    /// The embedded driver's root: what lies below goes with the lab.
+    pub fn root(&self) -> &Path {
+        &self.place.root
     }
 
     /// URI of the embedded driver.

@@ -1,4 +1,4 @@
-//! Finds out whether KVM really runs a guest here, by booting one with a time limit.
+//! Finds out whether KVM really runs a guest here, by booting one until it falls silent.
 //! `/dev/kvm` alone proves nothing: a nested or paravirtual host has it, and guests hang in early boot or
 //! QEMU aborts. It does not know what is done with the answer.
 
@@ -9,15 +9,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::image::{COMMAND_LINE, Image, PROBE_LINE};
 
-/// Software emulation reaches the probe line in about 2 s on a slow two-core machine, and KVM is faster:
-/// five times that means it hangs.
+/// How long a booting guest may print nothing. Software emulation is never silent for a second on a slow two-core
+/// machine, and KVM is faster; but KVM that is emulated itself, as on a host that is a guest, needs several.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A guest that prints and prints has this many times the limit.
+const MOST_LIMITS: u32 = 6;
+
+/// Some twenty lines from the first moment on, where a guest that hangs prints one or two.
+const MARKS: &str = "loglevel=6 earlyprintk=ttyS0";
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
@@ -46,7 +52,7 @@ struct Remembered {
     answer: KvmProbe,
 }
 
-/// Boots the image under KVM, unless that was done since the host booted, and waits at most `limit`.
+/// Boots the image under KVM, unless that was done since the host booted. A guest that is silent for `limit` hangs.
 ///
 /// An answer that cannot be kept is still returned. No process is left behind.
 pub fn probe_kvm(image: &Image, limit: Duration) -> KvmProbe {
@@ -146,7 +152,7 @@ fn command(image: &Image, accelerator: Accelerator) -> Command {
         .arg(&image.kernel)
         .arg("-initrd")
         .arg(&image.initrd)
-        .args(["-append", &format!("{COMMAND_LINE} kvmtune.probe")])
+        .args(["-append", &format!("{COMMAND_LINE} {MARKS} kvmtune.probe")])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -159,7 +165,7 @@ fn boot(image: &Image, accelerator: Accelerator, limit: Duration) -> KvmProbe {
         Ok(child) => child,
         Err(error) => return unusable(format!("{QEMU} cannot be started ({error})")),
     };
-    let booted = watch(&mut child).recv_timeout(limit);
+    let booted = wait(&watch(&mut child), limit);
     // Ending a child that has ended is not an error; waiting for it frees its pid.
     let _ = child.kill();
     let complaint = child
@@ -168,11 +174,9 @@ fn boot(image: &Image, accelerator: Accelerator, limit: Duration) -> KvmProbe {
         .and_then(|stderr| complaint(stderr.take(MOST_OUTPUT)));
     let status = child.wait();
     match booted {
-        Ok(true) => KvmProbe::Works,
-        Err(RecvTimeoutError::Timeout) => {
-            unusable(format!("a guest did not boot within {} s", limit.as_secs()))
-        }
-        Ok(false) | Err(RecvTimeoutError::Disconnected) => {
+        Booted::Yes => KvmProbe::Works,
+        Booted::Hangs => unusable(format!("a guest hung for {} s while it booted", limit.as_secs())),
+        Booted::Ended => {
             let ended = status.map_or_else(|error| error.to_string(), |status| status.to_string());
             unusable(format!(
                 "QEMU stopped ({ended}): {}",
@@ -182,18 +186,40 @@ fn boot(image: &Image, accelerator: Accelerator, limit: Duration) -> KvmProbe {
     }
 }
 
-/// Sends true when the probe line came, false when the console ended without it.
+/// How a guest's boot went.
+enum Booted {
+    Yes,
+    Hangs,
+    /// Its console was closed.
+    Ended,
+}
+
+fn wait(lines: &Receiver<bool>, limit: Duration) -> Booted {
+    let start = Instant::now();
+    loop {
+        match lines.recv_timeout(limit) {
+            Ok(true) => return Booted::Yes,
+            Ok(false) if start.elapsed() < limit * MOST_LIMITS => {}
+            Ok(false) | Err(RecvTimeoutError::Timeout) => return Booted::Hangs,
+            Err(RecvTimeoutError::Disconnected) => return Booted::Ended,
+        }
+    }
+}
+
+/// Sends for each line of the console whether it is the probe line.
 fn watch(child: &mut Child) -> Receiver<bool> {
     let (tell, told) = mpsc::channel();
     if let Some(console) = child.stdout.take() {
         thread::spawn(move || {
             let lines = BufReader::new(console.take(MOST_OUTPUT)).split(b'\n');
             let wanted = PROBE_LINE.as_bytes();
-            let found = lines
-                .map_while(Result::ok)
-                .any(|line| line.windows(wanted.len()).any(|part| part == wanted));
-            // The receiver is gone when the limit has passed.
-            let _ = tell.send(found);
+            for line in lines.map_while(Result::ok) {
+                let found = line.windows(wanted.len()).any(|part| part == wanted);
+                // Nobody listens any more when the time is over.
+                if tell.send(found).is_err() {
+                    break;
+                }
+            }
         });
     }
     told
@@ -230,7 +256,7 @@ mod tests {
     fn the_answer_survives_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("kvm-probe.json");
-        let answer = unusable("a guest did not boot within 10 s".to_owned());
+        let answer = unusable("a guest hung for 10 s while it booted".to_owned());
         let old = Remembered {
             boot: "b".to_owned(),
             qemu_modified: 1,
@@ -241,6 +267,34 @@ mod tests {
         assert_eq!(read(&file).unwrap(), old);
         fs::write(&file, "half").unwrap();
         assert_eq!(read(&file), None);
+    }
+
+    #[test]
+    fn a_guest_that_prints_has_more_time_but_not_for_ever() {
+        let limit = Duration::from_millis(200);
+        let boot = |marks: u32, end: Option<bool>| {
+            let (tell, told) = mpsc::channel();
+            let guest = thread::spawn(move || {
+                for _ in 0..marks {
+                    thread::sleep(limit / 4);
+                    let _ = tell.send(false);
+                }
+                match end {
+                    Some(found) => drop(tell.send(found)),
+                    None => thread::sleep(limit * 2),
+                }
+            });
+            let booted = wait(&told, limit);
+            guest.join().unwrap();
+            booted
+        };
+        assert!(matches!(boot(8, Some(true)), Booted::Yes), "slow");
+        assert!(matches!(boot(2, None), Booted::Hangs), "silent");
+        assert!(
+            matches!(boot(4 * MOST_LIMITS + 2, Some(true)), Booted::Hangs),
+            "endless"
+        );
+        assert!(matches!(boot(2, Some(false)), Booted::Ended), "closed");
     }
 
     /// Shows that the probe can say yes: emulation boots everywhere.
@@ -262,6 +316,6 @@ mod tests {
             KvmProbe::Works
         );
         let early = boot(&image, Accelerator::Emulation, Duration::from_millis(1));
-        assert_eq!(early, unusable("a guest did not boot within 0 s".to_owned()));
+        assert_eq!(early, unusable("a guest hung for 0 s while it booted".to_owned()));
     }
 }

@@ -72,6 +72,7 @@ impl Fixture {
             connect: evil.into(),
             disk: None,
             scratch: None,
+            ssh: None,
         };
         fixture.records[4].outcome = Outcome::Failed {
             stage: Stage::Measure,
@@ -268,6 +269,7 @@ fn protocol() -> Protocol {
             vcpus: 2,
             memory: Bytes::mib(1024),
             disk: Bytes::mib(512),
+            ssh: false,
         },
         workloads: vec![Workload {
             name: "fio-randread-4k".into(),

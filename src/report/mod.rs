@@ -22,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tunables;
 mod verdict;
 mod wording;
 
@@ -35,6 +36,7 @@ pub use plots::{effects_plot, samples_plot};
 pub use progress::{Progress, Screen};
 pub use runs::{RunRow, runs};
 pub use text::text;
+pub use tunables::{Row as TunableRow, detail as tunable, hatches, list as tunables, page as tunables_page};
 pub use wording::{duration, tame};
 
 use crate::analysis::{Comparison, Effect};

@@ -265,9 +265,20 @@ pub(super) fn label(plan: &Plan, id: &TreatmentId) -> String {
 /// `the lab's own, 2 vCPUs, 1GiB memory`.
 pub(super) fn guest(guest: &Guest) -> String {
     match guest {
-        Guest::Lab { vcpus, memory, .. } => format!("the lab's own, {vcpus} vCPUs, {memory} memory"),
-        Guest::Domain { name, connect, .. } => {
-            format!("domain {} at {}", tame(name, NAME), tame(connect, NAME))
+        Guest::Lab {
+            vcpus, memory, ssh, ..
+        } => {
+            let by = if *ssh { ", by ssh" } else { "" };
+            format!("the lab's own, {vcpus} vCPUs, {memory} memory{by}")
+        }
+        Guest::Domain {
+            name, connect, ssh, ..
+        } => {
+            let by = ssh
+                .as_ref()
+                .map(|target| format!(", by ssh as {}", tame(&target.to_string(), NAME)));
+            let by = by.unwrap_or_default();
+            format!("domain {} at {}{by}", tame(name, NAME), tame(connect, NAME))
         }
         Guest::Host { .. } => "none: the workloads run on the host".into(),
     }

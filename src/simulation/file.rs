@@ -8,7 +8,7 @@ use super::{Effect, Metric, Model, Noise, Tail};
 use crate::decode::{Field, Reader, document};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::experiment::{Experiment, Factor, MetricId, metric, metrics as named_metrics};
-use crate::facts::Facts;
+use crate::facts::{Facts, NetworkFacts};
 use crate::tunable::{Setting, level, lookup, nearest};
 use crate::units::{Percent, Span};
 use crate::workload::Workload;
@@ -47,7 +47,15 @@ fn model(file: &mut Reader<'_>, source: &Source, experiment: &Experiment, facts:
     let mut metrics = all_metrics(&experiment.workloads);
     values(file, &experiment.workloads, &mut metrics);
     noises(file, &experiment.workloads, &mut metrics);
-    let effects = effects(file, experiment, facts);
+    let network = match file.take("network") {
+        Some(field) => Some(network(&field)?),
+        None => None,
+    };
+    let facts = Facts {
+        network,
+        ..facts.clone()
+    };
+    let effects = effects(file, experiment, &facts);
     Some(Model {
         metrics,
         effects,
@@ -55,12 +63,30 @@ fn model(file: &mut Reader<'_>, source: &Source, experiment: &Experiment, facts:
         trial: trial?,
         boot: boot?,
         seed: seed.flatten(),
+        network,
         source: source.clone(),
     })
 }
 
 fn span(file: &mut Reader<'_>, key: &'static str, default: Span) -> Option<Span> {
     file.take(key).map_or(Some(default), |f| f.parse("10s"))
+}
+
+/// What would be measured between host and guest.
+fn network(field: &Field<'_>) -> Option<NetworkFacts> {
+    let mut table = field.table()?;
+    let mut number = |key, hint: &str| {
+        let field = table.required(key, hint)?;
+        u64::try_from(field.integer(1..=10_000_000_000_000)?).ok()
+    };
+    let bandwidth = number("bandwidth", "in bit/s, e.g. bandwidth = 1_000_000_000");
+    let rtt = number("rtt-us", "the round trip in microseconds, e.g. rtt-us = 900");
+    table.finish();
+    Some(NetworkFacts {
+        bandwidth: bandwidth?,
+        rtt: rtt?,
+        link_speed: None,
+    })
 }
 
 /// Every metric without noise, at a value its unit suggests.

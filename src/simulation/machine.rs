@@ -3,10 +3,10 @@
 //! Knows the experiment alone; nothing of the machine it runs on.
 
 use crate::experiment::{Experiment, Factor, Guest, Levels};
-use crate::facts::{Facts, Node};
+use crate::facts::{Facts, Node, Ram};
 use crate::tunable::{
     ABSENT, Address, Coupling, CpuSet, DomainSetting, Format, Kind, Level, Requirement, XmlSetting,
-    ambient_level, available_levels, catalogue, level,
+    ambient_level, available_levels, catalogue, level, suggested_levels,
 };
 use crate::units::Bytes;
 use std::collections::BTreeSet;
@@ -16,6 +16,8 @@ const FEWEST_CPUS: u16 = 8;
 /// A domain of the user's is not looked at.
 const DOMAIN_VCPUS: u16 = 2;
 const DOMAIN_MEMORY: Bytes = Bytes::mib(2048);
+/// Of each node.
+const NODE_MEMORY: [Bytes; 2] = [Bytes::mib(1 << 20), Bytes::mib(1 << 19)];
 
 /// What kernels set themselves, by the end of the address; other places hold the default of their tunable.
 const DEFAULTS: [(&str, &str); 9] = [
@@ -191,12 +193,20 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
             let all = |vcpu| format!("{vcpu}={}", facts.host_cpus);
             (0..facts.vcpus).map(all).collect::<Vec<_>>().join(" ")
         }
+        Address::Domain(DomainSetting::EmulatorPin) => facts.host_cpus.to_string(),
+        Address::DomainXml(XmlSetting::Topology) => format!("{}x1x1", facts.vcpus),
         other => default(other).to_string(),
     };
     let legal = |text: &&str| factor.tunable.kind.parse(text).is_ok();
     let first_choice = match &factor.tunable.kind {
         Kind::Choice(choices) => choices.first().map(String::as_str),
         _ => None,
+    };
+    let least = match &factor.tunable.kind {
+        Kind::Integer { min, .. } => min.to_string(),
+        Kind::Bytes { min, .. } => min.to_string(),
+        Kind::Sizes { count, .. } => vec!["4096"; *count].join(" "),
+        _ => UNKNOWN.into(),
     };
     let first_word = words(factor, own).into_iter().next();
     [
@@ -206,6 +216,7 @@ fn ambient(factor: &Factor, own: &Address, facts: &Facts) -> String {
         first_word.as_deref().filter(|_| factor.tunable.lists_levels()),
         Some(UNKNOWN),
         Some("1"),
+        Some(least.as_str()),
     ]
     .into_iter()
     .flatten()
@@ -254,6 +265,7 @@ fn bare_facts(experiment: &Experiment) -> Facts {
         id,
         cpus: cpus.collect(),
         memory,
+        distances: [0, 1].map(|to| (to, if to == id { 10 } else { 21 })).into(),
     };
     let modules = needs(|need| match need {
         Requirement::Module(name) => Some(name),
@@ -261,12 +273,15 @@ fn bare_facts(experiment: &Experiment) -> Facts {
     });
     Facts {
         host_cpus: (0..cpus).collect(),
+        siblings: (0..cpus).map(|cpu| [cpu].into_iter().collect()).collect(),
         nodes: vec![
-            node(0, 0..cpus / 2, Bytes::mib(1 << 20)),
-            node(1, cpus / 2..cpus, Bytes::mib(1 << 19)),
+            node(0, 0..cpus / 2, NODE_MEMORY[0]),
+            node(1, cpus / 2..cpus, NODE_MEMORY[1]),
         ],
         vcpus,
         guest_memory: memory,
+        host_ram: Some(unused(Bytes(NODE_MEMORY.iter().map(|node| node.0).sum()))),
+        guest_ram: Some(unused(memory)),
         host_disk: Some("simulated".into()),
         guest_disk: Some("simulated".into()),
         guest_link: Some("simulated".into()),
@@ -279,6 +294,14 @@ fn bare_facts(experiment: &Experiment) -> Facts {
         host_modules: modules.clone(),
         guest_modules: modules,
         ..Facts::default()
+    }
+}
+
+/// Nothing else runs there.
+fn unused(total: Bytes) -> Ram {
+    Ram {
+        total,
+        available: total,
     }
 }
 
@@ -318,6 +341,7 @@ pub(super) fn has_level(factor: &Factor, text: &str, facts: &Facts) -> bool {
     let all = match factor.levels {
         Levels::Listed(_) => Vec::new(),
         Levels::Available(_) => available_levels(&factor.tunable, facts).unwrap_or_default(),
+        Levels::Suggested(_) => suggested_levels(&factor.tunable, facts).unwrap_or_default(),
     };
     named || ambient || all.into_iter().any(is_wanted)
 }

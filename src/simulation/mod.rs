@@ -15,6 +15,7 @@ pub use truth::{Moment, Truth};
 
 use crate::diagnostic::Source;
 use crate::experiment::{Experiment, MetricId};
+use crate::facts::NetworkFacts;
 use crate::tunable::Setting;
 use crate::units::Span;
 use crate::workload::{Parser, SteadyRule, Workload};
@@ -40,6 +41,8 @@ pub struct Model {
     pub boot: Span,
     /// Seed of all chance in it; the plan's when absent.
     pub seed: Option<u64>,
+    /// What would be measured between host and guest.
+    pub network: Option<NetworkFacts>,
     /// The file as read, for messages and for the record.
     pub source: Source,
 }

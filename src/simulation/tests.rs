@@ -98,7 +98,10 @@ fn a_level_that_no_treatment_has_is_refused() {
         ("spread", true),
         ("0=0-7 1=0-7", true),
         ("0=3", false),
-        ("same-node", false),
+        ("same-node", true),
+        // The same as another here.
+        ("sibling-free", true),
+        ("1=3", false),
     ] {
         let text = format!(
             "[[effect]]\nset = {{ \"domain.cpu.pin\" = \"{level}\" }}\nmetric = \"fio-randread-4k.iops\"\nchange = \"+1%\""

@@ -161,6 +161,7 @@ mod tests {
             trial: Span::secs(1),
             boot: Span::secs(1),
             seed: None,
+            network: None,
             source: Source {
                 name: String::new(),
                 text: String::new(),

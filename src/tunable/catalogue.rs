@@ -6,7 +6,7 @@ use super::hatch::escaped;
 use super::{
     Activation, BootParameter, Coupling, DomainSetting, Format, GuestCommands, Hazard, Home, KernelFile,
     KernelSide, KernelVersion, Kind, Limit, LinkField, ModuleParameter, ParameterGroup, QemuProperty,
-    Requirement, SysctlName, Tunable, ValueError, XmlPath, XmlPlace, XmlSetting,
+    Requirement, Rule, SysctlName, Tunable, ValueError, XmlPath, XmlPlace, XmlSetting,
 };
 use crate::units::Bytes;
 use serde::Deserialize;
@@ -52,6 +52,8 @@ struct Entry {
     needs: Vec<NeedEntry>,
     limit: Option<Limit>,
     coupling: Option<Coupling>,
+    /// How levels are suggested.
+    suggest: Option<Rule>,
     since: Option<KernelVersion>,
     gone: Option<Gone>,
     /// The property of the running QEMU that tells a place of the domain XML.
@@ -188,6 +190,7 @@ impl Entry {
             needs: self.needs.iter().map(NeedEntry::requirement).collect(),
             limit: self.limit,
             coupling: self.coupling.clone(),
+            suggest: self.suggest.clone(),
             since: self.since,
             gone: self.gone.clone().map(|gone| (gone.version, gone.instead)),
             summary: self.does.replace("{side}", words),

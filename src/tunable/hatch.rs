@@ -96,6 +96,7 @@ pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
         needs: Vec::new(),
         limit: None,
         coupling: None,
+        suggest: None,
         since: None,
         gone: None,
         summary: (*summary).into(),

@@ -113,6 +113,14 @@ pub enum LevelError {
         /// The largest, in words.
         limit: String,
     },
+    /// No levels can be suggested.
+    #[error("no levels of `{tunable}` can be suggested: {why}")]
+    NoSuggestion {
+        /// The tunable's name.
+        tunable: String,
+        /// The reason in words.
+        why: String,
+    },
     /// The levels cannot be listed.
     #[error("`{tunable}` has no list of available levels")]
     NoList {
@@ -125,10 +133,10 @@ pub enum LevelError {
 pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, LevelError> {
     tunable.available(facts)?;
     let address = tunable.address(facts)?;
-    let value = match tunable.kind {
-        Kind::Pins => tunable.kind.parse(&pins::pins(tunable, text, facts)?)?,
-        Kind::Placement => tunable.kind.parse(&placement::placement(tunable, text, facts)?)?,
-        _ => meaning(tunable.kind.parse(text)?, &address, tunable, facts)?,
+    let value = match (&tunable.kind, pins::pins(tunable, text, facts)?) {
+        (_, Some(whole)) => tunable.kind.parse(&whole)?,
+        (Kind::Placement, None) => tunable.kind.parse(&placement::placement(tunable, text, facts)?)?,
+        (_, None) => meaning(tunable.kind.parse(text)?, &address, tunable, facts)?,
     };
     within_limit(tunable, &value, facts)?;
     if let Some(choices) = tunable.choices(facts)?
@@ -139,7 +147,8 @@ pub fn level(tunable: &Tunable, text: &str, facts: &Facts) -> Result<Level, Leve
             choices,
         });
     }
-    let label = if matches!(tunable.kind, Kind::Pins | Kind::Placement) {
+    let named = tunable.generators().contains(&text.trim());
+    let label = if matches!(tunable.kind, Kind::Pins | Kind::Placement) || named {
         text.trim().to_string()
     } else {
         value.to_string()
@@ -198,17 +207,38 @@ pub fn ambient_level(tunable: &Tunable, facts: &Facts) -> Result<Level, LevelErr
 
 /// All available levels of a tunable that is a choice.
 pub fn available_levels(tunable: &Tunable, facts: &Facts) -> Result<Vec<Level>, LevelError> {
-    let texts = match (&tunable.kind, tunable.choices(facts)?) {
-        (Kind::Pins, _) => vec!["none".to_string(), "compact".into(), "spread".into()],
-        (Kind::Placement, _) => placement::words(facts),
-        (_, Some(choices)) => choices,
-        (_, None) => {
-            return Err(LevelError::NoList {
-                tunable: tunable.name.clone(),
-            });
-        }
+    if tunable.kind == Kind::Placement {
+        let words = placement::words(facts);
+        return words.iter().map(|text| level(tunable, text, facts)).collect();
+    }
+    if !tunable.generators().is_empty() {
+        tunable.available(facts)?;
+        return Ok(generated_levels(tunable, facts));
+    }
+    let Some(texts) = tunable.choices(facts)? else {
+        return Err(LevelError::NoList {
+            tunable: tunable.name.clone(),
+        });
     };
     texts.iter().map(|text| level(tunable, text, facts)).collect()
+}
+
+/// The pins that generators make here, each once: on a small host several make the same.
+fn generated_levels(tunable: &Tunable, facts: &Facts) -> Vec<Level> {
+    let mut found: Vec<Level> = Vec::new();
+    for word in tunable.generators() {
+        if let Ok(level) = level(tunable, word, facts)
+            && found.iter().all(|known| known.settings != level.settings)
+        {
+            found.push(level);
+        }
+    }
+    found
+}
+
+/// What a level chose here that its name does not say, in words: which node `same-node` is.
+pub fn told(tunable: &Tunable, label: &str, facts: &Facts) -> Option<String> {
+    pins::told(tunable, label, facts)
 }
 
 impl Setting {

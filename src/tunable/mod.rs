@@ -9,6 +9,8 @@ mod hatch;
 mod hazard;
 mod level;
 mod name;
+mod offer;
+mod suggest;
 mod value;
 mod xml_path;
 
@@ -20,8 +22,10 @@ pub use boot_line::{BootEdit, edited, grub_drop_in};
 pub use catalogue::{LookupError, catalogue, lookup, nearest};
 pub use hatch::HATCHES;
 pub use hazard::{Hazard, hazard};
-pub use level::{Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level};
+pub use level::{Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level, told};
 pub use name::{ABSENT, BootParameter, KernelFile, ModuleParameter, PRESENT, SysctlName};
+pub use offer::{Offer, offer};
+pub use suggest::{Rule, Suggestion, suggest, suggested_levels};
 pub use value::{CpuSet, Kind, Value, ValueError};
 pub use xml_path::{Choice, Step, XmlPath};
 
@@ -183,6 +187,8 @@ pub struct Tunable {
     pub limit: Option<Limit>,
     /// What else is set with it.
     pub coupling: Option<Coupling>,
+    /// How levels are suggested, where that is not by what the tunable offers.
+    pub suggest: Option<Rule>,
     /// The first kernel that has it.
     pub since: Option<KernelVersion>,
     /// The first kernel that no longer has it, and what to say then.
@@ -228,13 +234,22 @@ impl Persistence {
     }
 }
 
-/// Words that make a pin map from the host's topology.
-pub const PIN_GENERATORS: [&str; 4] = ["none", "compact", "spread", "same-node"];
-
 impl Tunable {
+    /// Words that make pins from the host's topology; none where levels are no pins.
+    pub fn generators(&self) -> &'static [&'static str] {
+        match &self.home {
+            Home::Domain(DomainSetting::VcpuPins) => {
+                &["none", "compact", "spread", "same-node", "sibling-free"]
+            }
+            Home::Domain(DomainSetting::EmulatorPin) => &["all", "own"],
+            Home::Domain(DomainSetting::IothreadPins) => &["none", "own"],
+            _ => &[],
+        }
+    }
+
     /// The canonical text of a level, before it is known whether this host offers it.
     pub fn canonical_level(&self, text: &str) -> Result<String, ValueError> {
-        if self.kind == Kind::Pins && PIN_GENERATORS.contains(&text.trim()) {
+        if self.generators().contains(&text.trim()) {
             return Ok(text.trim().to_string());
         }
         if self.kind == Kind::Placement && level::is_placement_word(text.trim()) {
@@ -245,8 +260,11 @@ impl Tunable {
 
     /// True when host and guest can be asked which levels they offer.
     pub fn lists_levels(&self) -> bool {
+        if !self.generators().is_empty() {
+            return true;
+        }
         match &self.kind {
-            Kind::Choice(_) | Kind::Pins | Kind::Placement => true,
+            Kind::Choice(_) | Kind::Placement => true,
             Kind::Word { .. } => match &self.home {
                 Home::File(_, _, format) | Home::DiskQueue(_, _, format) if *format == Format::Bracketed => {
                     true

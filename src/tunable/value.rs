@@ -156,7 +156,8 @@ impl Kind {
         }
     }
 
-    fn expected(&self) -> String {
+    /// What is legal, as a noun phrase.
+    pub fn expected(&self) -> String {
         match self {
             Self::Integer { min, max: i64::MAX } => format!("a whole number from {min} up"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
@@ -171,7 +172,7 @@ impl Kind {
             Self::Word { .. } => "a name of letters, digits, `-`, `_` or `.`".into(),
             Self::Choice(choices) => format!("one of {}", choices.join(", ")),
             Self::Words => "a list of numbers, sizes or names".into(),
-            Self::Pins => "a pin map such as `0=0-1 1=2`, `none`, `compact` or `spread`".into(),
+            Self::Pins => "a pin map such as `0=0-1 1=2`, or a word that makes one, such as `none`".into(),
             Self::Set => "a set of numbers such as `0-3,8`".into(),
             Self::Topology => "sockets, cores and threads such as `1x2x1`".into(),
             Self::Placement => {

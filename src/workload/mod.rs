@@ -9,6 +9,7 @@ mod iperf3;
 mod library;
 mod measure;
 mod numbers;
+mod path;
 mod series;
 mod stress_ng;
 
@@ -16,6 +17,7 @@ pub use file::parse;
 pub(crate) use file::whole_seconds;
 pub use library::Library;
 pub use measure::{MeasureError, ParseError, Places};
+pub use path::{PathMeasured, path_job, path_measured};
 
 use crate::experiment::Goal;
 use crate::units::{Bytes, Span};

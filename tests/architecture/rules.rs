@@ -84,6 +84,7 @@ const OWNED: &[(&str, &str)] = &[
     ("comfy_table", "src/report/"),
     ("statrs", "src/analysis/"),
     ("rusqlite", "src/store/"),
+    ("openssh", "src/host/ssh"),
     ("virt", LIBVIRT),
     ("virt_sys", LIBVIRT),
 ];

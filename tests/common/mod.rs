@@ -25,3 +25,15 @@ pub(crate) fn lab_is_possible() -> bool {
 pub(crate) fn cache() -> PathBuf {
     std::env::temp_dir().join("kvmtune-test-cache")
 }
+
+/// Whether the lab's guest can have an ssh server; otherwise says why the test is skipped.
+#[allow(dead_code, reason = "not every test binary asks")]
+pub(crate) fn ssh_is_possible() -> bool {
+    let mut programs = kvmtune::lab::ssh::PROGRAMS.iter();
+    let lacking = programs.find(|(program, _)| kvmtune::lab::image::find(program).is_none());
+    let Some((_, package)) = lacking else { return true };
+    let why = format!("no ssh to the lab: {package} missing");
+    assert!(std::env::var_os("KVMTUNE_REQUIRE_LAB").is_none(), "{why}");
+    eprintln!("skipped: {why}");
+    false
+}

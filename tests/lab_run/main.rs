@@ -3,6 +3,7 @@
 //! Each test runs the binary on guests of its own. The host must be otherwise quiet: its settings are compared.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod by_ssh;
 #[path = "../common/mod.rs"]
 mod common;
 mod effect;
@@ -11,3 +12,4 @@ mod place;
 mod stopped;
 mod unchanged;
 mod unproven;
+mod watched;

@@ -4,7 +4,10 @@ use crate::common;
 use kvmtune::decision::{Evaluation, evaluate};
 use kvmtune::event::{Outcome, RunHeader, TrialRecord};
 use kvmtune::store::{RunSummary, Store};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -84,6 +87,7 @@ impl Place {
         let mut command = self.command(arguments);
         command.stdout(File::create(output("stdout")).unwrap());
         command.stderr(File::create(output("stderr")).unwrap());
+        command.process_group(0);
         Running {
             child: command.spawn().unwrap(),
             outputs: [output("stdout"), output("stderr")],
@@ -194,9 +198,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, signal).unwrap();
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// To all that it has started in its group, too.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        killpg(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

@@ -7,29 +7,29 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
-const PRESSURE: &str = "/proc/sys/vm/vfs_cache_pressure";
+pub(crate) const PRESSURE: &str = "/proc/sys/vm/vfs_cache_pressure";
 
-const EXPERIMENT: &str = r#"
+pub(crate) const EXPERIMENT: &str = r#"
 factor = { tunable = "sysctl:vm.vfs_cache_pressure", levels = [100, 117, 118] }
 workload = { use = "load" }
 design = { blocks = 2 }
 "#;
 
 /// 3 treatments in the discarded block and 2 more.
-const TRIALS: usize = 9;
+pub(crate) const TRIALS: usize = 9;
 
-fn place() -> Option<Place> {
+pub(crate) fn place() -> Option<Place> {
     let place = Place::new(EXPERIMENT, &script("sleep 1; n=1;"))?;
     assert_eq!(kernel_value(PRESSURE), "100", "the test restores to the default");
     Some(place)
 }
 
-fn is_changed() -> bool {
+pub(crate) fn is_changed() -> bool {
     kernel_value(PRESSURE) != "100"
 }
 
 /// Waits until at least one trial is stored and another one runs under a changed setting.
-fn wait_for_a_change(place: &Place, run: &mut Running, known: usize) {
+pub(crate) fn wait_for_a_change(place: &Place, run: &mut Running, known: usize) {
     wait_until("a changed setting", || {
         assert!(!run.has_ended(), "it ended too early");
         is_changed() && place.has_a_run() && place.records().len() > known
@@ -48,10 +48,11 @@ fn a_killed_run_is_recovered_and_resumed() {
     let mut earlier = Vec::new();
     // Right after the change, in the middle of the workload, near its end.
     for (number, wait) in [0, 500, 1000].into_iter().enumerate() {
+        // Nobody but `recover` is to restore the host here.
         let verb: &[&str] = if number == 0 {
-            &["run", "experiment.toml"]
+            &["run", "--dead-man", "off", "experiment.toml"]
         } else {
-            &["run", "--resume"]
+            &["run", "--dead-man", "off", "--resume"]
         };
         let mut run = place.start(verb);
         wait_for_a_change(&place, &mut run, earlier.len());
@@ -84,7 +85,7 @@ fn a_killed_run_is_recovered_and_resumed() {
 }
 
 /// Resumes to the end.
-fn complete(place: &Place, earlier: &[TrialRecord]) {
+pub(crate) fn complete(place: &Place, earlier: &[TrialRecord]) {
     let resumed = place.kvmtune(&["run", "--resume"]);
     assert!(resumed.status.success(), "{resumed:?}");
     place.assert_all_measured();

@@ -20,6 +20,10 @@ pub(crate) mod common;
 const START: &str = r#"set -e
 mount --make-rprivate /
 mkdir -p /run/libvirt
+ip link set lo up
+ip link add name kt0 type bridge
+ip address add 10.88.0.1/24 dev kt0
+ip link set kt0 up
 for name in run lib log cache; do mkdir -p "$1/$name"; done
 mount --bind "$1/run" /run/libvirt
 mount --bind "$1/lib" /var/lib/libvirt
@@ -30,6 +34,13 @@ exec libvirtd -f /etc/libvirt/libvirtd.conf -p /run/libvirt/libvirtd.pid"#;
 
 const QEMU_CONF: &str = "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nnamespaces = []\nuser = \"root\"\n\
                          group = \"root\"\ndynamic_ownership = 0\nremember_owner = 0\n";
+
+/// Where a domain's guest is, on the daemon's bridge.
+pub(crate) const GUEST_ADDRESS: &str = "10.88.0.2";
+
+/// An inittab whose agent runs nothing.
+pub(crate) const WITHOUT_EXEC: &str = "::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run \
+     -b guest-exec\n";
 
 const NO_LIBVIRTD: &str = "no libvirtd here (package libvirt-daemon-system)";
 
@@ -124,10 +135,15 @@ impl Daemon {
     /// put the controllers into its own order.
     pub(crate) fn define(&self, name: &str, agents: Agents) -> User<'_> {
         let initrd = if agents == Agents::WithoutExec {
-            self.initrd_without_exec()
+            self.initrd_with("initrd", &[("etc/inittab", 0o100_644, WITHOUT_EXEC.as_bytes())])
         } else {
             self.image.initrd.clone()
         };
+        self.define_booting(name, agents, &initrd)
+    }
+
+    /// The same with another first root, on the daemon's network as [`GUEST_ADDRESS`].
+    pub(crate) fn define_booting(&self, name: &str, agents: Agents, initrd: &Path) -> User<'_> {
         let data = self.folder().join(format!("{name}.img"));
         fs::File::create(&data).unwrap().set_len(64 << 20).unwrap();
         let channel = match agents {
@@ -136,13 +152,15 @@ impl Daemon {
         };
         let xml = format!(
             "<domain type='qemu'><name>{name}</name><memory unit='MiB'>384</memory><vcpu>1</vcpu>
+<iothreads>1</iothreads>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
-<cmdline>{COMMAND_LINE}</cmdline></os><features><acpi/></features><cpu mode='maximum'/>
+<cmdline>{COMMAND_LINE} kvmtune.ip={GUEST_ADDRESS}/24</cmdline></os><features><acpi/></features><cpu mode='maximum'/>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{tools}'/>
 <target dev='vda' bus='virtio'/><readonly/><serial>{TOOLS_SERIAL}</serial></disk>
 <disk type='file' device='disk'><driver name='qemu' type='raw' cache='writeback'/><source file='{data}'/>
 <target dev='vdb' bus='virtio'/><serial>{DATA_SERIAL}</serial></disk>
+<interface type='bridge'><source bridge='kt0'/><model type='virtio'/></interface>
 {channel}<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>",
             kernel = self.image.kernel.display(),
             initrd = initrd.display(),
@@ -164,28 +182,36 @@ impl Daemon {
         fs::read_to_string(self.folder().join(format!("etc/qemu/{name}.xml"))).unwrap()
     }
 
-    /// The image's first root with another inittab: the kernel unpacks archives one after the other.
-    fn initrd_without_exec(&self) -> PathBuf {
-        let inittab = format!(
-            "::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/{AGENT_PORT} -t /run -b guest-exec\n"
-        );
-        let path = self.folder().join("initrd");
+    /// The image's first root with other files, each with its mode: the kernel unpacks archives one after the other.
+    pub(crate) fn initrd_with(&self, name: &str, files: &[(&str, usize, &[u8])]) -> PathBuf {
+        let path = self.folder().join(name);
         let mut bytes = fs::read(&self.image.initrd).unwrap();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
-        for (name, mode, content) in [
-            ("etc/inittab", 0o100_644, inittab.as_str()),
-            ("TRAILER!!!", 0, ""),
-        ] {
-            let fields = [1, mode, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
+        for (name, mode, content) in files.iter().chain([&("TRAILER!!!", 0, &b""[..])]) {
+            let fields = [1, *mode, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
             bytes.extend(b"070701");
             bytes.extend(fields.map(|field| format!("{field:08X}")).concat().bytes());
             bytes.extend(name.bytes().chain([0]));
             bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes.extend(content.bytes());
+            bytes.extend(*content);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
         fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// A verb in the daemon's network, where its guests are.
+    #[allow(dead_code, reason = "only where guests are reached by ssh")]
+    pub(crate) fn kvmtune_inside(&self, args: &[&str]) -> Command {
+        let outside = self.kvmtune(args);
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.child.id()))
+            .arg(outside.get_program())
+            .args(outside.get_args())
+            .current_dir(self.folder())
+            .stdin(Stdio::null());
+        command
     }
 
     /// An experiment on a domain of this daemon, and the workloads beside it.

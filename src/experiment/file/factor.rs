@@ -30,7 +30,7 @@ fn factor(mut table: Reader<'_>, earlier: &[Factor]) -> Option<Factor> {
     let levels = table
         .required(
             "levels",
-            "write levels = [\"one\", \"other\"] or levels = \"available\"",
+            "write levels = [\"one\", \"other\"], levels = \"available\" or levels = \"suggested\"",
         )
         .and_then(|f| levels(&f, tunable.as_ref()));
     let baseline_field = table.take("baseline");
@@ -94,7 +94,7 @@ pub(super) fn tunable(
 
 fn levels(field: &Field<'_>, tunable: Option<&Tunable>) -> Option<Levels> {
     if let Some(word) = field.as_text() {
-        return available(field, word, tunable);
+        return named(field, word, tunable);
     }
     let mut seen: Vec<String> = Vec::new();
     let mut texts = Vec::new();
@@ -127,23 +127,39 @@ fn same_as(canonical: &str, written: &str) -> String {
     }
 }
 
-fn available(field: &Field<'_>, word: &str, tunable: Option<&Tunable>) -> Option<Levels> {
-    if word != "available" {
-        let word = one_line(word, 60);
-        field.wrong(
-            "`levels` must be a list or \"available\"",
-            format!("write levels = [\"{word}\", …]"),
-        );
-        return None;
-    }
-    if let Some(tunable) = tunable.filter(|t| !t.lists_levels()) {
-        field.wrong(
-            format!("`{}` has no list of available levels", tunable.name),
-            "write the levels as a list",
-        );
-        return None;
-    }
-    Some(Levels::Available(field.span()))
+/// Levels that this host and guest tell, or that are computed from what they are.
+fn named(field: &Field<'_>, word: &str, tunable: Option<&Tunable>) -> Option<Levels> {
+    let (levels, lack, hint) = match word {
+        "available" => (
+            Levels::Available(field.span()),
+            tunable.filter(|t| !t.lists_levels()),
+            "has no list of available levels",
+        ),
+        "suggested" => (
+            Levels::Suggested(field.span()),
+            tunable.filter(|t| t.rule().is_none()),
+            "has no rule for suggested levels",
+        ),
+        other => {
+            let word = one_line(other, 60);
+            field.wrong(
+                "`levels` must be a list, \"available\" or \"suggested\"",
+                format!("write levels = [\"{word}\", …]"),
+            );
+            return None;
+        }
+    };
+    let Some(tunable) = lack else {
+        return Some(levels);
+    };
+    let mend = match &levels {
+        Levels::Suggested(_) => {
+            "write the levels as a list; `kvmtune tunables NAME` tells which tunables have suggested ones"
+        }
+        _ => "write the levels as a list",
+    };
+    field.wrong(format!("`{}` {hint}", tunable.name), mend);
+    None
 }
 
 /// One level, legal for the tunable; with an unknown tunable only its type is judged.

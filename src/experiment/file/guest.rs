@@ -1,5 +1,7 @@
 //! The `[guest]` table.
 
+mod transport;
+
 use crate::decode::{Field, Reader};
 use crate::diagnostic::Diagnostic;
 use crate::experiment::{Factor, Guest};
@@ -25,11 +27,7 @@ enum Kind {
 /// The guest; the default lab guest when there is no such table.
 pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
     let Some(field) = file.take("guest") else {
-        return Some(Guest::Lab {
-            vcpus: DEFAULT_VCPUS,
-            memory: DEFAULT_MEMORY,
-            disk: DEFAULT_DISK,
-        });
+        return Some(Guest::default());
     };
     let mut table = field.table()?;
     let kinds = [("lab", Kind::Lab), ("domain", Kind::Domain), ("host", Kind::Host)];
@@ -43,7 +41,15 @@ pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
         Some(Kind::Host) => Some(no_guest(&mut table, domain.as_ref())),
         // Which keys belong is unknown: all are asked for, none is judged.
         None => {
-            for key in ["vcpus", "memory", "disk", "connect", "scratch"] {
+            for key in [
+                "vcpus",
+                "memory",
+                "disk",
+                "connect",
+                "scratch",
+                "transport",
+                "ssh",
+            ] {
                 table.take(key);
             }
             None
@@ -73,10 +79,12 @@ fn lab(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Guest> {
         Bytes::mib(256)..=Bytes::mib(1 << 20),
     );
     let disk = size(table, "disk", DEFAULT_DISK, Bytes::mib(160)..=Bytes::mib(1 << 16));
+    let ssh = transport::lab(table);
     Some(Guest::Lab {
         vcpus: vcpus?,
         memory: memory?,
         disk: disk?,
+        ssh: ssh?,
     })
 }
 
@@ -120,11 +128,13 @@ fn own_domain(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Gues
         .take("disk")
         .map(|f| f.text_if(is_disk_target, "a target name such as \"vdb\""));
     let scratch = table.take("scratch").map(|f| f.text_if(is_scratch, SCRATCH));
+    let ssh = transport::domain(table);
     Some(Guest::Domain {
         name: name?.to_string(),
         connect: connect?.to_string(),
         disk: disk.flatten().map(str::to_string),
         scratch: scratch.flatten().map(str::to_string),
+        ssh: ssh.ok()?,
     })
 }
 

@@ -29,6 +29,7 @@ fn everything_else_has_a_default() {
         vcpus: 2,
         memory: Bytes::mib(512),
         disk: Bytes::mib(256),
+        ssh: false,
     };
     assert_eq!(found.guest, lab);
     assert_eq!(found.responses[0].metric.to_string(), "fio-randread-4k.iops");
@@ -288,4 +289,38 @@ proptest! {
         let _ = read(&format!("{key} = {value}")).map_err(|e| e.to_string());
         let _ = read(&format!("[[{key}]]\n{sub} = {value}")).map_err(|e| e.to_string());
     }
+}
+
+#[test]
+fn ssh_is_the_transport_of_a_guest_that_has_a_server() {
+    let server = r#"ssh = { host = "10.0.0.5", identity = "/k/id", known-hosts = "/k/known" }"#;
+    let found = |guest: &str| {
+        let scratch = "scratch = \"/tmp/x\"";
+        let text = if guest.contains("domain") {
+            format!("guest = {{ {guest}, {scratch} }}\n{SMALLEST}")
+        } else {
+            format!("guest = {{ {guest} }}\n{SMALLEST}")
+        };
+        read(&text).unwrap().guest
+    };
+    let Guest::Domain {
+        ssh: Some(target), ..
+    } = found(&format!("domain = \"web\", {server}"))
+    else {
+        panic!("no ssh")
+    };
+    assert_eq!(target.to_string(), "root@10.0.0.5 port 22");
+    assert_eq!(
+        (target.identity.as_str(), target.known_hosts.as_str()),
+        ("/k/id", "/k/known")
+    );
+    let stated = found(&format!("domain = \"web\", transport = \"ssh\", {server}"));
+    assert_eq!(stated, found(&format!("domain = \"web\", {server}")));
+    let agent = found("domain = \"web\", transport = \"agent\"");
+    assert!(matches!(agent, Guest::Domain { ssh: None, .. }));
+    assert!(matches!(
+        found("transport = \"ssh\""),
+        Guest::Lab { ssh: true, .. }
+    ));
+    assert!(matches!(found("kind = \"lab\""), Guest::Lab { ssh: false, .. }));
 }

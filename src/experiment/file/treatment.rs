@@ -99,7 +99,7 @@ fn two_levels(file: &mut Reader<'_>) -> Option<Vec<Factor>> {
             let has = texts.iter().any(|t| canonical(t) == canonical(baseline));
             texts.len() + usize::from(!has)
         }
-        (Levels::Available(_), _) => usize::MAX,
+        (Levels::Available(_) | Levels::Suggested(_), _) => usize::MAX,
     };
     if let [factor] = factors.as_slice()
         && count(factor) == 2
@@ -173,7 +173,7 @@ fn setting(place: &Range<usize>, field: &Field<'_>, made: &mut Vec<Factor>) -> O
     let canonical = |t: &Text| made[place].tunable.canonical_level(&t.text).ok();
     let is_new = match &made[place].levels {
         Levels::Listed(texts) => !texts.iter().any(|t| canonical(t) == canonical(&text)),
-        Levels::Available(_) => false,
+        Levels::Available(_) | Levels::Suggested(_) => false,
     };
     if let (true, Levels::Listed(texts)) = (is_new, &mut made[place].levels) {
         texts.push(text.clone());

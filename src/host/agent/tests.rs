@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::*;
+use crate::host::transport::{JobState, Transport, TransportError};
 
 /// An agent that gives these replies in turn, and the requests it saw.
 fn scripted<const N: usize>(replies: [Result<String, LibvirtError>; N]) -> (Agent, Arc<Mutex<Vec<Value>>>) {
@@ -303,7 +304,7 @@ fn a_job_is_started_without_splicing_and_its_pid_checked() {
         let status = format!("{{\"exited\":true,\"exitcode\":{code},\"out-data\":\"{data}\"}}");
         let (agent, seen) = scripted([reply("{\"pid\":9}"), reply(&status)]);
         (
-            agent.start_job(uuid::Uuid::nil(), &["fio", "$(reboot)"], 99),
+            Transport::Agent(agent).start_job(uuid::Uuid::nil(), &["fio", "$(reboot)"], 99),
             seen,
         )
     };
@@ -343,10 +344,15 @@ fn a_job_without_process_or_exit_code_vanished() {
     };
     let [a, b] = job();
     let (agent, _) = scripted([a, b, no(), no(), no()]);
+    let agent = Transport::Agent(agent);
     let job_a = agent.start_job(uuid::Uuid::nil(), &["x"], 9).unwrap();
-    assert!(matches!(agent.poll_job(&job_a), Err(AgentError::Vanished { .. })));
+    assert!(matches!(
+        agent.poll_job(&job_a),
+        Err(TransportError::Vanished { .. })
+    ));
     let [a, b] = job();
     let (agent, _) = scripted([a, b, no(), no(), reply("3"), reply("{}")]);
+    let agent = Transport::Agent(agent);
     let job_b = agent.start_job(uuid::Uuid::nil(), &["x"], 9).unwrap();
     assert_eq!(
         agent.poll_job(&job_b).unwrap(),
@@ -370,6 +376,7 @@ fn a_starved_agent_does_not_end_the_wait() {
         reply("3"),
         reply("{}"),
     ]);
+    let agent = Transport::Agent(agent);
     let job = agent.start_job(uuid::Uuid::nil(), &["x"], 9).unwrap();
     agent
         .wait_job(&job, Duration::ZERO, Duration::from_mins(1), &|| false)

@@ -2,7 +2,8 @@
 //!
 //! Does not start guests or write anything.
 
-use super::{Guest, LocalHost, MAX_SETTING, Owner};
+use super::reach::Guest;
+use super::{LocalHost, MAX_SETTING, Owner};
 use crate::facts::Meaning;
 use crate::host::{HostError, build, guest_job, proof, xml};
 use crate::tunable::{ABSENT, XmlSetting};
@@ -57,7 +58,7 @@ impl LocalHost {
     /// line.
     pub(super) fn runs(&self, guest: &Guest, setting: &XmlSetting) -> Result<String, HostError> {
         let told = |path: &str| {
-            let told = guest.agent.read_file(path, MAX_SETTING);
+            let told = guest.transport.read_file(path, MAX_SETTING);
             let told = told.map_err(|e| guest_job::failed(format!("read guest:{path}"), &e))?;
             Ok(String::from_utf8_lossy(&told).trim().to_string())
         };

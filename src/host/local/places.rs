@@ -76,7 +76,7 @@ fn set(guest: &Guest, commands: &GuestCommands, value: &str, doing: &str) -> Res
 
 fn exec(guest: &Guest, argv: &[String], doing: &str) -> Result<String, HostError> {
     let argv: Vec<_> = argv.iter().map(String::as_str).collect();
-    let done = guest.agent.exec(&argv, None, COMMAND_LIMIT);
+    let done = guest.transport.exec(&argv, None, COMMAND_LIMIT);
     let done = done.map_err(|e| guest_job::failed(doing.to_string(), &e))?;
     if done.exit_code == 0 {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
@@ -97,7 +97,9 @@ impl LocalHost {
     pub(super) fn read_many(&mut self, addresses: &[Address]) -> Vec<Result<String, HostError>> {
         let paths: Vec<_> = addresses.iter().filter_map(guest_path).collect();
         let mut batched = match &self.guest {
-            Some(guest) if paths.len() >= batch::WORTH_IT => batch::read(&guest.agent, &paths).into_iter(),
+            Some(guest) if paths.len() >= batch::WORTH_IT => {
+                batch::read(&guest.transport, &paths).into_iter()
+            }
             _ => Vec::new().into_iter(),
         };
         let one = |address: &Address| match guest_path(address).and_then(|_| batched.next()) {
@@ -117,7 +119,7 @@ impl LocalHost {
                 .collect();
             match &self.guest {
                 Some(guest) if files.len() >= batch::WORTH_IT => {
-                    results.extend(batch::write(&guest.agent, &files))
+                    results.extend(batch::write(&guest.transport, &files))
                 }
                 _ => results.extend(run.iter().map(|(address, value)| self.write(address, value))),
             }
@@ -141,7 +143,9 @@ impl LocalHost {
 fn guest_processes(guest: &Guest) -> Vec<Process> {
     const LIST: &str =
         r#"for p in /proc/[0-9]*; do read -r name < "$p/comm" && echo "${p#/proc/} $name"; done 2>/dev/null"#;
-    let done = guest.agent.exec(&["/bin/sh", "-c", LIST], None, COMMAND_LIMIT);
+    let done = guest
+        .transport
+        .exec(&["/bin/sh", "-c", LIST], None, COMMAND_LIMIT);
     let text = done
         .map(|done| String::from_utf8_lossy(&done.stdout).into_owned())
         .unwrap_or_default();

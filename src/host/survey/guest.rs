@@ -4,8 +4,8 @@
 
 use super::{LocalHost, MAX_FACT};
 use crate::facts::Facts;
-use crate::host::agent::Agent;
 use crate::host::local::chain;
+use crate::host::transport::Transport;
 use crate::host::{HostError, xml};
 use crate::tunable::CpuSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,12 +29,17 @@ const LINKS: &str =
 
 pub(super) fn facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError> {
     let disk = host.disk().to_string();
-    let agent = host.agent()?;
+    let transport = host.transport()?;
     let read = |path: &str| {
-        let bytes = agent.read_file(path, MAX_FACT).ok()?;
+        let bytes = transport.read_file(path, MAX_FACT).ok()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_string())
     };
+    if let Transport::Ssh(_) = transport {
+        facts.record.insert("guest.transport".into(), "ssh".into());
+    }
     let release = read("/proc/sys/kernel/osrelease");
+    let meminfo = read("/proc/meminfo");
+    facts.guest_ram = meminfo.as_deref().and_then(super::ram);
     let mut record: BTreeMap<String, String> = BTreeMap::new();
     let named = [
         ("guest.kernel.version", read("/proc/version")),
@@ -46,7 +51,7 @@ pub(super) fn facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError
         ),
         (
             "guest.memory",
-            read("/proc/meminfo").and_then(|m| m.lines().next().map(str::to_string)),
+            meminfo.and_then(|m| m.lines().next().map(str::to_string)),
         ),
         ("guest.kernel", release.clone()),
     ];
@@ -63,21 +68,21 @@ pub(super) fn facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError
             .all(|c| c.is_ascii_alphanumeric() || ".-_+~".contains(c))
     });
     if let Some(release) = release {
-        facts.guest_modules = loadable_modules(agent, &release)?;
+        facts.guest_modules = loadable_modules(transport, &release)?;
     }
     facts.record.extend(record);
     let nodes = read("/sys/devices/system/node/online").and_then(|list| list.parse::<CpuSet>().ok());
     // A kernel without NUMA has one node.
     facts.guest_nodes = nodes.map_or(1, |nodes| u16::try_from(nodes.0.len()).unwrap_or(u16::MAX));
-    facts.guest_link = link(host, agent);
+    facts.guest_link = link(host, transport);
     Ok(())
 }
 
 /// The guest's name of the first network interface of its domain: both know its address on the wire.
-fn link(host: &LocalHost, agent: &Agent) -> Option<String> {
+fn link(host: &LocalHost, transport: &Transport) -> Option<String> {
     let live = host.live_xml()?;
     let mac = xml::link(&live)?.mac;
-    let listed = agent.exec(&["/bin/sh", "-c", LINKS], None, LIMIT).ok()?;
+    let listed = transport.exec(&["/bin/sh", "-c", LINKS], None, LIMIT).ok()?;
     named_by(&String::from_utf8_lossy(&listed.stdout), &mac)
 }
 
@@ -97,13 +102,13 @@ fn is_link_name(name: &str) -> bool {
 }
 
 /// Modules of the guest that settings can need.
-fn loadable_modules(agent: &Agent, release: &str) -> Result<BTreeSet<String>, HostError> {
+fn loadable_modules(transport: &Transport, release: &str) -> Result<BTreeSet<String>, HostError> {
     let folders = MODULES.map(|folder| format!("/lib/modules/{release}/kernel/{folder}"));
     let argv: Vec<&str> = ["/bin/ls", "-1", "-R"]
         .into_iter()
         .chain(folders.iter().map(String::as_str))
         .collect();
-    let listed = agent
+    let listed = transport
         .exec(&argv, None, LIMIT)
         .map_err(|e| HostError::new("list the guest's modules", chain(&e)))?;
     Ok(modules_in(&String::from_utf8_lossy(&listed.stdout)))

@@ -16,6 +16,8 @@ pub const TOOLS: &[Program] = &[("fio", "fio"), ("iperf3", "iperf3"), ("stress-n
 /// Programs the guest has when this machine has them.
 pub const OPTIONAL_TOOLS: &[Program] = &[
     ("chrt", "util-linux"),
+    // For experiments that reach the lab by ssh.
+    ("dropbear", "dropbear-bin"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("numactl", "numactl"),

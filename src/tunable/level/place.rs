@@ -5,6 +5,7 @@
 use super::coupling::{PAGE_SIZES, pool_address};
 use super::{LevelError, place_of};
 use crate::facts::Facts;
+use crate::tunable::suggest::pool_reads;
 use crate::tunable::{
     Activation, Address, Coupling, DomainSetting, Format, Home, KernelSide, KernelVersion, Kind,
     ParameterGroup, Requirement, Tunable, XmlSetting,
@@ -107,7 +108,7 @@ impl Tunable {
     }
 
     /// The guest's module this tunable needs, when it is not loaded and can be.
-    pub(super) fn module_on_demand(&self, facts: &Facts) -> Option<String> {
+    pub(in crate::tunable) fn module_on_demand(&self, facts: &Facts) -> Option<String> {
         let module = self.needs.iter().find_map(|need| match need {
             Requirement::Module(module) if self.side() == Some(KernelSide::Guest) => Some(module),
             _ => None,
@@ -194,6 +195,7 @@ impl Tunable {
     pub fn addresses_to_read(&self, facts: &Facts) -> Vec<Address> {
         let mut addresses: Vec<_> = self.address(facts).into_iter().collect();
         addresses.extend(self.choices_address(facts));
+        addresses.extend(pool_reads(self));
         if let Some(Coupling::Twin { sysctl, .. }) = &self.coupling
             && let Some(side) = self.side()
         {

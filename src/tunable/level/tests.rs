@@ -12,6 +12,7 @@ fn facts() -> Facts {
         id,
         cpus: set(cpus),
         memory: Bytes::mib(1024),
+        distances: [0, 1].map(|to| (to, if to == id { 10 } else { 21 })).into(),
     };
     let readings = [
         ("guest:/sys/block/vdb/queue/scheduler", "[none] mq-deadline"),
@@ -98,6 +99,22 @@ fn pin_generators_use_the_topology() {
     );
     assert!(level(&lookup("domain.cpu.pin").unwrap(), "0=64", &facts()).is_err());
     assert!(level(&lookup("domain.cpu.pin").unwrap(), "7=0", &facts()).is_err());
+}
+
+#[test]
+fn io_threads_are_pinned_by_libvirts_numbers() {
+    let pin = lookup("domain.cpu.iothread-pin").unwrap();
+    let mut facts = facts();
+    let why = level(&pin, "none", &facts).unwrap_err().to_string();
+    assert!(why.contains("<iothreads>1</iothreads>"), "{why}");
+    (facts.iothreads, facts.has) = (2, ["iothread".to_string()].into());
+    let value = |text: &str| level(&pin, text, &facts).map(|l| l.settings[0].value.to_string());
+    assert_eq!(value("none").unwrap(), "1=0-3 2=0-3");
+    assert_eq!(value("2=3").unwrap(), "1=0-3 2=3");
+    let LevelError::Unavailable { choices, .. } = level(&pin, "0=1", &facts).unwrap_err() else {
+        panic!()
+    };
+    assert_eq!(choices, ["I/O threads 1-2"]);
 }
 
 #[test]

@@ -1,14 +1,16 @@
-//! Long workloads, detached from the agent: their output, times and exit code go to files in the guest.
+//! Long workloads, detached from the transport: their output, times and exit code go to files in the guest.
 //! It does not know what the workloads are.
 //!
-//! `guest-exec` alone would hold all output in the agent's memory and hand out the result only once.
+//! `guest-exec` alone would hold all output in the agent's memory and hand out the result only once; a command of an
+//! ssh connection would be lost with it.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Agent, AgentError, MAX_REQUEST};
+use super::{Transport, TransportError};
+use crate::host::agent::MAX_REQUEST;
 
 /// Makes the directory, starts [`RUN`] in a session of its own and prints its pid, which is also the
 /// session's. Arguments: `RUN`, directory, limit, then the command. Nothing is spliced into the text.
@@ -61,7 +63,7 @@ rm -rf -- "$1"
 /// The limit of the helper scripts, which take milliseconds.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(30);
 
-/// A workload running in the guest. End it with [`Agent::collect_job`] or [`Agent::kill_job`].
+/// A workload running in the guest. End it with [`Transport::collect_job`] or [`Transport::kill_job`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     directory: String,
@@ -107,11 +109,11 @@ pub struct JobOutput {
     pub truncated: bool,
 }
 
-impl Agent {
+impl Transport {
     /// Starts `argv` detached, in `/run/kvmtune/TOKEN` in the guest (mode 700); at most `max_output` bytes
     /// are kept of each output. Starting a token twice is refused by the guest.
-    pub fn start_job(&self, token: Uuid, argv: &[&str], max_output: usize) -> Result<Job, AgentError> {
-        let &program = argv.first().ok_or(AgentError::Request("no program to run"))?;
+    pub fn start_job(&self, token: Uuid, argv: &[&str], max_output: usize) -> Result<Job, TransportError> {
+        let &program = argv.first().ok_or(TransportError::Request("no program to run"))?;
         let directory = format!("/run/kvmtune/{token}");
         let limit = max_output.saturating_add(1).to_string();
         let mut start = vec!["/bin/sh", "-c", START, "kvmtune", RUN, &directory, &limit];
@@ -127,18 +129,15 @@ impl Agent {
                 pid,
                 max_output,
             }),
-            _ => Err(AgentError::Malformed {
-                command: "guest-exec",
-                detail: format!(
-                    "{directory} could not be made there (exit code {})",
-                    output.exit_code
-                ),
-            }),
+            _ => Err(TransportError::Nonsense(format!(
+                "{directory} could not be made there (exit code {})",
+                output.exit_code
+            ))),
         }
     }
 
-    /// Looks once for the exit code, and for the process while there is none: four commands.
-    pub fn poll_job(&self, job: &Job) -> Result<JobState, AgentError> {
+    /// Looks once for the exit code, and for the process while there is none.
+    pub fn poll_job(&self, job: &Job) -> Result<JobState, TransportError> {
         if self.has_ended(job)? {
             return Ok(JobState::Ended);
         }
@@ -149,7 +148,7 @@ impl Agent {
         if self.has_ended(job)? {
             return Ok(JobState::Ended);
         }
-        Err(AgentError::Vanished {
+        Err(TransportError::Vanished {
             object: job.program.clone(),
         })
     }
@@ -163,7 +162,7 @@ impl Agent {
         expected: Duration,
         limit: Duration,
         cancelled: &dyn Fn() -> bool,
-    ) -> Result<(), AgentError> {
+    ) -> Result<(), TransportError> {
         let started = Instant::now();
         loop {
             let pause = next_look(expected, started.elapsed());
@@ -171,7 +170,7 @@ impl Agent {
             while Instant::now() < until {
                 if cancelled() {
                     self.kill_job(job)?;
-                    return Err(AgentError::Cancelled {
+                    return Err(TransportError::Cancelled {
                         object: job.program.clone(),
                     });
                 }
@@ -181,13 +180,13 @@ impl Agent {
             match self.look(job, started.elapsed() >= expected) {
                 Ok(JobState::Ended) => return Ok(()),
                 Ok(JobState::Running) => {}
-                // A busy guest starves its agent; the limit tells when that is no excuse any more.
-                Err(AgentError::NotAnswering { .. }) if started.elapsed() < limit => {}
+                // A busy guest is late; the limit tells when that is no excuse any more.
+                Err(error) if error.is_late() && started.elapsed() < limit => {}
                 Err(error) => return Err(error),
             }
             if started.elapsed() >= limit {
                 self.kill_job(job)?;
-                return Err(AgentError::TooSlow {
+                return Err(TransportError::TooSlow {
                     object: job.program.clone(),
                     limit,
                 });
@@ -196,7 +195,7 @@ impl Agent {
     }
 
     /// Takes the results of an ended job and removes its directory, also when they are unusable.
-    pub fn collect_job(&self, job: &Job) -> Result<JobOutput, AgentError> {
+    pub fn collect_job(&self, job: &Job) -> Result<JobOutput, TransportError> {
         let output = self.read_results(job);
         let removed = self.kill_job(job);
         let output = output?;
@@ -205,17 +204,17 @@ impl Agent {
 
     /// Kills a job, unless it ended, with all that stayed in its session's process group, and removes
     /// its directory.
-    pub fn kill_job(&self, job: &Job) -> Result<(), AgentError> {
+    pub fn kill_job(&self, job: &Job) -> Result<(), TransportError> {
         let pid = job.pid.to_string();
         let stop = ["/bin/sh", "-c", STOP, "kvmtune", &job.directory, &pid];
         self.exec(&stop, None, SCRIPT_LIMIT).map(drop)
     }
 
-    fn read_results(&self, job: &Job) -> Result<JobOutput, AgentError> {
+    fn read_results(&self, job: &Job) -> Result<JobOutput, TransportError> {
         let read = |name: &str, limit| self.read_file(&format!("{}/{name}", job.directory), limit);
-        let nonsense = |name: &str| AgentError::Malformed {
-            command: "guest-file-read",
-            detail: format!("{}/{name} is not what was written there", job.directory),
+        let nonsense = |name: &str| {
+            let place = &job.directory;
+            TransportError::Nonsense(format!("{place}/{name} is not what was written there"))
         };
         let exit_code = parse_exit_code(&read("rc", 16)?).ok_or_else(|| nonsense("rc"))?;
         let wall = parse_times(&read("times", 64)?).ok_or_else(|| nonsense("times"))?;
@@ -233,7 +232,7 @@ impl Agent {
         })
     }
 
-    fn look(&self, job: &Job, overdue: bool) -> Result<JobState, AgentError> {
+    fn look(&self, job: &Job, overdue: bool) -> Result<JobState, TransportError> {
         if overdue {
             return self.poll_job(job);
         }
@@ -244,28 +243,18 @@ impl Agent {
         })
     }
 
-    fn has_ended(&self, job: &Job) -> Result<bool, AgentError> {
+    fn has_ended(&self, job: &Job) -> Result<bool, TransportError> {
         self.exists(&format!("{}/rc", job.directory))
     }
 
     /// Whether the process runs; a zombie does not, and stays for as long as the guest's init lets it.
-    fn is_alive(&self, pid: u32) -> Result<bool, AgentError> {
+    fn is_alive(&self, pid: u32) -> Result<bool, TransportError> {
         match self.read_file(&format!("/proc/{pid}/stat"), 4096) {
             // The name before the state may hold anything, also parentheses.
             Ok(stat) => Ok(!String::from_utf8_lossy(&stat)
                 .rsplit_once(") ")
                 .is_none_or(|(_, rest)| rest.starts_with('Z'))),
-            Err(AgentError::Refused { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether a file can be opened. Every refusal counts as no: the messages are the guest's, in its
-    /// language, and what stays wrong runs into the time limit.
-    fn exists(&self, path: &str) -> Result<bool, AgentError> {
-        match self.open_file(path, "r") {
-            Ok(handle) => self.close_file(handle, path).map(|()| true),
-            Err(AgentError::Refused { .. }) => Ok(false),
+            Err(error) if error.is_refused() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -1,0 +1,134 @@
+//! A host that is really booted again: what a killed run leaves there, and what a changed command line gives.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+mod stage;
+
+use kvmtune::host::agent::ExecOutput;
+use stage::LabHost;
+use std::time::{Duration, Instant};
+
+/// On the lab host's disk.
+const FOLDER: &str = "/srv/run";
+const PRESSURE: &str = "/proc/sys/vm/vfs_cache_pressure";
+const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+const CONNTRACK: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const LIMIT: Duration = Duration::from_mins(3);
+
+const EXPERIMENT: &str = r#"
+factor = { tunable = "sysctl:vm.vfs_cache_pressure", levels = [100, 117] }
+workload = { use = "load" }
+design = { blocks = 2 }
+"#;
+
+/// Prints what fio would of one IOPS. Braces are placeholders in a workload file, hence the octal ones.
+const WORKLOAD: &str = r#"
+summary = "a script"
+run = "guest"
+argv = ["sh", "-c", '''sleep 1; printf '\173"jobs":[\173"error":0,"read":\173"bw_bytes":1,"iops":1,"total_ios":1,"clat_ns":\173"mean":1\175\175,"write":\173"bw_bytes":0,"iops":0,"total_ios":0,"clat_ns":\173"mean":0\175\175\175]\175\n' ''']
+time = "1s"
+grace = "3s"
+parser = "fio"
+[[metric]]
+name = "iops"
+unit = "1/s"
+goal = "maximize"
+"#;
+
+/// A command of `kvmtune` in the folder.
+fn command<'a>(program: &'a str, cache: &'a str, verb: &[&'a str]) -> Vec<&'a str> {
+    let options = ["--state", "state", "--results", "results", "--cache", cache];
+    [&["/usr/bin/env", "-C", FOLDER, program], &options[..], verb].concat()
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let clock = Instant::now();
+    while !is_so() {
+        assert!(clock.elapsed() < LIMIT, "{what} was waited for in vain");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn said(done: &ExecOutput) -> String {
+    [&done.stdout, &done.stderr]
+        .map(|b| String::from_utf8_lossy(b).into_owned())
+        .concat()
+}
+
+#[test]
+fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
+    if !stage::is_possible() {
+        return;
+    }
+    let (program, cache) = (stage::kvmtune(), common::cache());
+    let (program, cache) = (program.to_str().unwrap(), cache.to_str().unwrap());
+    let mut host = LabHost::boot();
+    let before = (host.read(BOOT_ID), host.read(PRESSURE));
+    host.run(&["/bin/mkdir", "-p", &format!("{FOLDER}/workloads")]);
+    let write = |path: &str, text: &str| {
+        let path = format!("{FOLDER}/{path}");
+        host.agent().write_file(&path, text.as_bytes()).unwrap();
+    };
+    write("experiment.toml", EXPERIMENT);
+    write("workloads/load.toml", WORKLOAD);
+
+    host.run(&["/sbin/modprobe", "-a", "tcp_htcp", "nf_conntrack"]);
+    assert!(host.read(CONGESTION).contains("htcp"));
+    assert_eq!(host.run(&["/bin/ls", "-d", CONNTRACK]).trim(), CONNTRACK);
+
+    host.spawn(&command(program, cache, &["run", "experiment.toml"]), "/srv/log");
+    let clock = Instant::now();
+    wait_until("a changed setting", || host.read(PRESSURE) != before.1);
+    eprintln!("a trial runs after {:.1?}", clock.elapsed());
+    host.cut_power();
+    host.start("hugepages=4");
+
+    assert_ne!(host.read(BOOT_ID), before.0);
+    assert_eq!(host.read(PRESSURE), before.1, "the kernel's own");
+    assert_eq!(host.read("/proc/sys/vm/nr_hugepages").trim(), "4");
+    assert!(
+        !host.read(CONGESTION).contains("htcp"),
+        "a module is gone with its boot"
+    );
+    let left = || host.run(&["/bin/ls", &format!("{FOLDER}/state")]);
+    assert!(
+        left().contains(".img"),
+        "the lab's disk outlives the boot: {}",
+        left()
+    );
+    let refused = host.exec(&command(program, cache, &["run", "experiment.toml"]), "", LIMIT);
+    assert_eq!(refused.exit_code, 5, "{}", said(&refused));
+    let recovered = host.exec(&command(program, cache, &["recover"]), "", LIMIT);
+    assert_eq!(recovered.exit_code, 0, "{}", said(&recovered));
+    assert!(
+        said(&recovered).contains("what held it is gone"),
+        "{}",
+        said(&recovered)
+    );
+    assert!(!left().contains(".img"), "{}", left());
+    assert_eq!(host.read(PRESSURE), before.1);
+
+    let clock = Instant::now();
+    let resumed = host.exec(&command(program, cache, &["run", "--resume"]), "", LIMIT);
+    assert_eq!(resumed.exit_code, 0, "{}", said(&resumed));
+    eprintln!("resumed in {:.1?}:\n{}", clock.elapsed(), said(&resumed));
+    assert_eq!(host.read(PRESSURE), before.1);
+
+    host.reboot("transparent_hugepage=never");
+    assert!(
+        host.read("/sys/kernel/mm/transparent_hugepage/enabled")
+            .contains("[never]")
+    );
+    assert_eq!(
+        host.read("/proc/sys/vm/nr_hugepages").trim(),
+        "0",
+        "words of the boot before"
+    );
+    let runs = host.exec(&command(program, cache, &["runs"]), "", LIMIT);
+    assert!(
+        runs.exit_code == 0 && said(&runs).contains("experiment"),
+        "{}",
+        said(&runs)
+    );
+}
