@@ -104,6 +104,17 @@ fn prepare(host: &mut FakeHost) {
     });
 }
 
+/// A child of another test's holds every open file for a moment, and with it the lock.
+fn open(dir: &Path) -> Journal {
+    for _ in 0..500 {
+        match Journal::open(dir) {
+            Err(ChangeError::Locked { .. }) => std::thread::sleep(Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked", dir.display())
+}
+
 const RECORDS: &str = "records.jsonl";
 
 fn records(dir: &Path) -> Vec<TrialRecord> {
@@ -126,7 +137,7 @@ enum Sat {
 
 /// One sitting, as the command line's: what this boot is for, then what comes next.
 fn sit(host: &mut FakeHost, dir: &Path, header: &RunHeader, spoil: &dyn Fn(&mut Journal)) -> Sat {
-    let mut journal = Journal::open(dir).unwrap();
+    let mut journal = open(dir);
     spoil(&mut journal);
     let state = match across::arrive(host, &mut journal, dir).unwrap() {
         Arrival::Fresh => None,
@@ -191,7 +202,7 @@ fn is_given_back(host: &FakeHost, dir: &Path, case: &str) {
     assert_eq!((boot.line.as_str(), boot.next.as_deref()), (OWN, None), "{case}");
     assert_eq!(host.state().host, boot.defaults, "{case}");
     assert!(!across::path(dir).exists(), "{case}");
-    assert!(Journal::open(dir).unwrap().is_clean(), "{case}");
+    assert!(open(dir).is_clean(), "{case}");
 }
 
 #[test]
@@ -334,7 +345,7 @@ fn nothing_is_done_twice_in_one_boot() {
     assert_eq!(records(dir.path()).len(), before);
     assert_eq!(across::load(dir.path()).unwrap(), state);
     // Another session is refused, and told why.
-    let mut journal = Journal::open(dir.path()).unwrap();
+    let mut journal = open(dir.path());
     let refused = across::settle(&mut host, &mut journal, dir.path()).unwrap_err();
     assert!(refused.to_string().contains("--resume"), "{refused}");
 }
@@ -356,7 +367,7 @@ fn a_session_sees_that_the_host_has_its_own_line_again() {
             return;
         }
     }
-    let mut journal = Journal::open(dir.path()).unwrap();
+    let mut journal = open(dir.path());
     across::settle(&mut host, &mut journal, dir.path()).unwrap();
     assert!(journal.require_clean().is_err(), "not before it is rebooted");
     host.reboot();
@@ -399,7 +410,7 @@ fn a_state_that_somebody_wrote_is_not_followed() {
     let other = dir.path().join("other");
     fs::write(&other, &good).unwrap();
     std::os::unix::fs::symlink(&other, &path).unwrap();
-    let mut journal = Journal::open(dir.path()).unwrap();
+    let mut journal = open(dir.path());
     assert!(
         across::arrive(&mut host, &mut journal, dir.path()).is_err(),
         "a link"
@@ -410,7 +421,7 @@ fn a_state_that_somebody_wrote_is_not_followed() {
 }
 
 fn refused(host: &mut FakeHost, dir: &Path, case: &str) {
-    let mut journal = Journal::open(dir).unwrap();
+    let mut journal = open(dir);
     let error = across::arrive(host, &mut journal, dir).expect_err(case);
     assert!(matches!(error, AcrossError::Wrong { .. }), "{case}: {error}");
     assert!(error.to_string().contains("kvmtune recover"), "{error}");
@@ -443,7 +454,7 @@ impl Restorer for Restores<'_> {
 /// Recovers, reboots if that is asked for, recovers again.
 fn give_all_back(host: &mut FakeHost, dir: &Path, case: &str) {
     for turn in 0..2 {
-        let mut journal = Journal::open(dir).unwrap();
+        let mut journal = open(dir);
         across::forget(dir).unwrap();
         let report = recover(&mut journal, &mut Restores(host)).unwrap();
         if report.is_complete() {
@@ -548,7 +559,7 @@ fn killed_anywhere_the_host_gets_its_own_line_back() {
 
                 let mut host = load(second.path());
                 host.reboot();
-                let mut journal = Journal::open(second.path()).unwrap();
+                let mut journal = open(second.path());
                 let live_are_left = journal.open_entries().any(|e| matches!(e.undo, Undo::Write(_)));
                 if live_are_left {
                     across::forget(second.path()).unwrap();
