@@ -70,7 +70,7 @@ pub struct Session {
 enum Hold {
     /// This machine: how the session is ended, and its number in the journal.
     Machine {
-        undo: SessionUndo,
+        undo: Box<SessionUndo>,
         seq: u64,
         watchman: Option<Watchman>,
         _lock: HostLock,
@@ -149,7 +149,7 @@ impl Session {
             host: AnyHost::Local(Box::new(opened.host)),
             journal,
             hold: Hold::Machine {
-                undo: opened.undo,
+                undo: Box::new(opened.undo),
                 seq: opened.seq,
                 watchman,
                 _lock: lock,

@@ -105,7 +105,7 @@ pub struct Entry {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Record {
-    Opened { seq: u64, undo: Undo },
+    Opened { seq: u64, undo: Box<Undo> },
     Closed { seqs: Vec<u64> },
 }
 
@@ -175,6 +175,7 @@ impl Journal {
             Record::Opened { seq, undo } => {
                 self.next = self.next.max(seq + 1);
                 let left = left.map(str::to_string);
+                let undo = *undo;
                 self.open.insert(seq, Entry { seq, undo, left });
             }
             Record::Closed { seqs } => self.open.retain(|seq, _| !seqs.contains(seq)),
@@ -185,7 +186,14 @@ impl Journal {
     pub fn append(&mut self, undos: Vec<Undo>) -> Result<Vec<Entry>, ChangeError> {
         let first = self.next;
         let numbered = (first..).zip(undos);
-        self.write(numbered.map(|(seq, undo)| Record::Opened { seq, undo }).collect())?;
+        self.write(
+            numbered
+                .map(|(seq, undo)| Record::Opened {
+                    seq,
+                    undo: Box::new(undo),
+                })
+                .collect(),
+        )?;
         Ok(self.open.range(first..).map(|(_, entry)| entry.clone()).collect())
     }
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Options of a run across reboots.
 #[derive(Debug, clap::Args)]
-pub(super) struct Reboots {
+pub(super) struct AcrossOptions {
     /// Go on over reboots of the host, for tunables that need one: measure what this boot is for, arrange for the next one,
     /// end with code 8; after the reboot `--across-reboots --resume` goes on
     #[arg(long, conflicts_with_all = ["simulate", "go_on"])]
@@ -71,7 +71,7 @@ pub(super) enum Begin {
     Nothing(Code),
 }
 
-impl Reboots {
+impl AcrossOptions {
     pub(super) fn is_asked(&self) -> bool {
         self.across_reboots
     }

@@ -1,6 +1,6 @@
 //! `kvmtune run`: an experiment to its end, or a run of it that goes on.
 
-use super::across::{Across, Begin, Reboots, refuse_reboots};
+use super::across::{Across, AcrossOptions, Begin, refuse_reboots};
 use super::exit::Code;
 use super::failure::Failure;
 use super::leg::{Leg, follows, next};
@@ -50,7 +50,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     #[command(flatten)]
-    across: Reboots,
+    across: AcrossOptions,
     #[command(flatten)]
     dead_man: DeadMan,
 }

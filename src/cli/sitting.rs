@@ -108,12 +108,11 @@ fn work(
     cancel: &Cancel,
     events: &UnboundedSender<Event>,
 ) -> Result<Vec<(RunId, End)>, Failure> {
-    let mut session = match job.simulated.take() {
-        Some(host) => Session::simulate(host)?,
-        None => {
-            let guest = &job.experiment.guest;
-            open_host(job.common, guest, job.across.is_some(), watch, cancel.clone())?
-        }
+    let mut session = if let Some(host) = job.simulated.take() {
+        Session::simulate(host)?
+    } else {
+        let guest = &job.experiment.guest;
+        open_host(job.common, guest, job.across.is_some(), watch, cancel.clone())?
     };
     let mut looked = look_around(&mut session, &job.experiment);
     if let (Some(across), Ok(looked)) = (&job.across, &mut looked) {

@@ -73,10 +73,9 @@ impl Host for BareHost {
         let cancelled = || self.cancel.load(Ordering::Relaxed);
         let done = Running::start(&argv, max)?.finish(job.limit, &cancelled)?;
         // A command that failed may not have come to writing; its exit code tells more.
-        let result = match job.argv.iter().any(|a| a.contains(RESULT_FILE)) {
-            true => read(Path::new(&folder.path("result")), max.0).ok(),
-            false => None,
-        };
+        let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
+        let result = wants_result.then(|| read(Path::new(&folder.path("result")), max.0));
+        let result = result.and_then(Result::ok);
         let whole = result.clone().unwrap_or_default();
         within_limit(&argv, max, [&done.stdout, &done.stderr])?;
         within_limit(&argv, max, [&whole, &whole])?;

@@ -80,6 +80,9 @@ pub fn edited(line: &str, edits: &[BootEdit]) -> String {
     edits.iter().fold(line.trim().to_string(), put)
 }
 
+/// Ends the command line of the usual entries.
+const DEFAULT: &str = "GRUB_CMDLINE_LINUX_DEFAULT";
+
 const HEAD: &str = r#"# Written by kvmtune for the next boot; `kvmtune recover` takes it away.
 # Every parameter below is taken out of both variables, because some count once only, and put at the end.
 kvmtune_without() {
@@ -110,21 +113,20 @@ kvmtune_without() {
 /// A drop-in of /etc/default/grub.d that edits the command line so. `GRUB_CMDLINE_LINUX_DEFAULT` ends the line of the
 /// usual entries and is not part of the recovery ones: those stay without what is tried.
 pub fn grub_drop_in(edits: &[BootEdit]) -> String {
-    let mut text = HEAD.to_string();
-    for edit in edits {
+    let lines = |edit: &BootEdit| {
         let (leader, name) = edit.parameter.parts();
-        for variable in ["GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"] {
-            text += &format!(
-                "{variable}=$(kvmtune_without '{}' '{name}' \"${{{variable}-}}\")\n",
-                leader.unwrap_or_default()
-            );
-        }
-        if edit.value.as_str() != ABSENT {
-            let variable = "GRUB_CMDLINE_LINUX_DEFAULT";
-            text += &format!("{variable}=\"${{{variable}:+${variable} }}\"'{}'\n", edit.words());
-        }
-    }
-    text
+        let leader = leader.unwrap_or_default();
+        let without = |variable: &str| {
+            format!("{variable}=$(kvmtune_without '{leader}' '{name}' \"${{{variable}-}}\")\n")
+        };
+        let put = if edit.value.as_str() == ABSENT {
+            String::new()
+        } else {
+            format!("{DEFAULT}=\"${{{DEFAULT}:+${DEFAULT} }}\"'{}'\n", edit.words())
+        };
+        without("GRUB_CMDLINE_LINUX") + &without(DEFAULT) + &put
+    };
+    HEAD.to_string() + &edits.iter().map(lines).collect::<String>()
 }
 
 #[cfg(test)]
