@@ -261,6 +261,12 @@ impl Journal {
         self.open.is_empty()
     }
 
+    /// True when nothing is to be undone but what outlives this boot of the host, and is for a later one.
+    pub fn is_done_for_now(&self) -> bool {
+        self.open_entries()
+            .all(|entry| matches!(entry.undo, Undo::NextBoot(_)))
+    }
+
     /// Fails with [`ChangeError::Unclean`] when an entry is open that no running change will undo.
     pub fn require_clean(&self) -> Result<(), ChangeError> {
         let entries = self.left();
