@@ -56,7 +56,8 @@ pub fn host_lacks(experiment: Option<&Experiment>) -> Vec<Lack> {
         client_lacks(&experiment.guest, &mut lacks);
         tunable_lacks(experiment, &mut lacks);
         for workload in &experiment.workloads {
-            let here = commands(workload).filter(|(side, _)| *side == Side::Host);
+            let is_bare = matches!(experiment.guest, Guest::Host { .. });
+            let here = commands(workload).filter(|(side, _)| is_bare || *side == Side::Host);
             for (_, program) in here.filter(|(_, program)| image::find(program).is_none()) {
                 lacks.push(Lack::new(
                     format!("program {program} on the host, for workload {}", workload.name),
@@ -108,7 +109,7 @@ fn client_lacks(guest: &Guest, lacks: &mut Vec<Lack>) {
                 ("known-hosts", &target.known_hosts),
             ],
         ),
-        Guest::Lab { .. } | Guest::Domain { .. } => return,
+        Guest::Lab { .. } | Guest::Domain { .. } | Guest::Host { .. } => return,
     };
     for (program, package) in programs
         .iter()

@@ -3,7 +3,7 @@
 //! Serialisable, no formatting, no effects.
 
 use crate::analysis::{Noise, Stop};
-use crate::design::{Plan, TreatmentId};
+use crate::design::{BootAt, Plan, TreatmentId};
 use crate::experiment::{MetricId, Protocol};
 use crate::facts::Facts;
 use crate::workload::Observation;
@@ -237,6 +237,11 @@ pub enum End {
     TimeBudget,
     /// Interrupted by the user; the host was restored.
     Interrupted,
+    /// What comes next needs another boot of the host; everything else is restored.
+    AwaitsReboot {
+        /// The boot of the plan that comes next.
+        next: BootAt,
+    },
     /// Stopped because the host could not be restored.
     NotRestored,
     /// Stopped because too many trials failed in a row.

@@ -26,6 +26,7 @@ pub mod design;
 pub mod simulation;
 
 // The machine.
+pub mod across;
 pub mod change;
 pub mod check;
 pub mod host;

@@ -10,12 +10,14 @@ pub use logbook::Logbook;
 pub use vigil::{Relief, Vigil};
 pub use watchman::{VERB, Watch, WatchmanError};
 
+use crate::across::{self, AcrossError};
 use crate::change::{
     ChangeError, HostLock, Journal, Keeper, RecoverReport, Restorer, SessionUndo, Undo, recover,
 };
 use crate::experiment::Guest;
 use crate::host::{
-    AnyHost, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost, boot_id,
+    AnyHost, BareHost, Boots, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost,
+    boot_id,
 };
 use crate::lab::{LabError, LabPlace, LabSize, take_down};
 use crate::workload::Places;
@@ -32,7 +34,7 @@ pub struct Dirs {
 }
 
 /// Held while a session is open, whatever its folders are.
-const HOST_LOCK: &str = "/run/kvmtune.lock";
+pub const HOST_LOCK: &str = "/run/kvmtune.lock";
 
 /// Why a host could not be opened or given back.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,9 @@ pub enum SessionError {
     /// The lab.
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// A run across reboots.
+    #[error(transparent)]
+    Across(#[from] AcrossError),
     /// Nobody would restore the host after a kill.
     #[error(transparent)]
     Watchman(#[from] WatchmanError),
@@ -66,13 +71,18 @@ pub struct Session {
 enum Hold {
     /// This machine: how the session is ended, and its number in the journal.
     Machine {
-        undo: SessionUndo,
+        undo: Box<SessionUndo>,
         seq: u64,
         watchman: Option<Watchman>,
         _lock: HostLock,
     },
     /// The folder of a journal that nobody else reads.
     Simulation { _folder: PrivateFolder },
+    /// This machine without a guest: its settings are in the journal, and there is nothing else to be ended.
+    Bare {
+        watchman: Option<Watchman>,
+        _lock: HostLock,
+    },
 }
 
 /// A folder of this process; removed with all that is in it when dropped. What a killed run leaves is a journal of a
@@ -89,11 +99,46 @@ impl Session {
     /// Opens the host of `guest`. The calling thread enters the lab's network namespace, when it is the lab.
     pub fn open(guest: &Guest, dirs: &Dirs, watch: Watch, cancel: Cancel) -> Result<Self, SessionError> {
         let mut journal = Journal::open(&dirs.state)?;
+        across::settle(&mut KernelHost, &mut journal, &dirs.state)?;
         journal.require_clean()?;
+        Self::open_with(journal, guest, dirs, watch, cancel)
+    }
+
+    /// Opens it in a boot that a run across reboots made: what is noted of the host's own command line is that run's.
+    pub fn open_in_boot(
+        guest: &Guest,
+        dirs: &Dirs,
+        watch: Watch,
+        cancel: Cancel,
+    ) -> Result<Self, SessionError> {
+        let mut journal = Journal::open(&dirs.state)?;
+        journal.adopt_next_boot();
+        journal.require_clean()?;
+        Self::open_with(journal, guest, dirs, watch, cancel)
+    }
+
+    fn open_with(
+        mut journal: Journal,
+        guest: &Guest,
+        dirs: &Dirs,
+        watch: Watch,
+        cancel: Cancel,
+    ) -> Result<Self, SessionError> {
         // A journal's own lock is one for each state folder; the host's settings are one for all.
         let lock = HostLock::take(Path::new(HOST_LOCK), Keeper::Verb)?;
         // Before the first change, and before the lab's network is entered, which must end with the lab.
         let watchman = Watchman::start(watch, &dirs.state)?;
+        if let Guest::Host { scratch } = guest {
+            return Ok(Self {
+                host: AnyHost::Bare(BareHost::new(scratch.as_deref(), cancel)),
+                journal,
+                hold: Hold::Bare {
+                    watchman,
+                    _lock: lock,
+                },
+                scratch: scratch.clone(),
+            });
+        }
         let opened = match open_guest(&mut journal, guest, dirs, cancel) {
             Ok(opened) => opened,
             Err(error) => {
@@ -105,7 +150,7 @@ impl Session {
             host: AnyHost::Local(Box::new(opened.host)),
             journal,
             hold: Hold::Machine {
-                undo: opened.undo,
+                undo: Box::new(opened.undo),
                 seq: opened.seq,
                 watchman,
                 _lock: lock,
@@ -141,6 +186,11 @@ impl Session {
     pub fn close(self) -> Result<(), SessionError> {
         let mut journal = self.journal;
         // The lock is bound, so that it is held to the end.
+        if let Hold::Bare { watchman, _lock } = self.hold {
+            let compacted = journal.compact();
+            dismiss(watchman, &journal);
+            return Ok(compacted?);
+        }
         let (
             Hold::Machine {
                 undo,
@@ -168,7 +218,7 @@ impl Session {
         let _ = self.host.power(Power::Off);
         drop(self.host);
         let report = recover_journal(&mut self.journal);
-        if let Hold::Machine { watchman, .. } = self.hold {
+        if let Hold::Machine { watchman, .. } | Hold::Bare { watchman, .. } = self.hold {
             dismiss(watchman, &self.journal);
         }
         report
@@ -252,6 +302,7 @@ fn open_guest(
                 scratch: scratch.clone(),
             })
         }
+        Guest::Host { .. } => Err(HostError::new("open the guest", "there is none").into()),
     }
 }
 
@@ -294,6 +345,8 @@ pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
 
 fn recover_as(dirs: &Dirs, keeper: Keeper) -> Result<RecoverReport, SessionError> {
     let mut journal = Journal::open_as(&dirs.state, keeper)?;
+    // A run across reboots goes on from its record; where its boots were is in the journal.
+    across::forget(&dirs.state)?;
     if journal.is_clean() {
         return Ok(RecoverReport::default());
     }
@@ -306,11 +359,12 @@ fn recover_as(dirs: &Dirs, keeper: Keeper) -> Result<RecoverReport, SessionError
 fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError> {
     let sessions = journal.open_entries().filter_map(|e| match &e.undo {
         Undo::Session(session) => Some(session.clone()),
-        Undo::Write(_) => None,
+        Undo::Write(_) | Undo::NextBoot(_) => None,
     });
     let mut restorer = LocalRestorer {
         sessions: sessions.collect(),
         reached: None,
+        kernel: KernelHost,
     };
     Ok(recover(journal, &mut restorer)?)
 }
@@ -318,6 +372,7 @@ fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError>
 struct LocalRestorer {
     sessions: Vec<SessionUndo>,
     reached: Option<Box<dyn Host>>,
+    kernel: KernelHost,
 }
 
 impl Restorer for LocalRestorer {
@@ -333,6 +388,10 @@ impl Restorer for LocalRestorer {
             Some(host) => Some(host.as_mut()),
             None => None,
         })
+    }
+
+    fn boots(&mut self) -> Result<&mut dyn Boots, HostError> {
+        Ok(&mut self.kernel)
     }
 
     fn end(&mut self, session: &SessionUndo) -> Result<(), HostError> {

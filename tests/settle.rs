@@ -8,7 +8,7 @@ use kvmtune::event::{Event, Outcome, Purpose, RunHeader, RunId, Stage, TrialReco
 use kvmtune::experiment::{self, Experiment};
 use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Cancel, Job, JobOutput};
-use kvmtune::runner::{self, Task};
+use kvmtune::runner::{self, Task, ThisBoot};
 use kvmtune::simulation::Machine;
 use kvmtune::workload::{Library, Places};
 use std::fmt::Write as _;
@@ -114,6 +114,8 @@ fn run(
         places: &Places::default(),
         records: Vec::new(),
         to_the_end: true,
+        boot: ThisBoot::default(),
+        spent: Duration::ZERO,
         cancel,
     };
     let mut said = Said {

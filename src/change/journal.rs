@@ -5,9 +5,9 @@
 use super::lock::{HostLock, Keeper};
 use super::{ChangeError, Left};
 use crate::experiment::SshTarget;
-use crate::host::Scope;
+use crate::host::{NextBoot, Scope};
 use crate::lab::LabPlace;
-use crate::tunable::{Address, Kind};
+use crate::tunable::{Address, BootParameter, Kind};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,24 @@ pub enum Undo {
     Write(WriteUndo),
     /// End a session of the lab, or give a domain back.
     Session(SessionUndo),
+    /// Give the host its own command line back. It outlives the boot it is noted in.
+    NextBoot(NextBootUndo),
+}
+
+/// What the host was booted with before a run that boots it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NextBootUndo {
+    /// Where the next boot is arranged for.
+    pub place: NextBoot,
+    /// Which machine it is.
+    pub machine: String,
+    /// The whole command line.
+    pub line: String,
+    /// The parameters that are changed.
+    pub parameters: Vec<BootParameter>,
+    /// What stood at the place.
+    pub prior: Option<String>,
 }
 
 /// The old value of one address.
@@ -68,6 +86,7 @@ impl fmt::Display for Undo {
             Self::Write(undo) => write!(f, "{} = {}", undo.address, undo.old.escape_default()),
             Self::Session(SessionUndo::Lab(place)) => write!(f, "lab {}", place.id),
             Self::Session(SessionUndo::Domain { name, .. }) => write!(f, "session of domain {name}"),
+            Self::NextBoot(_) => f.write_str("the host's command line"),
         }
     }
 }
@@ -87,7 +106,7 @@ pub struct Entry {
 #[serde(rename_all = "kebab-case")]
 #[allow(clippy::large_enum_variant, reason = "a handful at a time")]
 enum Record {
-    Opened { seq: u64, undo: Undo },
+    Opened { seq: u64, undo: Box<Undo> },
     Closed { seqs: Vec<u64> },
 }
 
@@ -157,6 +176,7 @@ impl Journal {
             Record::Opened { seq, undo } => {
                 self.next = self.next.max(seq + 1);
                 let left = left.map(str::to_string);
+                let undo = *undo;
                 self.open.insert(seq, Entry { seq, undo, left });
             }
             Record::Closed { seqs } => self.open.retain(|seq, _| !seqs.contains(seq)),
@@ -167,7 +187,14 @@ impl Journal {
     pub fn append(&mut self, undos: Vec<Undo>) -> Result<Vec<Entry>, ChangeError> {
         let first = self.next;
         let numbered = (first..).zip(undos);
-        self.write(numbered.map(|(seq, undo)| Record::Opened { seq, undo }).collect())?;
+        self.write(
+            numbered
+                .map(|(seq, undo)| Record::Opened {
+                    seq,
+                    undo: Box::new(undo),
+                })
+                .collect(),
+        )?;
         Ok(self.open.range(first..).map(|(_, entry)| entry.clone()).collect())
     }
 
@@ -235,6 +262,12 @@ impl Journal {
         self.open.is_empty()
     }
 
+    /// True when nothing is to be undone but what outlives this boot of the host, and is for a later one.
+    pub fn is_done_for_now(&self) -> bool {
+        self.open_entries()
+            .all(|entry| matches!(entry.undo, Undo::NextBoot(_)))
+    }
+
     /// Fails with [`ChangeError::Unclean`] when an entry is open that no running change will undo.
     pub fn require_clean(&self) -> Result<(), ChangeError> {
         let entries = self.left();
@@ -255,6 +288,22 @@ impl Journal {
             })
         };
         self.open_entries().filter_map(left).collect()
+    }
+
+    /// What is noted of the host's own command line, with its number.
+    pub fn next_boot(&self) -> Option<(u64, &NextBootUndo)> {
+        self.open_entries().find_map(|entry| match &entry.undo {
+            Undo::NextBoot(undo) => Some((entry.seq, undo)),
+            _ => None,
+        })
+    }
+
+    /// Takes the note of the host's own command line over from an earlier boot: this run will undo it.
+    pub fn adopt_next_boot(&mut self) {
+        let notes = self.open.values_mut();
+        for entry in notes.filter(|entry| matches!(entry.undo, Undo::NextBoot(_))) {
+            entry.left = None;
+        }
     }
 
     /// Notes that an entry of this run could not be undone.

@@ -4,17 +4,20 @@
 
 mod journal;
 mod lock;
+mod next_boot;
 mod recover;
 mod restore;
 #[cfg(test)]
 mod tests;
 mod treatment;
 
-pub use journal::{Entry, Journal, SessionUndo, Undo, WriteUndo, journal_file, open_private};
+pub use journal::{Entry, Journal, NextBootUndo, SessionUndo, Undo, WriteUndo, journal_file, open_private};
 pub use lock::{Holder, HostLock, Keeper};
+pub use next_boot::{disarm_next_boot, end_next_boot, is_boot_original, note_next_boot, set_next_boot};
 pub use recover::{Fate, RecoverReport, Recovered, Restorer, recover};
 pub use treatment::{Change, Done, Drift, Outcome, Stage, Timings, Verified, with_treatment};
 
+use crate::host::HostError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -82,6 +85,9 @@ pub enum ChangeError {
         /// What is to be undone.
         entries: Vec<Left>,
     },
+    /// The next boot could not be arranged for.
+    #[error(transparent)]
+    NextBoot(#[from] HostError),
     /// The host does not hold its old values. The journal stays open.
     #[error("the host is not restored: {}; run `kvmtune recover`", List(entries))]
     NotRestored {

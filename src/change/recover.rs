@@ -4,8 +4,9 @@
 
 use super::ChangeError;
 use super::journal::{Entry, Journal, SessionUndo, Undo, WriteUndo};
+use super::next_boot::undo_next_boot;
 use super::restore::restore;
-use crate::host::{Host, HostError, Scope};
+use crate::host::{Boots, Host, HostError, Scope};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
@@ -15,6 +16,13 @@ pub trait Restorer {
     fn reach(&mut self, scope: &Scope) -> Result<Option<&mut dyn Host>, HostError>;
     /// Ends a session; doing nothing for what is already gone.
     fn end(&mut self, session: &SessionUndo) -> Result<(), HostError>;
+    /// The host whose next boot was arranged for.
+    fn boots(&mut self) -> Result<&mut dyn Boots, HostError> {
+        Err(HostError::new(
+            "reach the host's next boot",
+            "there is none to be booted",
+        ))
+    }
 }
 
 /// What became of an open entry.
@@ -26,6 +34,8 @@ pub enum Fate {
     Gone,
     /// Still open, for this reason.
     Left(String),
+    /// Undone from the next boot of the host on, and open until that is seen.
+    Awaits(String),
 }
 
 /// One entry and what became of it.
@@ -47,7 +57,16 @@ pub struct RecoverReport {
 impl RecoverReport {
     /// True when nothing is left to be undone.
     pub fn is_complete(&self) -> bool {
-        !self.entries.iter().any(|e| matches!(e.fate, Fate::Left(_)))
+        !self
+            .entries
+            .iter()
+            .any(|e| matches!(e.fate, Fate::Left(_) | Fate::Awaits(_)))
+    }
+
+    /// True when a reboot of the host is all that is left to be done.
+    pub fn awaits_reboot(&self) -> bool {
+        let is_left = self.entries.iter().any(|e| matches!(e.fate, Fate::Left(_)));
+        !self.is_complete() && !is_left
     }
 }
 
@@ -57,6 +76,7 @@ impl fmt::Display for Recovered {
             Fate::Restored => write!(f, "{}: restored", self.what),
             Fate::Gone => write!(f, "{}: nothing to restore, what held it is gone", self.what),
             Fate::Left(why) => write!(f, "{}: not restored: {why}", self.what),
+            Fate::Awaits(what) => write!(f, "{}: restored from the next boot on; {what}", self.what),
         }
     }
 }
@@ -81,7 +101,7 @@ pub fn recover(journal: &mut Journal, restorer: &mut dyn Restorer) -> Result<Rec
         let done = entries
             .iter()
             .zip(&fates)
-            .filter(|(_, fate)| !matches!(fate, Fate::Left(_)));
+            .filter(|(_, fate)| matches!(fate, Fate::Restored | Fate::Gone));
         journal.close(done.map(|(entry, _)| entry.seq).collect())?;
         report
             .entries
@@ -103,6 +123,10 @@ fn undo(entries: &[Entry], restorer: &mut dyn Restorer) -> Vec<Fate> {
             let ended = restorer.end(session);
             return all(ended.map_or_else(|e| Fate::Left(e.to_string()), |()| Fate::Restored));
         }
+        (Undo::NextBoot(undo), _) => {
+            let undone = restorer.boots().and_then(|boots| undo_next_boot(boots, undo));
+            return all(undone.unwrap_or_else(|e| Fate::Left(e.to_string())));
+        }
         (_, Some((_, first))) => &first.scope,
         (Undo::Write(_), None) => return Vec::new(),
     };
@@ -121,6 +145,6 @@ fn undo(entries: &[Entry], restorer: &mut dyn Restorer) -> Vec<Fate> {
 fn write_undo(entry: &Entry) -> Option<(u64, &WriteUndo)> {
     match &entry.undo {
         Undo::Write(undo) => Some((entry.seq, undo)),
-        Undo::Session(_) => None,
+        Undo::Session(_) | Undo::NextBoot(_) => None,
     }
 }

@@ -328,7 +328,7 @@ fn put_back(
         .iter()
         .filter_map(|entry| match &entry.undo {
             Undo::Write(undo) => Some((entry.seq, undo)),
-            Undo::Session(_) => None,
+            Undo::Session(_) | Undo::NextBoot(_) => None,
         })
         .collect();
     let left = restore(host, &undos, off);

@@ -18,6 +18,8 @@ pub(super) enum Code {
     TrialsFailed = 6,
     /// The host could not be restored.
     NotRestored = 7,
+    /// The host is to be rebooted, and the run goes on after that.
+    AwaitsReboot = 8,
     /// Interrupted; the host was restored.
     Interrupted = 130,
 }
@@ -30,4 +32,5 @@ impl From<Code> for ExitCode {
 
 /// For `--help`. Codes 1 and 4 are kept for gates: regression and inconclusive.
 pub(super) const HELP: &str = "Exit codes: 0 done, 2 usage, 3 invalid file, 5 environment unusable, 6 trials failed, \
-                               7 HOST NOT RESTORED (run `kvmtune recover`), 130 interrupted with the host restored";
+                               7 HOST NOT RESTORED (run `kvmtune recover`), 8 waiting for a reboot of the host, \
+                               130 interrupted with the host restored";

@@ -1,6 +1,7 @@
 //! Every way a verb can fail, and the exit code each has.
 
 use super::exit::Code;
+use crate::across::AcrossError;
 use crate::change::ChangeError;
 use crate::check::Lack;
 use crate::diagnostic::Diagnostics;
@@ -83,10 +84,20 @@ impl From<ChangeError> for Failure {
     }
 }
 
+impl From<AcrossError> for Failure {
+    fn from(error: AcrossError) -> Self {
+        match error {
+            AcrossError::Change(change) => change.into(),
+            other => Self::Environment(other.to_string()),
+        }
+    }
+}
+
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Change(change) => change.into(),
+            SessionError::Across(across) => across.into(),
             other => Self::Environment(other.to_string()),
         }
     }

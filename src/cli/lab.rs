@@ -136,7 +136,7 @@ fn shell(common: &Common) -> Result<Code, Failure> {
         ssh: false,
     };
     let failed = |e: HostError| Failure::environment(e.to_string());
-    let mut session = open_host(common, &guest, Watch::default(), Cancel::default())?;
+    let mut session = open_host(common, &guest, false, Watch::default(), Cancel::default())?;
     let clock = Instant::now();
     let talked = session.host.power(Power::On).map_err(failed).and_then(|()| {
         say(&format!(

@@ -1,5 +1,6 @@
 //! The command line: verbs, options, exit codes. Each verb is a file; nothing here measures or decides.
 
+mod across;
 mod check;
 mod exit;
 mod failure;

@@ -1,5 +1,6 @@
 //! `kvmtune noise` and `kvmtune confirm`: runs that are not of an experiment's own design.
 
+use super::across::refuse_reboots;
 use super::exit::Code;
 use super::failure::Failure;
 use super::leg::{Leg, best};
@@ -42,6 +43,9 @@ pub(super) fn noise(common: &Common, args: &NoiseArgs) -> Result<Code, Failure> 
     let experiment = files::experiment(&args.file)?;
     let leg = Leg::noise(args.blocks);
     let job = begin(common, experiment, leg, args.seed, args.simulate.as_ref())?;
+    if job.simulated.is_none() {
+        refuse_reboots(&job.experiment, common)?;
+    }
     sit(job, args.dead_man.watch(), args.html.as_deref())
 }
 
@@ -91,6 +95,7 @@ pub(super) fn confirm(common: &Common, args: &ConfirmArgs) -> Result<Code, Failu
         ))
     })?;
     if known.simulated.is_none() {
+        refuse_reboots(&known.experiment, common)?;
         require_host(&known.experiment)?;
     }
     let blocks = args.blocks.or(known.experiment.design.confirm).unwrap_or(CONFIRM);
@@ -100,6 +105,7 @@ pub(super) fn confirm(common: &Common, args: &ConfirmArgs) -> Result<Code, Failu
         // Blocks of their own order: the same seed would repeat the order that the winner was chosen in.
         seed: Some(header.plan.seed.wrapping_add(1)),
         simulated: known.simulated,
+        across: None,
         store: Store::open(&common.results)?,
         common,
     };

@@ -75,7 +75,15 @@ pub(super) fn require_host(experiment: &Experiment) -> Result<(), Failure> {
 /// Plans on the real host and guest, then gives them back: nothing is changed.
 pub(super) fn look(common: &Common, experiment: &Experiment) -> Result<Looked, Failure> {
     look_into(
-        || open_host(common, &experiment.guest, Watch::default(), Cancel::default()),
+        || {
+            open_host(
+                common,
+                &experiment.guest,
+                false,
+                Watch::default(),
+                Cancel::default(),
+            )
+        },
         experiment,
     )
 }
@@ -130,7 +138,7 @@ pub(super) fn look_around(session: &mut Session, experiment: &Experiment) -> Res
         pace: Pace {
             boot,
             overhead: match &session.host {
-                AnyHost::Local(_) => TRIAL_OVERHEAD,
+                AnyHost::Local(_) | AnyHost::Bare(_) => TRIAL_OVERHEAD,
                 AnyHost::Simulated(host) => host.overhead(),
             },
         },

@@ -37,6 +37,8 @@ pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
     }
     if report.is_complete() {
         Ok(Code::Done)
+    } else if report.awaits_reboot() {
+        Ok(Code::AwaitsReboot)
     } else {
         Err(Failure::NotRestored(
             "see the entries above; mend what they name and run `kvmtune recover` again".into(),

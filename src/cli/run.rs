@@ -1,5 +1,6 @@
 //! `kvmtune run`: an experiment to its end, or a run of it that goes on.
 
+use super::across::{Across, AcrossOptions, Begin, refuse_reboots};
 use super::exit::Code;
 use super::failure::Failure;
 use super::leg::{Leg, follows, next};
@@ -49,13 +50,23 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     #[command(flatten)]
+    across: AcrossOptions,
+    #[command(flatten)]
     dead_man: DeadMan,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
     let given = args.file.as_deref().map(files::experiment).transpose()?;
-    let job = match (&args.resume, &args.go_on, given) {
-        (Some(wanted), _, given) => resume(common, wanted, given.as_ref())?,
+    let across = if args.across.is_asked() {
+        match args.across.begin(common, args.resume.is_some())? {
+            Begin::Sitting(across) => Some(across),
+            Begin::Nothing(code) => return Ok(code),
+        }
+    } else {
+        None
+    };
+    let mut job = match (&args.resume, &args.go_on, given) {
+        (Some(wanted), _, given) => resume(common, wanted, given.as_ref(), across.as_deref())?,
         (None, Some(wanted), given) => add_blocks(common, wanted, given.as_ref(), args.blocks.unwrap_or(1))?,
         (None, None, Some(mut experiment)) => {
             if args.anytime {
@@ -66,6 +77,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Code, Failure> {
         }
         (None, None, None) => return Err(Failure::environment("name an experiment file")),
     };
+    if across.is_none() && job.simulated.is_none() {
+        refuse_reboots(&job.experiment, common)?;
+    }
+    job.across = across;
     sit(job, args.dead_man.watch(), args.html.as_deref())
 }
 
@@ -89,18 +104,33 @@ pub(super) fn begin<'j>(
         seed,
         first,
         simulated,
+        across: None,
         store: Store::open(&common.results)?,
         common,
     })
 }
 
-fn resume<'j>(common: &'j Common, wanted: &str, given: Option<&Experiment>) -> Result<Job<'j>, Failure> {
+fn resume<'j>(
+    common: &'j Common,
+    wanted: &str,
+    given: Option<&Experiment>,
+    across: Option<&Across>,
+) -> Result<Job<'j>, Failure> {
     let store = Store::open_existing(&common.results)?;
-    let run = if wanted.is_empty() {
-        newest_to_go_on(&store)?
-    } else {
-        Some(store.find(wanted)?)
+    let waiting = across.and_then(Across::run);
+    let run = match (wanted, waiting) {
+        ("", None) => newest_to_go_on(&store)?,
+        ("", Some(run)) => Some(run),
+        (wanted, _) => Some(store.find(wanted)?),
     };
+    if let (Some(run), Some(waiting)) = (run, waiting)
+        && run != waiting
+    {
+        return Err(Failure::environment(format!(
+            "this boot was made for run {}: leave the run out, or end that one with `kvmtune recover`",
+            waiting.short()
+        )));
+    }
     let run = run.ok_or_else(|| Failure::environment("no run is unfinished; `kvmtune runs` lists all"))?;
     let header = store.header(run)?;
     let known = known(&store, &header, given)?;
@@ -229,6 +259,7 @@ fn sitting(common: &Common, known: Known, first: Leg, seed: u64) -> Result<Job<'
         seed: Some(seed),
         first,
         simulated: known.simulated,
+        across: None,
         store: Store::open(&common.results)?,
         common,
     })

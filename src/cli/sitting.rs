@@ -3,6 +3,7 @@
 //! The host is driven by one thread of its own (the lab's network belongs to it); tokio listens to signals and hands
 //! events to the progress report meanwhile.
 
+use super::across::Across;
 use super::exit::Code;
 use super::failure::Failure;
 use super::leg::{Leg, Planned, follows, next};
@@ -13,9 +14,9 @@ use super::{Common, say};
 use crate::change::ChangeError;
 use crate::event::{End, Event, RunId};
 use crate::experiment::Experiment;
-use crate::host::{Cancel, SimulatedHost};
+use crate::host::{AnyHost, Cancel, Host, SimulatedHost};
 use crate::report::Progress;
-use crate::runner::{self, RunError, Task};
+use crate::runner::{self, RunError, Task, ThisBoot};
 use crate::session::{Session, Watch};
 use crate::store::Store;
 use std::path::Path;
@@ -34,6 +35,8 @@ pub(super) struct Job<'j> {
     pub(super) first: Leg,
     /// The host of a simulation, until its session is opened.
     pub(super) simulated: Option<SimulatedHost>,
+    /// How the host is booted between trials, when it may be.
+    pub(super) across: Option<Box<Across>>,
     pub(super) store: Store,
     pub(super) common: &'j Common,
 }
@@ -60,18 +63,41 @@ pub(super) fn sit(mut job: Job<'_>, watch: Watch, html: Option<&Path>) -> Result
         runtime.block_on(listen(heard, progress, cancel.clone(), || worker.is_finished()));
         worker.join()
     });
-    let runs = ended.unwrap_or_else(|_| {
+    let ended = ended.unwrap_or_else(|_| {
         Err(Failure::NotRestored(
             "kvmtune has a bug and stopped; run `kvmtune recover`".into(),
         ))
-    })?;
-    let ids: Vec<RunId> = runs.iter().map(|(run, _)| *run).collect();
-    conclude(common, &job.store, &ids, html)?;
+    });
+    if let (Err(_), Some(across)) = (&ended, &job.across) {
+        across.tell_of_failure();
+    }
+    let runs = ended?;
+    let mut ids: Vec<RunId> = runs.iter().map(|(run, _)| *run).collect();
+    ids.dedup();
+    let last = runs.last().copied();
+    if let Some((_, End::AwaitsReboot { .. })) = last {
+        // What is half measured is not judged at every boot.
+        ids.pop();
+    }
+    let concluded = if ids.is_empty() {
+        Ok(())
+    } else {
+        conclude(common, &job.store, &ids, html)
+    };
+    // Whatever can be said of the numbers, the host gets its command line.
+    let across = job.across.take();
+    let left = across.map(|across| across.leave(common, &job.store, &job.experiment, last));
+    let left = left.transpose()?.flatten();
+    concluded?;
+    if let Some(code) = left {
+        return Ok(code);
+    }
     Ok(match runs.last().map(|(_, end)| *end) {
         None | Some(End::Complete | End::Answered { .. } | End::TimeBudget) => Code::Done,
         Some(End::Interrupted) => Code::Interrupted,
         Some(End::Failing) => Code::TrialsFailed,
         Some(End::NotRestored) => Code::NotRestored,
+        Some(End::AwaitsReboot { .. }) => Code::AwaitsReboot,
     })
 }
 
@@ -82,11 +108,16 @@ fn work(
     cancel: &Cancel,
     events: &UnboundedSender<Event>,
 ) -> Result<Vec<(RunId, End)>, Failure> {
-    let mut session = match job.simulated.take() {
-        Some(host) => Session::simulate(host)?,
-        None => open_host(job.common, &job.experiment.guest, watch, cancel.clone())?,
+    let mut session = if let Some(host) = job.simulated.take() {
+        Session::simulate(host)?
+    } else {
+        let guest = &job.experiment.guest;
+        open_host(job.common, guest, job.across.is_some(), watch, cancel.clone())?
     };
-    let looked = look_around(&mut session, &job.experiment);
+    let mut looked = look_around(&mut session, &job.experiment);
+    if let (Some(across), Ok(looked)) = (&job.across, &mut looked) {
+        across.correct(&job.experiment, &mut looked.facts);
+    }
     let ran = looked
         .map_err(RunFailure::Other)
         .and_then(|looked| legs(job, &mut session, &looked, cancel, events));
@@ -124,14 +155,39 @@ fn legs(
 ) -> Result<Vec<(RunId, End)>, RunFailure> {
     let mut runs = Vec::new();
     let mut leg = Some(job.first.clone());
+    let mut simulated_boot = None;
     while let Some(this) = leg {
         let planned = this.plan(&job.experiment, looked, job.seed, Some(&job.store))?;
         // Each run has an order of its own, and one number repeats them all: a winner is not to be confirmed in the very
         // order it was chosen in.
         job.seed = Some(planned.header.plan.seed.wrapping_add(1));
-        let (run, end) = measure(&mut job.store, session, &planned, cancel, events)?;
+        let id = planned.header.run;
+        let boot = match (&job.across, simulated_boot.take()) {
+            (_, Some(boot)) => boot,
+            (Some(across), None) => (across.boot_of(id), across.spent(id)),
+            (None, None) => (ThisBoot::default(), Duration::ZERO),
+        };
+        let clock = session.host.clock();
+        let (run, end) = measure(&mut job.store, session, &planned, boot, cancel, events)?;
         runs.push((run, end));
         leg = match end {
+            End::AwaitsReboot { next } => match &mut session.host {
+                AnyHost::Simulated(host) => {
+                    let settings = planned.header.plan.boot_settings_at(next);
+                    host.reboot(settings, job.experiment.reboot.0);
+                    let made = ThisBoot::Made {
+                        at: next,
+                        attempts: 1,
+                    };
+                    simulated_boot = Some((made, boot.1 + host.since(clock)));
+                    Some(Leg::GoOn {
+                        records: job.store.trials(run).map_err(Failure::from)?,
+                        header: Box::new(planned.header),
+                        to_the_end: planned.to_the_end,
+                    })
+                }
+                _ => None,
+            },
             End::Complete | End::Answered { .. } | End::TimeBudget => {
                 let header = job.store.header(run).map_err(Failure::from)?;
                 let records = job.store.trials(run).map_err(Failure::from)?;
@@ -152,6 +208,7 @@ fn measure(
     store: &mut Store,
     session: &mut Session,
     planned: &Planned,
+    (boot, spent): (ThisBoot, Duration),
     cancel: &Cancel,
     events: &UnboundedSender<Event>,
 ) -> Result<(RunId, End), RunFailure> {
@@ -173,6 +230,8 @@ fn measure(
         places: &places,
         records: planned.records.clone(),
         to_the_end: planned.to_the_end,
+        boot,
+        spent,
         cancel,
     };
     match runner::run(&mut session.host, &mut session.journal, &task, &mut sink) {

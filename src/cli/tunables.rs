@@ -98,7 +98,7 @@ fn chosen(name: Option<&str>) -> Option<Vec<Tunable>> {
 /// What host and guest tell of the tunables; both are given back as they were.
 fn asked(common: &Common, guest: &Guest, tunables: &[Tunable]) -> Result<Facts, Failure> {
     on_own_thread(|| {
-        let mut session = open_host(common, guest, Watch::default(), Cancel::default())?;
+        let mut session = open_host(common, guest, false, Watch::default(), Cancel::default())?;
         let facts = ask(&mut session.host, tunables);
         session.close().map_err(Failure::not_given_back)?;
         facts.map_err(|e| Failure::environment(e.to_string()))

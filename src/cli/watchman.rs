@@ -43,16 +43,22 @@ pub(super) fn watchman(common: &Common, args: &Args) -> Result<Code, Failure> {
     })
 }
 
-/// Opens the host of `guest`, telling first what a watchman did since the last verb.
+/// Opens the host of `guest`, telling first what a watchman did since the last verb; `in_boot` when this boot is that of a
+/// run across reboots.
 pub(super) fn open_host(
     common: &Common,
     guest: &Guest,
+    in_boot: bool,
     watch: Watch,
     cancel: Cancel,
 ) -> Result<Session, SessionError> {
     let dirs = common.dirs();
     tell_news(&dirs);
-    Session::open(guest, &dirs, watch, cancel)
+    if in_boot {
+        Session::open_in_boot(guest, &dirs, watch, cancel)
+    } else {
+        Session::open(guest, &dirs, watch, cancel)
+    }
 }
 
 /// Tells, once, what a watchman did since the last verb.

@@ -6,7 +6,7 @@ mod order;
 mod picks;
 mod treatment;
 
-pub use order::{Block, Guests, WholePlot, block};
+pub use order::{Block, BootAt, Guests, WholePlot, block};
 pub use treatment::{Role, Treatment, TreatmentId};
 
 use crate::analysis::FEWEST_SAMPLES;
@@ -14,7 +14,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::{DesignKind, Experiment, Factor, Levels, Stopping, Text};
 use crate::facts::Facts;
 use crate::tunable::{
-    Activation, Level, LevelError, SettingRole, ambient_level, available_levels, level, suggest, told,
+    Activation, Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level, suggest,
+    told,
 };
 use crate::units::Span;
 use crate::workload::SteadyRule;
@@ -35,6 +36,10 @@ pub struct PlannedFactor {
     pub tunable: String,
     /// True when the guest must be started afresh for each level: a whole-plot factor.
     pub whole_plot: bool,
+    /// True when the host must be booted for each level: a factor of the outermost plots. Then it is no whole-plot
+    /// factor besides.
+    #[serde(default)]
+    pub reboots: bool,
     /// The levels; the baseline is among them.
     pub levels: Vec<Level>,
     /// Index of the baseline level; in a later stage, of the level kept from an earlier one.
@@ -171,6 +176,12 @@ impl Plan {
                 plan.judged()
             ));
         }
+        if plan.needs_reboots() {
+            plan.notices.push(format!(
+                "a reboot of the host is taken to last {}; `reboot` in [budget] says otherwise",
+                experiment.reboot
+            ));
+        }
         plan.notices.extend(too_short_to_settle(experiment));
         Ok(plan)
     }
@@ -203,6 +214,10 @@ impl Plan {
         self.extend(1);
         let length = self.expected(experiment, pace).0 / u32::try_from(self.blocks.len()).unwrap_or(1);
         self.blocks.clear();
+        // A baseline in the middle would cost two boots more in each block, and lengthen what it is to mend.
+        if self.needs_reboots() {
+            return;
+        }
         if length > LONG_BLOCK && self.treatments.len() > 2 {
             self.treatments.push(self.treatments[0].repeated(Role::Middle));
             self.notices.push(
@@ -246,19 +261,48 @@ impl Plan {
 
     /// Number of guest starts.
     pub fn restarts(&self) -> usize {
-        let restarting =
-            |p: &&WholePlot| self.guests == Guests::Fresh || !self.restart_settings(p).is_empty();
-        let plots = self
-            .blocks
-            .iter()
-            .flat_map(|b| &b.plots)
-            .filter(restarting)
-            .count();
-        plots.max(1)
+        let restarting = |p: &WholePlot| self.guests == Guests::Fresh || !self.restart_settings(p).is_empty();
+        let in_block = |block: &Block| {
+            let mut boot = None;
+            let starts = block.plots.iter().filter(|p| {
+                let is_new = self.needs_reboots() && boot.replace(p.boot) != Some(p.boot);
+                is_new || restarting(p)
+            });
+            starts.count()
+        };
+        self.blocks.iter().map(in_block).sum::<usize>().max(1)
+    }
+
+    /// True when some treatment needs a boot of the host.
+    pub fn needs_reboots(&self) -> bool {
+        self.treatments.iter().any(|t| !t.boot.is_empty())
+    }
+
+    /// Number of reboots of the host, the one after the last block among them, which gives it back its own command line.
+    /// The warm-up begins in the boot there is, if that fits: then it is one less.
+    pub fn reboots(&self) -> usize {
+        if !self.needs_reboots() {
+            return 0;
+        }
+        let of_block = |b: &Block| b.plots.last().map_or(0, |p| p.boot as usize + 1);
+        self.blocks.iter().map(of_block).sum::<usize>() + 1
+    }
+
+    /// What the host is booted with for a whole plot; empty when no factor needs a boot.
+    pub fn boot_settings(&self, plot: &WholePlot) -> &[Setting] {
+        let first = plot.treatments.first();
+        first.map_or(&[], |&t| &self.treatments[t].boot)
+    }
+
+    /// What a boot of the plan is made with.
+    pub fn boot_settings_at(&self, at: BootAt) -> &[Setting] {
+        let block = self.blocks.iter().find(|b| b.number == at.block);
+        let plot = block.and_then(|b| b.plots.iter().find(|p| p.boot == at.boot));
+        plot.map_or(&[], |plot| self.boot_settings(plot))
     }
 
     /// The settings a whole plot is started with; empty when no factor needs a restart.
-    pub fn restart_settings(&self, plot: &WholePlot) -> &[crate::tunable::Setting] {
+    pub fn restart_settings(&self, plot: &WholePlot) -> &[Setting] {
         plot.treatments
             .first()
             .map_or(&[], |&t| &self.treatments[t].restart)
@@ -274,7 +318,9 @@ impl Plan {
         let work: Duration = experiment.workloads.iter().map(|w| w.warmup.0 + w.time.0).sum();
         let trials = u32::try_from(self.trials()).unwrap_or(u32::MAX);
         let restarts = u32::try_from(self.restarts()).unwrap_or(u32::MAX);
-        Span((work + pace.overhead).saturating_mul(trials) + pace.boot.saturating_mul(restarts))
+        let reboots = u32::try_from(self.reboots()).unwrap_or(u32::MAX);
+        let in_guest = (work + pace.overhead).saturating_mul(trials) + pace.boot.saturating_mul(restarts);
+        Span(in_guest + experiment.reboot.0.saturating_mul(reboots))
     }
 }
 
@@ -390,6 +436,7 @@ fn plan_factor(
     Some(PlannedFactor {
         tunable: factor.tunable.name.clone(),
         whole_plot,
+        reboots: factor.tunable.activation == Activation::HostReboot,
         levels,
         baseline,
         original: baseline,

@@ -317,3 +317,73 @@ fn the_plan_says_which_node_is_meant() {
     let said = "domain.cpu.pin: same-node is node 0 (CPUs 0-3, 1048576 MiB)";
     assert!(whole.notices.iter().any(|n| n == said), "{:?}", whole.notices);
 }
+
+const PAGES: &str = "
+    [[factor]]
+    tunable = \"host.boot.transparent-hugepage\"
+    levels = [\"never\", \"always\"]
+    baseline = \"absent\"
+";
+
+#[test]
+fn boots_of_the_host_hold_starts_of_the_guest_hold_trials() {
+    let whole = plan(&format!("{PAGES}{IO}{SCHEDULER}"), "", Part::Whole);
+    check(&whole);
+    let mut first = std::collections::BTreeSet::new();
+    for block in &whole.blocks {
+        let boots: Vec<u32> = block.plots.iter().map(|p| p.boot).collect();
+        assert_eq!(
+            boots,
+            [0, 0, 0, 1, 1, 1, 2, 2, 2],
+            "whole plots of one boot follow each other"
+        );
+        for plot in &block.plots {
+            let settings = whole.boot_settings(plot);
+            let at = BootAt {
+                block: block.number,
+                boot: plot.boot,
+            };
+            assert_eq!(whole.boot_settings_at(at), settings);
+            assert_eq!(settings.len(), 1);
+            let all = plot.treatments.iter().map(|&t| &whole.treatments[t]);
+            assert!(
+                all.into_iter()
+                    .all(|t| t.boot == settings && t.restart.len() == 1)
+            );
+        }
+        first.insert(whole.boot_settings(&block.plots[0])[0].value.to_string());
+    }
+    assert_eq!(first.len(), 3, "their order is drawn");
+    assert_eq!((whole.reboots(), whole.restarts()), (21 * 3 + 1, 21 * 9));
+    let again = plan(&format!("{PAGES}{IO}{SCHEDULER}"), "", Part::Whole);
+    assert_eq!(whole.blocks, again.blocks);
+}
+
+#[test]
+fn a_reboot_has_a_price_and_an_a_a_run_two_boots() {
+    let live = format!("{PAGES}{SCHEDULER}");
+    let rest = "[design]\nkind = \"one-at-a-time\"\nblocks = 6\n[budget]\nreboot = \"10m\"\n";
+    let asked = experiment(&live, rest);
+    assert!(asked.time_budget.is_none());
+    let dear = plan_of(&asked, Part::Whole).unwrap();
+    let length = dear.expected(&asked, PACE).0;
+    assert_eq!(dear.reboots(), 7 * 3 + 1);
+    assert_eq!(dear.restarts(), 7 * 3, "a booted host starts its guest");
+    assert!(
+        length > Duration::from_mins(220) && length < Duration::from_mins(250),
+        "{length:?}"
+    );
+    assert!(
+        dear.treatments.iter().all(|t| t.role != Role::Middle),
+        "no boots for a second baseline"
+    );
+    let noise = plan_of(&asked, Part::Noise { blocks: 6 }).unwrap();
+    assert!(
+        noise
+            .blocks
+            .iter()
+            .all(|b| b.plots.len() == 2 && b.plots[1].boot == 1)
+    );
+    let none = plan(SCHEDULER, "", Part::Whole);
+    assert_eq!((none.reboots(), none.needs_reboots()), (0, false));
+}

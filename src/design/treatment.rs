@@ -52,6 +52,9 @@ pub struct Treatment {
     pub role: Role,
     /// `(tunable, label of its level)`, in the order of the factors.
     pub levels: Vec<(String, String)>,
+    /// What the host is booted with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boot: Vec<Setting>,
     /// Set while the guest is off, in this order.
     pub restart: Vec<Setting>,
     /// Set while the guest runs, in this order.
@@ -92,13 +95,14 @@ impl Treatment {
 
     fn new(factors: &[PlannedFactor], picks: &[usize]) -> Self {
         let chosen = || factors.iter().zip(picks).map(|(f, &pick)| (f, &f.levels[pick]));
-        let gather = |whole_plot| {
+        let gather = |reboots, whole_plot| {
             let levels = chosen()
-                .filter(|(f, _)| f.whole_plot == whole_plot)
+                .filter(|(f, _)| f.reboots == reboots && f.whole_plot == whole_plot)
                 .map(|(_, level)| level);
             without_repeats(levels)
         };
-        let (restart, live) = (gather(true), gather(false));
+        let boot = gather(true, false);
+        let (restart, live) = (gather(false, true), gather(false, false));
         let mut hash = Sha256::new();
         for (factor, level) in chosen() {
             // The tunable and its value, not the place: a loop device may have another number tomorrow.
@@ -114,6 +118,7 @@ impl Treatment {
             name: None,
             role: Role::Listed,
             levels,
+            boot,
             restart,
             live,
         }

@@ -13,7 +13,7 @@ mod treatment;
 pub(crate) use judge::{metric, metrics};
 
 use super::{DesignKind, Experiment, Guest};
-use crate::decode::{Reader, document, is_name, stem};
+use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::tunable::nearest;
 use crate::units::Span;
@@ -26,6 +26,8 @@ const MAX_GUARDS: usize = 32;
 const MAX_RESPONSES: usize = 8;
 const MAX_DERIVED: usize = 16;
 const MAX_TREATMENTS: usize = 64;
+/// A server with much memory and firmware takes that long.
+const REBOOT: Span = Span(std::time::Duration::from_mins(3));
 
 /// The experiment in `source`, with workloads from `library`.
 pub fn parse(source: &Source, library: &Library) -> Result<Experiment, Diagnostics> {
@@ -49,12 +51,15 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     if let (Some(guest), Some(workloads)) = (&guest, &workloads) {
         check_scratch(file, guest, workloads);
     }
+    if let Some(Guest::Host { .. }) = guest {
+        guest::refuse_without_guest(file, factors.as_deref(), workloads.as_deref());
+    }
     let known = workloads.as_deref().unwrap_or(&[]);
     let derived = judge::derived(file, known);
     let metrics = judge::metrics(known, &derived);
     let responses = judge::responses(file, &metrics);
     let guards = judge::guards(file, &metrics, &responses);
-    let time_budget = time_budget(file);
+    let (time_budget, reboot) = budget(file);
     let seed = file
         .take("seed")
         .map(|f| f.integer(0..=i64::MAX).and_then(|n| u64::try_from(n).ok()));
@@ -71,6 +76,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         treatments,
         design: design?,
         time_budget,
+        reboot,
         seed: seed.flatten(),
         source: source.clone(),
     })
@@ -141,38 +147,48 @@ fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
     Some(workload)
 }
 
-/// A guest of the user's own has no disk that may be overwritten unless the user names a file for it.
+/// A machine of the user's own has no disk that may be overwritten unless the user names a file for it.
 fn check_scratch(file: &mut Reader<'_>, guest: &Guest, workloads: &[Workload]) {
-    let Guest::Domain { scratch: None, .. } = guest else {
-        return;
+    let place = match guest {
+        Guest::Domain { scratch: None, .. } => "in the guest",
+        Guest::Host { scratch: None } => "on the host",
+        _ => return,
     };
     let Some(workload) = workloads.iter().find(|w| w.needs_scratch()) else {
         return;
     };
     if let Some(field) = file.take("guest") {
         field.wrong(
-            format!(
-                "`{}` overwrites a file in the guest, and none is named",
-                workload.name
-            ),
+            format!("`{}` overwrites a file {place}, and none is named", workload.name),
             "add scratch = \"/var/tmp/kvmtune.dat\": a file that may be overwritten",
         );
     }
 }
 
-fn time_budget(file: &mut Reader<'_>) -> Option<Span> {
-    let mut table = file.take("budget")?.table()?;
-    let time = table
-        .required("time", "write time = \"30m\", or remove [budget]")
-        .and_then(|f| {
-            let span: Span = f.parse("30m")?;
-            if span.0.is_zero() {
-                f.wrong("a budget of no time", "write time = \"30m\", or remove [budget]");
-            }
-            Some(span)
-        });
+/// When to stop at the latest, and what a reboot of the host takes.
+fn budget(file: &mut Reader<'_>) -> (Option<Span>, Span) {
+    let Some(mut table) = file.take("budget").and_then(|f| f.table()) else {
+        return (None, REBOOT);
+    };
+    let reboot = table.take("reboot");
+    let time = match &reboot {
+        Some(_) => table.take("time"),
+        None => table.required("time", "write time = \"30m\", or remove [budget]"),
+    };
     table.finish();
-    time
+    let span = |field: &Field<'_>, example: &str| {
+        let span: Span = field.parse(example)?;
+        if span.0.is_zero() {
+            let hint = format!("write {} = \"{example}\", or remove [budget]", field.key());
+            field.wrong("a budget of no time", hint);
+        }
+        Some(span)
+    };
+    let time = time.and_then(|field| span(&field, "30m"));
+    (
+        time,
+        reboot.and_then(|field| span(&field, "3m")).unwrap_or(REBOOT),
+    )
 }
 
 #[cfg(test)]

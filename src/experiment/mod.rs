@@ -45,6 +45,8 @@ pub struct Experiment {
     pub design: Design,
     /// When to stop at the latest, checked between blocks.
     pub time_budget: Option<Span>,
+    /// What a reboot of the host takes, for the expected duration.
+    pub reboot: Span,
     /// Seed of the order; drawn at the start of a run when absent.
     pub seed: Option<u64>,
     /// The file as read, for messages and for the record.
@@ -150,6 +152,11 @@ pub enum Guest {
         /// Its ssh server, when it is reached by that and not by its agent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ssh: Option<SshTarget>,
+    },
+    /// None: the workloads run on the host itself.
+    Host {
+        /// A file on the host that disk workloads may overwrite; never a device.
+        scratch: Option<String>,
     },
 }
 

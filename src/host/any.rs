@@ -1,33 +1,36 @@
-//! The host of a session: this machine's, or one that is only described.
+//! The host of a session: this machine with a guest or without, or one that is only described.
 //!
 //! Hands every call on; knows nothing of what is called.
 
-use super::{Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
+use super::{BareHost, Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
 use crate::facts::{Facts, Meaning};
 use crate::tunable::{Address, XmlSetting};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Either of the two.
+/// One of the three.
 pub enum AnyHost {
     /// A guest on this machine.
     Local(Box<LocalHost>),
+    /// This machine without a guest.
+    Bare(BareHost),
     /// A model.
     Simulated(Box<SimulatedHost>),
 }
 
 impl AnyHost {
-    /// This machine's host, where there is one.
+    /// This machine with its guest, where there is one.
     pub fn local(&self) -> Option<&LocalHost> {
         match self {
             Self::Local(host) => Some(host),
-            Self::Simulated(_) => None,
+            Self::Bare(_) | Self::Simulated(_) => None,
         }
     }
 
     fn inner(&mut self) -> &mut dyn Host {
         match self {
             Self::Local(host) => host.as_mut(),
+            Self::Bare(host) => host,
             Self::Simulated(host) => host.as_mut(),
         }
     }

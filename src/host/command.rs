@@ -122,7 +122,7 @@ fn exit_code(status: ExitStatus) -> i32 {
 }
 
 /// The program's path by `PATH`; a name with a slash is one already.
-fn find(program: &str) -> Option<PathBuf> {
+pub(super) fn find(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let mut paths = std::env::split_paths(&folders).map(|folder| folder.join(program));
     paths.find(|path| path.is_file())

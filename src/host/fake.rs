@@ -2,7 +2,7 @@
 //!
 //! Clamps, drifts and failures are asked for by tests; jobs are closures. Does not know what a treatment is.
 
-use super::{Host, HostError, Job, JobOutput, Power, Scope};
+use super::{Boots, Host, HostError, Job, JobOutput, NextBoot, Power, Scope};
 use crate::facts::Facts;
 use crate::tunable::{Address, Format};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,24 @@ pub struct FakeState {
     pub hung: bool,
     /// Counts the starts of the guest.
     pub instance: u64,
+    /// What booting does; nothing, on a host whose command line does not matter.
+    #[serde(default)]
+    pub boot: Option<FakeBoot>,
+}
+
+/// The command line of a host that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FakeBoot {
+    /// What it runs with.
+    pub line: String,
+    /// What it is booted with when nothing is arranged for.
+    pub usual: String,
+    /// What is arranged for the next boot, until it is taken away: a whole line.
+    pub next: Option<String>,
+    /// What a boot sets its own values to.
+    pub defaults: BTreeMap<String, String>,
+    /// Counts the boots.
+    pub boots: u64,
 }
 
 impl FakeState {
@@ -42,6 +60,11 @@ impl FakeState {
             _ => &self.running,
         };
         place.get(&key).map(String::as_str)
+    }
+
+    fn boot_id(&self) -> String {
+        let boots = self.boot.as_ref().map_or(0, |boot| boot.boots);
+        format!("simulated {boots}")
     }
 
     fn place(&mut self, address: &Address) -> &mut BTreeMap<String, String> {
@@ -110,6 +133,7 @@ impl FakeHost {
             on: false,
             hung: false,
             instance: 0,
+            boot: None,
         };
         for (address, value) in values {
             let place = match &address {
@@ -153,6 +177,29 @@ impl FakeHost {
     pub fn keep_in(&mut self, file: &Path) -> io::Result<()> {
         self.file = Some(file.into());
         self.keep()
+    }
+
+    /// Makes it a host that runs with this command line and can be booted.
+    pub fn set_command_line(&mut self, line: &str) {
+        self.state.boot = Some(FakeBoot {
+            line: line.into(),
+            usual: line.into(),
+            next: None,
+            defaults: self.state.host.clone(),
+            boots: 0,
+        });
+    }
+
+    /// Boots it: the guest is off, its own values are those of a boot, and its command line is the one arranged for.
+    pub fn reboot(&mut self) {
+        self.state.power(Power::Off);
+        if let Some(boot) = &mut self.state.boot {
+            let line = boot.next.as_ref().map_or(boot.usual.as_str(), |next| next.trim());
+            boot.line = line.to_string();
+            boot.boots += 1;
+            self.state.host = boot.defaults.clone();
+        }
+        self.keep().expect("a test's own folder can be written");
     }
 
     fn keep(&self) -> io::Result<()> {
@@ -284,6 +331,9 @@ impl FakeHost {
 
     fn raw(&self, address: &Address, doing: &str) -> Result<String, HostError> {
         self.reach(address, doing)?;
+        if let (Address::HostBoot(parameter), Some(boot)) = (address, &self.state.boot) {
+            return Ok(parameter.value_in(&boot.line));
+        }
         let missing = || HostError::new(doing, "there is no such place");
         let value = self.state.get(address).ok_or_else(missing)?;
         let (Address::HostFile { format, .. } | Address::GuestFile { format, .. }) = address else {
@@ -352,7 +402,7 @@ impl Host for FakeHost {
             let uuid = UUID.to_string();
             Ok(match address {
                 a if a.is_of_host() => Scope::Boot {
-                    id: "simulated".into(),
+                    id: host.state.boot_id(),
                 },
                 Address::DomainXml(_) => Scope::Definition { uuid },
                 _ if host.state.on => Scope::Domain {
@@ -395,4 +445,37 @@ impl Host for FakeHost {
     }
 
     fn pause(&mut self, _: Duration) {}
+}
+
+impl Boots for FakeHost {
+    fn boot_id(&mut self) -> Result<String, HostError> {
+        self.call("tell the boot", |host| Ok(host.state.boot_id()))
+    }
+
+    fn machine(&mut self) -> String {
+        "simulated".into()
+    }
+
+    fn command_line(&mut self) -> Result<String, HostError> {
+        self.call("read the command line", |host| {
+            let boot = host.state.boot.as_ref();
+            Ok(boot.map(|boot| boot.line.clone()).unwrap_or_default())
+        })
+    }
+
+    fn read_next(&mut self, _: &NextBoot) -> Result<Option<String>, HostError> {
+        self.call("read the next boot", |host| {
+            Ok(host.state.boot.as_ref().and_then(|boot| boot.next.clone()))
+        })
+    }
+
+    fn write_next(&mut self, _: &NextBoot, content: Option<&str>) -> Result<(), HostError> {
+        self.call("write the next boot", |host| match &mut host.state.boot {
+            Some(boot) => {
+                boot.next = content.map(str::to_string);
+                Ok(())
+            }
+            None => Err(HostError::new("write the next boot", "it cannot be booted")),
+        })
+    }
 }

@@ -5,6 +5,7 @@
 mod actors;
 pub mod agent;
 mod any;
+mod bare;
 mod batch;
 mod build;
 mod command;
@@ -16,6 +17,7 @@ mod host_link;
 mod kernel;
 pub mod libvirt;
 mod local;
+mod next_boot;
 pub mod numa_maps;
 mod proof;
 mod readback;
@@ -27,9 +29,11 @@ pub mod xml;
 
 pub use actors::{other_guests, retuning};
 pub use any::AnyHost;
+pub use bare::BareHost;
 pub use controllers::controllers;
 pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
+pub use next_boot::{Boots, NextBoot, reboot_now};
 pub use simulated::{Position, SimulatedHost};
 
 use crate::facts::{Facts, Meaning};

@@ -6,7 +6,7 @@ use super::fake::FakeHost;
 use super::{Host, HostError, Job, JobOutput, Power, Scope};
 use crate::facts::{Facts, SIMULATED, SIMULATED_MODEL};
 use crate::simulation::{Machine, Model, Moment, Truth};
-use crate::tunable::Address;
+use crate::tunable::{Address, Setting};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -87,6 +87,17 @@ impl SimulatedHost {
     /// What a trial takes beside its workloads.
     pub fn overhead(&self) -> Duration {
         self.truth.model().trial.0
+    }
+
+    /// Boots the host with these settings, which takes so long.
+    pub fn reboot(&mut self, settings: &[Setting], time: Duration) {
+        self.set_off();
+        for setting in settings {
+            self.machine
+                .write(&setting.address, setting.value.as_str())
+                .expect("a pretended host has every place of its plan");
+        }
+        self.at.elapsed += time;
     }
 
     fn set_off(&mut self) {

@@ -46,6 +46,25 @@ pub(super) fn facts(host: &LocalHost) -> Result<Facts, HostError> {
     Ok(facts)
 }
 
+/// What is known of a host without a guest; `scratch` is the file that stands for the data disk.
+pub(super) fn bare_facts(scratch: Option<&str>) -> Result<Facts, HostError> {
+    let folder = scratch.and_then(|path| Path::new(path).parent()?.to_str());
+    Ok(Facts {
+        host_cpus: cpus()?,
+        nodes: nodes(Path::new(DEVICES)),
+        siblings: siblings(Path::new(DEVICES)),
+        host_ram: text("/proc/meminfo").as_deref().and_then(ram),
+        host_disk: folder.and_then(host_device),
+        host_modules: entries("/sys/module").into_iter().collect(),
+        // The host's network is its own here.
+        has: std::iter::once("host-network".to_string())
+            .chain(super::controllers())
+            .collect(),
+        record: machine_record(),
+        ..Facts::default()
+    })
+}
+
 /// What the domain can be tuned by: cgroup controllers that libvirt really uses for it, I/O threads.
 fn domain_words(host: &LocalHost, iothreads: u16) -> BTreeSet<String> {
     let mut words = super::controllers();
@@ -170,6 +189,24 @@ pub(super) fn host_device(source: &str) -> Option<String> {
 }
 
 fn host_record(host: &LocalHost) -> BTreeMap<String, String> {
+    let mut record = machine_record();
+    if let Ok(versions) = host.connection().version() {
+        record.insert("libvirt".into(), versions.library.to_string());
+        record.insert("qemu".into(), versions.hypervisor.to_string());
+    }
+    record.insert(
+        "domain.xml".into(),
+        super::xml::without_secrets(host.definition()),
+    );
+    if let Some(lab) = host.lab_of() {
+        record.insert("lab.image".into(), lab.image().hash.to_string());
+        record.insert("lab.acceleration".into(), acceleration(lab.probe()));
+    }
+    record
+}
+
+/// What is recorded of the host, whatever guest it has.
+fn machine_record() -> BTreeMap<String, String> {
     let mut record = BTreeMap::new();
     let mut put = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
@@ -212,18 +249,6 @@ fn host_record(host: &LocalHost) -> BTreeMap<String, String> {
         if let Some(state) = text(format!("/sys/devices/system/cpu/vulnerabilities/{name}")) {
             record.insert(format!("host.mitigation.{name}"), state);
         }
-    }
-    if let Ok(versions) = host.connection().version() {
-        record.insert("libvirt".into(), versions.library.to_string());
-        record.insert("qemu".into(), versions.hypervisor.to_string());
-    }
-    record.insert(
-        "domain.xml".into(),
-        super::xml::without_secrets(host.definition()),
-    );
-    if let Some(lab) = host.lab_of() {
-        record.insert("lab.image".into(), lab.image().hash.to_string());
-        record.insert("lab.acceleration".into(), acceleration(lab.probe()));
     }
     record
 }

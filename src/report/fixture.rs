@@ -140,6 +140,7 @@ fn factors(treatments: &[Treatment]) -> Vec<PlannedFactor> {
         PlannedFactor {
             tunable: treatments[0].levels[place].0.clone(),
             whole_plot: place == 0,
+            reboots: false,
             levels,
             baseline: 0,
             original: 0,
@@ -168,6 +169,7 @@ fn treatment(id: &str, cache: &str, scheduler: &str) -> Treatment {
             ("domain.disk.cache".into(), cache.into()),
             ("guest.disk.scheduler".into(), scheduler.into()),
         ],
+        boot: Vec::new(),
         restart: vec![setting(Address::DomainXml(XmlSetting::DiskCache), cache)],
         live: vec![setting(queue, scheduler)],
     }
@@ -177,7 +179,7 @@ fn records(treatments: &[Treatment], blocks: &[Block], ratios: &[f64]) -> Vec<Tr
     let mut records = Vec::new();
     let (mut order, mut boot, mut now) = (0, 0, 1_790_000_000);
     for block in blocks {
-        for WholePlot { treatments: plot } in &block.plots {
+        for WholePlot { treatments: plot, .. } in &block.plots {
             now += 6;
             for &index in plot {
                 let trial = Trial {

@@ -37,7 +37,7 @@ pub use progress::{Progress, Screen};
 pub use runs::{RunRow, runs};
 pub use text::text;
 pub use tunables::{Row as TunableRow, detail as tunable, hatches, list as tunables, page as tunables_page};
-pub use wording::tame;
+pub use wording::{duration, tame};
 
 use crate::analysis::{Comparison, Effect};
 use crate::decision::Evaluation;

@@ -7,8 +7,9 @@ use super::table::{fill, table};
 use super::wording;
 use crate::analysis::{Rule, registered_looks};
 use crate::decision::claim_rule;
-use crate::design::{Block, Plan, Treatment};
+use crate::design::{Block, Plan, Treatment, WholePlot};
 use crate::event::RunHeader;
+use crate::tunable::Address;
 use crate::units::Span;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -23,6 +24,7 @@ struct Place {
     address: String,
     values: Vec<String>,
     restart: bool,
+    reboot: bool,
 }
 
 /// A plan as one document, schema `kvmtune-plan-1`.
@@ -35,6 +37,8 @@ pub struct PlanDocument<'a> {
     blocks: &'a [Block],
     trials: usize,
     restarts: usize,
+    /// Reboots of the host at the most.
+    reboots: usize,
     expected_seconds: f64,
     then: &'a [String],
     touches: Vec<Place>,
@@ -63,6 +67,13 @@ pub fn plan_text(header: &RunHeader, expected: Span, then: &[String], width: u16
         plan.trials(),
         plan.restarts(),
     );
+    if plan.needs_reboots() {
+        let _ = writeln!(
+            out,
+            "up to {} reboots of the host, with `kvmtune run --across-reboots`",
+            plan.reboots()
+        );
+    }
     if let Some(purpose) = wording::purpose(&header.purpose) {
         let _ = writeln!(out, "{purpose}");
     }
@@ -154,8 +165,24 @@ fn treatments(plan: &Plan, width: u16) -> String {
     out
 }
 
-/// `[T1 T3] [T0 T2]`: brackets hold what is measured between two guest starts.
+/// `[T1 T3] [T0 T2]`: brackets hold what is measured between two guest starts, braces what between two boots of the host.
 fn order(plan: &Plan, block: &Block) -> String {
+    if plan.needs_reboots() && block.plots.iter().any(|p| p.boot > 0) {
+        let last = block.plots.last().map_or(0, |p| p.boot);
+        let boots = (0..=last).map(|boot| {
+            let of_boot = block.plots.iter().filter(|p| p.boot == boot).cloned();
+            let plots: Vec<_> = of_boot.map(|p| WholePlot { boot: 0, ..p }).collect();
+            let inside = order(
+                plan,
+                &Block {
+                    number: block.number,
+                    plots,
+                },
+            );
+            format!("{{{inside}}}")
+        });
+        return boots.collect::<Vec<_>>().join(" ");
+    }
     let several = plan.treatments.iter().any(|t: &Treatment| !t.restart.is_empty());
     let plot = |treatments: &[usize]| {
         let names: Vec<_> = treatments.iter().map(|t| format!("T{t}")).collect();
@@ -172,8 +199,8 @@ fn order(plan: &Plan, block: &Block) -> String {
 fn places(plan: &Plan) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     let settings = plan.treatments.iter().flat_map(|t| {
-        let restart = t.restart.iter().map(|s| (s, true));
-        restart.chain(t.live.iter().map(|s| (s, false)))
+        let cold = t.boot.iter().chain(&t.restart);
+        cold.map(|s| (s, true)).chain(t.live.iter().map(|s| (s, false)))
     });
     for (setting, restart) in settings {
         let (address, value) = (setting.address.to_string(), setting.value.to_string());
@@ -183,6 +210,7 @@ fn places(plan: &Plan) -> Vec<Place> {
             None => places.push(Place {
                 address,
                 values: vec![value],
+                reboot: matches!(setting.address, Address::HostBoot(_)),
                 restart,
             }),
         }
@@ -196,7 +224,11 @@ fn touches(plan: &Plan, width: u16) -> String {
         vec![
             format!("  {}", wording::tame(&place.address, wording::NAME)),
             wording::tame(&values.join(" | "), 60),
-            if place.restart { "guest off" } else { "live" }.into(),
+            match (place.reboot, place.restart) {
+                (true, _) => "reboot".into(),
+                (_, true) => "guest off".into(),
+                _ => "live".into(),
+            },
         ]
     };
     let rows = places(plan).iter().map(row).collect();
@@ -220,6 +252,7 @@ pub fn plan_json<'a>(header: &'a RunHeader, expected: Span, then: &'a [String]) 
         blocks: &plan.blocks,
         trials: plan.trials(),
         restarts: plan.restarts(),
+        reboots: plan.reboots(),
         expected_seconds: expected.0.as_secs_f64(),
         then,
         touches: places(plan),

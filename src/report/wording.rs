@@ -182,7 +182,7 @@ pub(super) fn more_blocks(blocks: u32, block: Option<Duration>) -> String {
 }
 
 /// `5.1s`, `1m20s`, `2h5m`.
-pub(super) fn duration(length: Duration) -> String {
+pub fn duration(length: Duration) -> String {
     if length < Duration::from_secs(10) {
         return seconds(length);
     }
@@ -280,6 +280,7 @@ pub(super) fn guest(guest: &Guest) -> String {
             let by = by.unwrap_or_default();
             format!("domain {} at {}{by}", tame(name, NAME), tame(connect, NAME))
         }
+        Guest::Host { .. } => "none: the workloads run on the host".into(),
     }
 }
 
@@ -321,6 +322,9 @@ pub(super) fn end(end: End) -> &'static str {
         End::Answered { stop: Stop::Futility } => "nothing can become better by as much as is of interest",
         End::TimeBudget => "the time budget was used up",
         End::Interrupted => "interrupted; the host was restored",
+        End::AwaitsReboot { .. } => {
+            "waits for a reboot of the host; `kvmtune run --across-reboots --resume` goes on"
+        }
         End::NotRestored => "stopped: the host could not be restored; run `kvmtune recover`",
         End::Failing => "stopped: too many trials failed in a row",
     }

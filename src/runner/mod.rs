@@ -3,6 +3,7 @@
 //! Synchronous and on one thread, because libvirt's taps, the lab's network and one agent command at a time all
 //! belong to it. Does not know the store or any report: it calls a sink.
 
+mod boot;
 mod settle;
 mod trial;
 
@@ -14,8 +15,11 @@ use crate::host::{Cancel, Host};
 use crate::tunable::Activation;
 use crate::units::Span;
 use crate::workload::Places;
+use boot::Fit;
+pub use boot::{ATTEMPTS, ThisBoot};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// After this many trials in a row without a number something is wrong that more trials will not mend.
 const MAX_FAILURES: u32 = 6;
@@ -30,6 +34,10 @@ pub struct Task<'t> {
     pub records: Vec<TrialRecord>,
     /// True when all blocks of the plan are wanted, whatever the numbers say.
     pub to_the_end: bool,
+    /// What the host was booted for.
+    pub boot: ThisBoot,
+    /// Time of the budget that was used before this boot.
+    pub spent: Duration,
     /// Set when the user asks to stop.
     pub cancel: &'t Cancel,
 }
@@ -73,7 +81,7 @@ pub fn run(
     let started = host.clock();
     let budget = budget(task);
     for block in &task.header.plan.blocks {
-        let out_of_time = budget.is_some_and(|budget| host.since(started) >= budget.0);
+        let out_of_time = budget.is_some_and(|budget| host.since(started) + task.spent >= budget.0);
         if out_of_time && block.number > 1 {
             return Ok(End::TimeBudget);
         }
@@ -143,6 +151,18 @@ impl Runner<'_, '_> {
                 .copied()
                 .filter(|&t| self.progress.active[t] && !self.is_done(block.number, t))
                 .collect();
+            if left.is_empty() {
+                continue;
+            }
+            match self.fit(host, block, plot)? {
+                Fit::Yes => {}
+                Fit::Reboot(next) => return Ok(Some(End::AwaitsReboot { next })),
+                Fit::No(outcome) => {
+                    if let Some(end) = self.plot_failed(host, block, &mut left, &outcome)? {
+                        return Ok(Some(end));
+                    }
+                }
+            }
             while !left.is_empty() {
                 if let Some(end) = self.whole_plot(host, journal, block, plot, &mut left)? {
                     return Ok(Some(end));

@@ -82,6 +82,8 @@ fn goes_on(iops: f64) -> (End, Vec<Event>) {
         places: &Places::default(),
         records,
         to_the_end: false,
+        boot: ThisBoot::default(),
+        spent: Duration::ZERO,
         cancel: &Cancel::default(),
     };
     let folder = tempfile::tempdir().unwrap();

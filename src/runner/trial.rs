@@ -57,7 +57,8 @@ pub(super) fn measure(
         settings: &treatment.live,
         activation: Activation::Live,
     };
-    let done = verified.nested(&change, |verified| work(verified, task, &treatment.restart))?;
+    let whole_plot = [treatment.boot.as_slice(), &treatment.restart].concat();
+    let done = verified.nested(&change, |verified| work(verified, task, &whole_plot))?;
     let timing = Timing {
         total: verified.host().since(clock),
         workload: Duration::ZERO,

@@ -142,7 +142,8 @@ impl Vigil {
                 for entry in &report.entries {
                     self.log.note(&format!("{cause}: {entry}"));
                 }
-                if !report.is_complete() {
+                // The host's own command line comes back with its next boot, whoever waits.
+                if !report.is_complete() && !report.awaits_reboot() {
                     return Attempt::Failed;
                 }
                 if !report.entries.is_empty() {

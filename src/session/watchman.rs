@@ -163,7 +163,7 @@ impl Watchman {
     pub(super) fn dismiss(mut self, journal: &Journal) {
         drop(self.stop);
         let _ = self.beat.join();
-        let word = if journal.is_clean() {
+        let word = if journal.is_done_for_now() {
             Word::Done
         } else {
             Word::Left

@@ -5,8 +5,8 @@
 use crate::experiment::{Experiment, Factor, Guest, Levels};
 use crate::facts::{Facts, Node, Ram};
 use crate::tunable::{
-    Address, Coupling, CpuSet, DomainSetting, Format, Kind, Level, Requirement, XmlSetting, ambient_level,
-    available_levels, catalogue, level, suggested_levels,
+    ABSENT, Address, Coupling, CpuSet, DomainSetting, Format, Kind, Level, Requirement, XmlSetting,
+    ambient_level, available_levels, catalogue, level, suggested_levels,
 };
 use crate::units::Bytes;
 use std::collections::BTreeSet;
@@ -235,6 +235,7 @@ fn default(address: &Address) -> &'static str {
         Address::DomainXml(XmlSetting::Machine) => "pc-q35-7.2",
         Address::DomainXml(XmlSetting::Emulator) => "/usr/bin/qemu-system-x86_64",
         Address::DomainXml(XmlSetting::DiskImage) => "/var/lib/libvirt/images/simulated.img",
+        Address::HostBoot(_) => ABSENT,
         other => {
             let name = other.to_string();
             let known = DEFAULTS.iter().find(|(end, _)| name.ends_with(end));
@@ -251,6 +252,7 @@ fn bare_facts(experiment: &Experiment) -> Facts {
             let named = named_pins(experiment).map(|(vcpu, _)| vcpu + 1).max();
             (named.unwrap_or(0).max(DOMAIN_VCPUS), DOMAIN_MEMORY)
         }
+        Guest::Host { .. } => (0, Bytes(0)),
     };
     let named = named_pins(experiment).filter_map(|(_, cpus)| cpus.iter().max());
     let cpus = named

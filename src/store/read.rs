@@ -54,6 +54,7 @@ impl RunSummary {
             Some(End::Answered { .. }) => "complete, answered early",
             Some(End::TimeBudget) => "complete, time budget used up",
             Some(End::Interrupted) => "interrupted",
+            Some(End::AwaitsReboot { .. }) => "waits for a reboot",
             Some(End::NotRestored) => "stopped, host not restored",
             Some(End::Failing) => "stopped, trials kept failing",
             None => "unfinished",

@@ -3,6 +3,7 @@
 //! Pure: knows addresses and texts, never touches a machine. `host` reads and writes what is named here.
 
 mod address;
+mod boot_line;
 mod catalogue;
 mod hatch;
 mod hazard;
@@ -17,6 +18,7 @@ pub use address::{
     Address, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuPart, QemuProperty,
     XmlPlace, XmlSetting,
 };
+pub use boot_line::{BootEdit, edited, grub_drop_in};
 pub use catalogue::{LookupError, catalogue, lookup, nearest};
 pub use hatch::HATCHES;
 pub use hazard::{Hazard, hazard};

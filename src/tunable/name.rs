@@ -242,8 +242,16 @@ impl BootParameter {
         words.join(" ")
     }
 
+    /// The word before it, for the second of a pair, and its name.
+    pub(super) fn parts(&self) -> (Option<&str>, &str) {
+        match self.0.split_once(' ') {
+            Some((leader, name)) => (Some(leader), name),
+            None => (None, &self.0),
+        }
+    }
+
     fn name(&self) -> &str {
-        self.0.split_once(' ').map_or(&self.0, |(_, name)| name)
+        self.parts().1
     }
 
     fn places(&self, words: &[String]) -> Vec<usize> {

@@ -3,18 +3,25 @@
 mod transport;
 
 use crate::decode::{Field, Reader};
-use crate::experiment::Guest;
+use crate::diagnostic::Diagnostic;
+use crate::experiment::{Factor, Guest};
+use crate::tunable::{Home, KernelSide};
 use crate::units::Bytes;
+use crate::workload::Workload;
 
 const DEFAULT_VCPUS: u16 = 2;
 const DEFAULT_MEMORY: Bytes = Bytes::mib(512);
 const DEFAULT_DISK: Bytes = Bytes::mib(256);
 const DEFAULT_CONNECT: &str = "qemu:///system";
+/// What a scratch file is to be.
+const SCRATCH: &str =
+    "the absolute path of a plain file, such as \"/var/tmp/kvmtune.dat\", not in /dev, /proc or /sys";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Lab,
     Domain,
+    Host,
 }
 
 /// The guest; the default lab guest when there is no such table.
@@ -23,7 +30,7 @@ pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
         return Some(Guest::default());
     };
     let mut table = field.table()?;
-    let kinds = [("lab", Kind::Lab), ("domain", Kind::Domain)];
+    let kinds = [("lab", Kind::Lab), ("domain", Kind::Domain), ("host", Kind::Host)];
     let stated = table.take("kind").map(|f| f.word(&kinds));
     let domain = table.take("domain");
     let implied = if domain.is_some() { Kind::Domain } else { Kind::Lab };
@@ -31,6 +38,7 @@ pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
     let guest = match kind {
         Some(Kind::Lab) => lab(&mut table, domain.as_ref()),
         Some(Kind::Domain) => own_domain(&mut table, domain.as_ref()),
+        Some(Kind::Host) => Some(no_guest(&mut table, domain.as_ref())),
         // Which keys belong is unknown: all are asked for, none is judged.
         None => {
             for key in [
@@ -119,12 +127,7 @@ fn own_domain(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Gues
     let disk = table
         .take("disk")
         .map(|f| f.text_if(is_disk_target, "a target name such as \"vdb\""));
-    let scratch = table.take("scratch").map(|f| {
-        f.text_if(
-            is_scratch,
-            "the absolute path of a plain file, such as \"/var/tmp/kvmtune.dat\", not in /dev, /proc or /sys",
-        )
-    });
+    let scratch = table.take("scratch").map(|f| f.text_if(is_scratch, SCRATCH));
     let ssh = transport::domain(table);
     Some(Guest::Domain {
         name: name?.to_string(),
@@ -133,6 +136,67 @@ fn own_domain(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Gues
         scratch: scratch.flatten().map(str::to_string),
         ssh: ssh.ok()?,
     })
+}
+
+/// No guest at all.
+fn no_guest(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Guest {
+    if let Some(field) = domain {
+        field.wrong(
+            "`domain` has no meaning here",
+            "remove it, or write kind = \"domain\"",
+        );
+    }
+    for key in ["vcpus", "memory", "disk", "connect"] {
+        table.refuse(
+            key,
+            "it is of a guest, and there is none; the host keeps what it has",
+        );
+    }
+    let scratch = table.take("scratch");
+    Guest::Host {
+        scratch: scratch
+            .and_then(|f| f.text_if(is_scratch, SCRATCH))
+            .map(str::to_string),
+    }
+}
+
+/// Refuses what takes a guest, in an experiment without one.
+pub(super) fn refuse_without_guest(
+    file: &mut Reader<'_>,
+    factors: Option<&[Factor]>,
+    workloads: Option<&[Workload]>,
+) {
+    let is_of_host = |home: &Home| match home {
+        Home::Sysctl(side, _) | Home::File(side, ..) | Home::Module(side, _) | Home::DiskQueue(side, ..) => {
+            *side == KernelSide::Host
+        }
+        Home::EachCpu(_) | Home::HostBoot(_) => true,
+        Home::HostLink(_)
+        | Home::GuestLink(_)
+        | Home::GuestCommand(_)
+        | Home::Domain(_)
+        | Home::DomainXml(_) => false,
+    };
+    for factor in factors
+        .into_iter()
+        .flatten()
+        .filter(|f| !is_of_host(&f.tunable.home))
+    {
+        let message = format!("`{}` takes a guest, and there is none", factor.tunable.name);
+        let mistake = Diagnostic::at(factor.span.clone(), message);
+        file.mistakes()
+            .add(mistake.hint("take a tunable of the host, or another guest than kind = \"host\""));
+    }
+    let needs = workloads.into_iter().flatten().find(|w| w.needs_network());
+    if let (Some(workload), Some(field)) = (needs, file.take("workload")) {
+        field.wrong(
+            format!(
+                "`{}` runs between a host and its guest, and there is none",
+                workload.name
+            ),
+            "take another workload, or another guest than kind = \"host\"",
+        );
+    }
 }
 
 fn is_domain_name(text: &str) -> bool {

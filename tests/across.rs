@@ -1,0 +1,588 @@
+//! A run over many boots of a pretended host: every trial in the boot it was planned for, the host's own command line at
+//! the end, and after a kill at any step.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use kvmtune::across::{self, AcrossError, Arrival, BootPurpose, Departure, State};
+use kvmtune::change::*;
+use kvmtune::design::{Pace, Part, Plan, WholePlot};
+use kvmtune::diagnostic::Source;
+use kvmtune::event::{End, Event, Outcome, Purpose, RunHeader, RunId, TrialRecord};
+use kvmtune::experiment;
+use kvmtune::host::fake::FakeHost;
+use kvmtune::host::{Boots, Cancel, Host, HostError, JobOutput, NextBoot, Scope};
+use kvmtune::runner::{self, Task};
+use kvmtune::simulation::Machine;
+use kvmtune::workload::{Library, Places};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const REPORT: &[u8] = include_bytes!("data/fio-randread.json");
+const OWN: &str = "root=/dev/vda1 transparent_hugepage=madvise quiet";
+const EXPERIMENT: &str = "
+    allow = [\"lockout\"]
+    guest = { kind = \"host\", scratch = \"/var/tmp/kvmtune.dat\" }
+    [[factor]]
+    tunable = \"host.boot.transparent-hugepage\"
+    levels = [\"never\"]
+    [[factor]]
+    tunable = \"boot:skew_tick\"
+    levels = [\"1\"]
+    [[factor]]
+    tunable = \"host.swappiness\"
+    levels = [10]
+    baseline = 60
+    [workload]
+    use = \"fio-randread-4k\"
+    time = \"1s\"
+    warmup = \"0s\"
+    [design]
+    blocks = 2
+";
+
+fn header() -> RunHeader {
+    let source = Source {
+        name: "across.toml".into(),
+        text: EXPERIMENT.into(),
+    };
+    let experiment = experiment::parse(&source, &Library::builtin()).unwrap_or_else(|e| panic!("{e}"));
+    let mut machine = Machine::of(&experiment);
+    let host = boot_readings(&machine);
+    machine.facts.readings.extend(host);
+    let pace = Pace {
+        boot: Duration::ZERO,
+        overhead: Duration::ZERO,
+    };
+    RunHeader {
+        run: RunId(uuid::Uuid::nil()),
+        started: jiff::Timestamp::UNIX_EPOCH,
+        version: "0".into(),
+        experiment: experiment.name.clone(),
+        file: experiment.source.name.clone(),
+        text: experiment.source.text.clone(),
+        purpose: Purpose::Sweep,
+        certificate: None,
+        protocol: experiment.protocol(),
+        plan: Plan::new(&experiment, &machine.facts, Part::Whole, pace, 5).unwrap_or_else(|e| panic!("{e}")),
+        facts: machine.facts,
+    }
+}
+
+/// What the host's own command line says.
+fn boot_readings(machine: &Machine) -> Vec<(String, String)> {
+    let boots = machine.values.iter().filter_map(|(address, _)| match address {
+        kvmtune::tunable::Address::HostBoot(parameter) => {
+            Some((address.to_string(), parameter.value_in(OWN)))
+        }
+        _ => None,
+    });
+    boots.collect()
+}
+
+fn host(header: &RunHeader) -> FakeHost {
+    let live = header.plan.treatments[0].live.iter();
+    let values: Vec<_> = live.map(|s| (s.address.clone(), s.value.to_string())).collect();
+    let mut host = FakeHost::new(values.iter().map(|(a, v)| (a.clone(), v.as_str())));
+    host.set_command_line(OWN);
+    prepare(&mut host);
+    host
+}
+
+fn prepare(host: &mut FakeHost) {
+    host.set_jobs(|_, _| {
+        Ok(JobOutput {
+            wall: Duration::from_secs(1),
+            result: Some(REPORT.to_vec()),
+            ..JobOutput::default()
+        })
+    });
+}
+
+/// A child of another test's holds every open file for a moment, and with it the lock.
+fn open(dir: &Path) -> Journal {
+    for _ in 0..500 {
+        match Journal::open(dir) {
+            Err(ChangeError::Locked { .. }) => std::thread::sleep(Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked", dir.display())
+}
+
+const RECORDS: &str = "records.jsonl";
+
+fn records(dir: &Path) -> Vec<TrialRecord> {
+    let text = fs::read_to_string(dir.join(RECORDS)).unwrap_or_default();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// What a sitting came to.
+#[derive(Debug, Clone, PartialEq)]
+enum Sat {
+    /// The host is to be rebooted.
+    Reboot,
+    /// The run and the host are as they should be.
+    Over,
+    /// The host was not rebooted since.
+    Waits,
+}
+
+/// One sitting, as the command line's: what this boot is for, then what comes next.
+fn sit(host: &mut FakeHost, dir: &Path, header: &RunHeader, spoil: &dyn Fn(&mut Journal)) -> Sat {
+    let mut journal = open(dir);
+    spoil(&mut journal);
+    let state = match across::arrive(host, &mut journal, dir).unwrap() {
+        Arrival::Fresh => None,
+        Arrival::Booted(state) => Some(state),
+        Arrival::Over(_) => return Sat::Over,
+        Arrival::NotRebooted(_) => return Sat::Waits,
+        Arrival::StillChanged(..) => return Sat::Reboot,
+    };
+    journal.require_clean().unwrap();
+    let task = Task {
+        header,
+        places: &Places::default(),
+        records: records(dir),
+        to_the_end: true,
+        boot: across::this_boot(state.as_ref(), header.run),
+        spent: Duration::ZERO,
+        cancel: &Cancel::default(),
+    };
+    let mut sink = |event: &Event| {
+        if let Event::TrialFinished { record } = event {
+            let mut file = fs::File::options()
+                .create(true)
+                .append(true)
+                .open(dir.join(RECORDS))?;
+            writeln!(file, "{}", serde_json::to_string(record)?)?;
+        }
+        Ok(())
+    };
+    let end = runner::run(host, &mut journal, &task, &mut sink).unwrap();
+    let state = state.unwrap_or_else(|| State::new(header.run, dir.into(), place()));
+    match end {
+        End::AwaitsReboot { next } => {
+            across::depart(host, &mut journal, dir, state, &header.plan, next).unwrap();
+            Sat::Reboot
+        }
+        _ => match across::give_back(host, &mut journal, dir, &state).unwrap() {
+            Departure::AsFound => Sat::Over,
+            Departure::OneMoreBoot(_) => Sat::Reboot,
+        },
+    }
+}
+
+fn place() -> NextBoot {
+    NextBoot::File("/simulated".into())
+}
+
+/// Sits and boots until the run is over; the number of reboots.
+fn to_the_end(host: &mut FakeHost, dir: &Path, header: &RunHeader) -> usize {
+    for reboots in 0..100 {
+        match sit(host, dir, header, &|_| {}) {
+            Sat::Over => return reboots,
+            Sat::Reboot => host.reboot(),
+            Sat::Waits => panic!("it was rebooted"),
+        }
+    }
+    panic!("it never ends");
+}
+
+/// The host has its own command line, now and next, and nothing is kept of the run.
+fn is_given_back(host: &FakeHost, dir: &Path, case: &str) {
+    let boot = host.state().boot.clone().unwrap();
+    assert_eq!((boot.line.as_str(), boot.next.as_deref()), (OWN, None), "{case}");
+    assert_eq!(host.state().host, boot.defaults, "{case}");
+    assert!(!across::path(dir).exists(), "{case}");
+    assert!(open(dir).is_clean(), "{case}");
+}
+
+#[test]
+fn every_trial_is_in_the_boot_that_was_planned_for_it() {
+    let header = header();
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = host(&header);
+    let plan = &header.plan;
+    assert_eq!((plan.treatments.len(), plan.blocks.len()), (8, 3));
+    assert_eq!(plan.reboots(), 3 * 4 + 1);
+    let (lines, seen) = std::sync::mpsc::channel();
+    host.set_jobs(move |_, state| {
+        let boot = state.boot.as_ref().unwrap();
+        let live = state.host.values().next().cloned().unwrap();
+        lines
+            .send((boot.boots, boot.line.clone(), live, boot.next.clone()))
+            .unwrap();
+        Ok(JobOutput {
+            result: Some(REPORT.to_vec()),
+            ..JobOutput::default()
+        })
+    });
+    let reboots = to_the_end(&mut host, dir.path(), &header);
+    assert!((11..=13).contains(&reboots), "{reboots}");
+    is_given_back(&host, dir.path(), "at the end");
+    let measured = records(dir.path());
+    assert!(
+        measured
+            .iter()
+            .all(|r| matches!(r.outcome, Outcome::Measured { .. })),
+        "{measured:#?}"
+    );
+    let planned: Vec<(u32, &WholePlot)> = plan
+        .blocks
+        .iter()
+        .flat_map(|b| b.plots.iter().map(|p| (b.number, p)))
+        .collect();
+    let seen: Vec<_> = seen.try_iter().collect();
+    let trials = planned
+        .iter()
+        .flat_map(|(block, plot)| plot.treatments.iter().map(move |t| (*block, plot.boot, *t)));
+    let mut boots = std::collections::BTreeMap::new();
+    for ((block, boot, treatment), (record, (number, line, live, next))) in
+        trials.clone().zip(measured.iter().zip(&seen))
+    {
+        assert_eq!(record.trial.treatment, plan.treatments[treatment].id);
+        assert_eq!(record.trial.block, block);
+        for setting in &plan.treatments[treatment].boot {
+            assert_eq!(host_value(&setting.address, line), setting.value.as_str());
+        }
+        assert_eq!(live, plan.treatments[treatment].live[0].value.as_str());
+        assert!(
+            next.as_deref().is_none_or(|next| next.trim() == OWN),
+            "were it booted now, it had its own line"
+        );
+        boots.entry(*number).or_insert_with(Vec::new).push((block, boot));
+    }
+    assert_eq!(trials.count(), measured.len());
+    for planned in boots.values_mut() {
+        planned.dedup();
+        assert_eq!(planned.len(), 1, "one boot is of one boot of the plan");
+    }
+    assert_eq!(seen.len(), measured.len());
+    assert_eq!(boots.len(), 12, "{boots:?}");
+}
+
+fn host_value(address: &kvmtune::tunable::Address, line: &str) -> String {
+    match address {
+        kvmtune::tunable::Address::HostBoot(parameter) => parameter.value_in(line),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_boot_that_does_not_take_is_tried_twice_and_then_told() {
+    let header = header();
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = host(&header);
+    let mut reboots = 0;
+    loop {
+        match sit(&mut host, dir.path(), &header, &|_| {}) {
+            Sat::Over => break,
+            Sat::Waits => panic!("it was rebooted"),
+            Sat::Reboot => {
+                // A boot manager that knows nothing of what was arranged for.
+                let state = serde_json::to_value(host.state()).unwrap();
+                let mut state = state;
+                state["boot"]["next"] = serde_json::Value::Null;
+                host = FakeHost::with_state(serde_json::from_value(state).unwrap());
+                prepare(&mut host);
+                host.reboot();
+                reboots += 1;
+            }
+        }
+        assert!(reboots < 60);
+    }
+    is_given_back(&host, dir.path(), "at the end");
+    let all = records(dir.path());
+    let invalid = all
+        .iter()
+        .filter(|r| matches!(&r.outcome, Outcome::Invalid { drift } if drift[0].found != drift[0].wanted));
+    let invalid = invalid.count();
+    assert!(invalid >= 6 && reboots >= 6, "{invalid} {reboots}");
+    assert!(all.iter().all(|r| !matches!(r.outcome, Outcome::Failed { .. })));
+    let own = header
+        .plan
+        .treatments
+        .iter()
+        .filter(|t| t.boot == header.plan.treatments[0].boot);
+    let own: Vec<_> = own.map(|t| &t.id).collect();
+    for record in &all {
+        let fits = own.contains(&&record.trial.treatment);
+        assert_eq!(
+            matches!(record.outcome, Outcome::Measured { .. }),
+            fits,
+            "{record:?}"
+        );
+    }
+}
+
+/// The state after so many sittings, each with its reboot.
+fn after(sittings: usize, header: &RunHeader) -> (tempfile::TempDir, FakeHost) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = host(header);
+    for _ in 0..sittings {
+        assert_eq!(sit(&mut host, dir.path(), header, &|_| {}), Sat::Reboot);
+        host.reboot();
+    }
+    (dir, host)
+}
+
+#[test]
+fn nothing_is_done_twice_in_one_boot() {
+    let header = header();
+    let (dir, mut host) = after(2, &header);
+    assert_eq!(sit(&mut host, dir.path(), &header, &|_| {}), Sat::Reboot);
+    let before = records(dir.path()).len();
+    let state = across::load(dir.path()).unwrap();
+    assert_eq!(sit(&mut host, dir.path(), &header, &|_| {}), Sat::Waits);
+    assert_eq!(records(dir.path()).len(), before);
+    assert_eq!(across::load(dir.path()).unwrap(), state);
+    // Another session is refused, and told why.
+    let mut journal = open(dir.path());
+    let refused = across::settle(&mut host, &mut journal, dir.path()).unwrap_err();
+    assert!(refused.to_string().contains("--resume"), "{refused}");
+}
+
+#[test]
+fn a_session_sees_that_the_host_has_its_own_line_again() {
+    let header = header();
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = host(&header);
+    while !matches!(
+        across::load(dir.path()).unwrap(),
+        Some(State {
+            purpose: BootPurpose::GiveBack,
+            ..
+        })
+    ) {
+        host.reboot();
+        if sit(&mut host, dir.path(), &header, &|_| {}) == Sat::Over {
+            return;
+        }
+    }
+    let mut journal = open(dir.path());
+    across::settle(&mut host, &mut journal, dir.path()).unwrap();
+    assert!(journal.require_clean().is_err(), "not before it is rebooted");
+    host.reboot();
+    across::settle(&mut host, &mut journal, dir.path()).unwrap();
+    journal.require_clean().unwrap();
+    drop(journal);
+    is_given_back(&host, dir.path(), "settled");
+}
+
+#[test]
+fn a_state_that_somebody_wrote_is_not_followed() {
+    let header = header();
+    let (dir, mut host) = after(1, &header);
+    let path = across::path(dir.path());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let good = fs::read_to_string(&path).unwrap();
+    let swaps = [
+        ("\"kvmtune-across-reboots-1\"", "\"kvmtune-across-reboots-2\""),
+        ("\"reboots\"", "\"more\": 1,\n  \"reboots\""),
+        ("\"reboots\": 1", "\"reboots\": -1"),
+        ("\"attempts\": 1", "\"attempts\": 0"),
+        (
+            "\"parameter\": \"transparent_hugepage\"",
+            "\"parameter\": \"init=/bin/sh x\"",
+        ),
+        ("\"parameter\": \"skew_tick\"", "\"parameter\": \"a' b\""),
+        ("\"machine\": \"simulated\"", "\"machine\": \"another\""),
+        ("/simulated", "/etc/passwd"),
+        ("}", ""),
+    ];
+    for (from, to) in swaps {
+        assert!(good.contains(from), "{from}: {good}");
+        fs::write(&path, good.replacen(from, to, 1)).unwrap();
+        refused(&mut host, dir.path(), to);
+    }
+    fs::write(&path, &good).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    refused(&mut host, dir.path(), "mode");
+    fs::remove_file(&path).unwrap();
+    let other = dir.path().join("other");
+    fs::write(&other, &good).unwrap();
+    std::os::unix::fs::symlink(&other, &path).unwrap();
+    let mut journal = open(dir.path());
+    assert!(
+        across::arrive(&mut host, &mut journal, dir.path()).is_err(),
+        "a link"
+    );
+    drop(journal);
+    // Recovery does not need it.
+    give_all_back(&mut host, dir.path(), "recovered");
+}
+
+fn refused(host: &mut FakeHost, dir: &Path, case: &str) {
+    let mut journal = open(dir);
+    let error = across::arrive(host, &mut journal, dir).expect_err(case);
+    assert!(matches!(error, AcrossError::Wrong { .. }), "{case}: {error}");
+    assert!(error.to_string().contains("kvmtune recover"), "{error}");
+    assert!(
+        host.state().boot.as_ref().unwrap().next.is_some(),
+        "nothing was done"
+    );
+}
+
+struct Restores<'h>(&'h mut FakeHost);
+
+impl Restorer for Restores<'_> {
+    fn reach(&mut self, scope: &Scope) -> Result<Option<&mut dyn Host>, HostError> {
+        let exists = match scope {
+            Scope::Boot { id } => *id == self.0.boot_id()?,
+            _ => true,
+        };
+        Ok(exists.then_some(self.0 as &mut dyn Host))
+    }
+
+    fn end(&mut self, _: &SessionUndo) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn boots(&mut self) -> Result<&mut dyn Boots, HostError> {
+        Ok(self.0)
+    }
+}
+
+/// Recovers, reboots if that is asked for, recovers again.
+fn give_all_back(host: &mut FakeHost, dir: &Path, case: &str) {
+    for turn in 0..2 {
+        let mut journal = open(dir);
+        across::forget(dir).unwrap();
+        let report = recover(&mut journal, &mut Restores(host)).unwrap();
+        if report.is_complete() {
+            drop(journal);
+            return is_given_back(host, dir, case);
+        }
+        assert!(report.awaits_reboot() && turn == 0, "{case}: {report:?}");
+        let boot = host.state().boot.as_ref().unwrap();
+        assert_eq!(boot.next.as_deref().map(str::trim), Some(OWN), "{case}");
+        host.reboot();
+    }
+}
+
+const ORDER: &str = "KVMTUNE_TEST_ACROSS";
+
+fn die_at(point: u64) -> Box<dyn FnMut(u64) + Send> {
+    Box::new(move |n| {
+        if n == point {
+            kill(Pid::this(), Signal::SIGKILL).unwrap();
+        }
+    })
+}
+
+/// The process that is killed: `append|call N DIR`. Does nothing when run as a test.
+#[test]
+fn child() {
+    let Ok(order) = std::env::var(ORDER) else { return };
+    let words: Vec<&str> = order.splitn(3, ' ').collect();
+    let [at, point, dir] = words[..] else {
+        panic!("{order}")
+    };
+    let (dir, point) = (Path::new(dir), point.parse().unwrap());
+    let mut host = FakeHost::load(&dir.join("host.json")).unwrap();
+    prepare(&mut host);
+    if at == "call" {
+        host.observe(die_at(point));
+    }
+    let spoil = |journal: &mut Journal| {
+        if at == "append" {
+            journal.observe(die_at(point));
+        }
+    };
+    sit(&mut host, dir, &header(), &spoil);
+}
+
+/// Runs a sitting in a process of its own; true when it was killed.
+fn killed(at: &str, point: u64, dir: &Path) -> bool {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--test-threads=1"])
+        .env(ORDER, format!("{at} {point} {}", dir.display()))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(
+        status.success() || status.signal() == Some(9),
+        "{at} {point}: {status}"
+    );
+    !status.success()
+}
+
+fn copy(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+    }
+    to
+}
+
+fn load(dir: &Path) -> FakeHost {
+    let mut host = FakeHost::load(&dir.join("host.json")).unwrap();
+    prepare(&mut host);
+    host
+}
+
+/// Killed at every step of a first sitting, of one in the middle, of the last and of the one that only gives back:
+/// recovery leads back, and so does going on, also after the power went.
+#[test]
+fn killed_anywhere_the_host_gets_its_own_line_back() {
+    let header = header();
+    let wanted = header.plan.trials();
+    let mut kills = 0;
+    for sittings in [0, 5, 12, 13] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut host = host(&header);
+        host.keep_in(&dir.path().join("host.json")).unwrap();
+        for _ in 0..sittings {
+            if sit(&mut host, dir.path(), &header, &|_| {}) == Sat::Reboot {
+                host.reboot();
+            }
+        }
+        for at in ["append", "call"] {
+            for point in 1.. {
+                let case = format!("sitting {sittings} killed at {at} {point}");
+                let first = copy(dir.path());
+                if !killed(at, point, first.path()) {
+                    break;
+                }
+                kills += 1;
+                let second = copy(first.path());
+                give_all_back(&mut load(first.path()), first.path(), &case);
+
+                let mut host = load(second.path());
+                host.reboot();
+                let mut journal = open(second.path());
+                let live_are_left = journal.open_entries().any(|e| matches!(e.undo, Undo::Write(_)));
+                if live_are_left {
+                    across::forget(second.path()).unwrap();
+                    recover(&mut journal, &mut Restores(&mut host)).unwrap();
+                }
+                drop(journal);
+                to_the_end(&mut host, second.path(), &header);
+                is_given_back(&host, second.path(), &case);
+                let all = records(second.path());
+                let mut names: Vec<_> = all
+                    .iter()
+                    .map(|r| (r.trial.block, r.trial.treatment.clone()))
+                    .collect();
+                names.sort();
+                names.dedup();
+                assert_eq!((names.len(), all.len()), (wanted, wanted), "{case}");
+                assert!(
+                    all.iter().all(|r| matches!(r.outcome, Outcome::Measured { .. })),
+                    "{case}"
+                );
+            }
+        }
+    }
+    println!("across sweep: {kills} kills");
+    assert!(kills > 60, "{kills}: the sweep must have killed");
+}
