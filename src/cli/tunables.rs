@@ -7,7 +7,7 @@ use super::watchman::open_host;
 use super::{Common, files, print, print_json, say};
 use crate::experiment::Guest;
 use crate::facts::Facts;
-use crate::host::{Cancel, Host, HostError, Power};
+use crate::host::{BareHost, Cancel, Host, HostError, Power};
 use crate::report::{self, TunableRow};
 use crate::session::Watch;
 use crate::tunable::{Address, Tunable, catalogue, lookup, nearest, offer};
@@ -41,11 +41,16 @@ pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
     let facts = match (&args.file, args.lab) {
         (Some(file), _) => Some(asked(common, &files::experiment(file)?.guest, &chosen)?),
         (None, true) => Some(asked(common, &Guest::default(), &chosen)?),
-        (None, false) => None,
+        // The host's own settings take no guest to be read.
+        (None, false) => ask(&mut BareHost::new(None, Cancel::default()), &chosen).ok(),
     };
+    let has_guest = args.lab || args.file.is_some();
     let rows: Vec<TunableRow> = chosen
         .iter()
-        .map(|tunable| (tunable, facts.as_ref().map(|facts| offer(tunable, facts))))
+        .map(|tunable| {
+            let known = facts.as_ref().filter(|_| has_guest || tunable.is_of_host());
+            (tunable, known.map(|facts| offer(tunable, facts)))
+        })
         .collect();
     if common.json {
         let rows: Vec<_> = rows.iter().map(json).collect();
@@ -61,7 +66,7 @@ pub(super) fn tunables(common: &Common, args: &Args) -> Result<Code, Failure> {
             }
         }
     }
-    if facts.is_none() {
+    if !has_guest {
         say(
             "`--lab` asks this host and the lab's guest what they offer; `--for FILE` asks the guest of an experiment",
         );

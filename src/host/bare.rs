@@ -54,6 +54,10 @@ impl Host for BareHost {
         Ok(())
     }
 
+    fn is_read_only(&mut self, address: &Address) -> bool {
+        super::kernel::is_read_only(address)
+    }
+
     fn actors(&mut self, address: &Address) -> Vec<String> {
         actors::likely(address, &actors::processes())
     }

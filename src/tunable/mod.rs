@@ -291,6 +291,12 @@ impl Tunable {
         }
     }
 
+    /// True when the host has it, with or without a guest.
+    pub fn is_of_host(&self) -> bool {
+        let by_guest = matches!(self.home, Home::DiskQueue(..) | Home::HostLink(_));
+        self.side() == Some(KernelSide::Host) && !by_guest
+    }
+
     /// True when the setting is inside the guest, so that it needs a running guest to be read.
     pub fn in_guest(&self) -> bool {
         self.side() == Some(KernelSide::Guest)

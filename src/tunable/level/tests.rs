@@ -294,7 +294,7 @@ fn placements_use_the_nodes() {
     let mut small = facts();
     small.guest_memory = Bytes::mib(4096);
     let why = level(&placement, "same-node", &small).unwrap_err().to_string();
-    assert!(why.contains("and the guest"), "{why}");
+    assert!(why.contains("for the guest"), "{why}");
     let labels: Vec<_> = available_levels(&placement, &facts())
         .unwrap()
         .into_iter()
