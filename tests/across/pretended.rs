@@ -7,7 +7,7 @@ use kvmtune::diagnostic::Source;
 use kvmtune::event::{End, Event, Purpose, RunHeader, RunId, TrialRecord};
 use kvmtune::experiment;
 use kvmtune::host::fake::FakeHost;
-use kvmtune::host::{Cancel, Host, JobOutput, NextBoot};
+use kvmtune::host::{Cancel, JobOutput, NextBoot};
 use kvmtune::runner::{self, Task};
 use kvmtune::simulation::Machine;
 use kvmtune::workload::{Library, Places};
