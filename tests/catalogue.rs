@@ -4,8 +4,11 @@
 //! The machine is made up from the tunables themselves, so that all of them are there.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/kill.rs"]
+mod kill;
 mod support;
 
+use kill::die_at;
 use kvmtune::change::*;
 use kvmtune::design::{Pace, Part, Plan, Treatment};
 use kvmtune::diagnostic::Source;
@@ -14,8 +17,6 @@ use kvmtune::host::fake::{FakeHost, FakeState, Fault};
 use kvmtune::simulation::Machine;
 use kvmtune::tunable::{Activation, Address, HATCHES, Kind, Tunable, catalogue};
 use kvmtune::workload::Library;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::fmt::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -204,14 +205,6 @@ fn every_call_fails_in_turn() {
         "fault sweep of the catalogue: {cases} cases, {recovered} of them reported and restored by recovery"
     );
     assert!(cases > 2000 && recovered > 200, "{cases} {recovered}");
-}
-
-fn die_at(point: u64) -> Box<dyn FnMut(u64) + Send> {
-    Box::new(move |n| {
-        if n == point {
-            kill(Pid::this(), Signal::SIGKILL).unwrap();
-        }
-    })
 }
 
 /// The process that is killed: `append|call N GROUP DIR`. Does nothing when run as a test.

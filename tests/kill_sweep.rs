@@ -4,26 +4,19 @@
 //! The simulated host keeps its state in a file, as a kernel keeps it when a process is killed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/kill.rs"]
+mod kill;
 mod support;
 
+use kill::die_at;
 use kvmtune::change::*;
 use kvmtune::host::fake::FakeHost;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use support::*;
 
 const ORDER: &str = "KVMTUNE_TEST_KILL";
-
-fn die_at(point: u64) -> Box<dyn FnMut(u64) + Send> {
-    Box::new(move |n| {
-        if n == point {
-            kill(Pid::this(), Signal::SIGKILL).unwrap();
-        }
-    })
-}
 
 /// The process that is killed: `change|recover append|call N DIR`. Does nothing when run as a test.
 #[test]

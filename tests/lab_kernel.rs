@@ -5,41 +5,29 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/own_lab.rs"]
+mod own_lab;
 
 use kvmtune::change::{Change, Journal, Outcome, with_treatment};
 use kvmtune::facts::Facts;
-use kvmtune::host::{Host, LocalHost, Power};
-use kvmtune::lab::{LabPlace, LabSize, take_down};
+use kvmtune::host::Host;
 use kvmtune::tunable::{
     Activation, Address, Home, Kind, Offer, Setting, Tunable, catalogue, level, lookup, offer,
 };
-use kvmtune::units::Bytes;
+use own_lab::OwnLab;
 use std::fmt::Write;
 use std::time::Duration;
-use tempfile::TempDir;
 
 struct Bench {
-    host: LocalHost,
+    lab: OwnLab,
     facts: Facts,
     journal: Journal,
-    place: LabPlace,
-    _state: TempDir,
 }
 
 impl Bench {
     fn open() -> Option<Self> {
-        if !common::lab_is_possible() {
-            return None;
-        }
-        let state = tempfile::tempdir().unwrap();
-        let place = LabPlace::new(state.path());
-        let size = LabSize {
-            vcpus: 2,
-            memory: Bytes::mib(512),
-            disk: Bytes::mib(64),
-        };
-        let mut host = LocalHost::lab(&place, size, &common::cache(), std::sync::Arc::default()).unwrap();
-        host.power(Power::On).unwrap();
+        let mut lab = OwnLab::open()?;
+        let host = &mut lab.host;
         let mut facts = host.facts().unwrap();
         let addresses: Vec<_> = kernel_tunables()
             .flat_map(|t| t.addresses_to_read(&facts))
@@ -53,17 +41,16 @@ impl Bench {
         let fixed: Vec<_> = addresses.iter().filter(|a| host.is_read_only(a)).collect();
         facts.read_only = fixed.iter().map(ToString::to_string).collect();
         Some(Self {
-            host,
             facts,
-            journal: Journal::open(state.path()).unwrap(),
-            place,
-            _state: state,
+            journal: Journal::open(lab.state.path()).unwrap(),
+            lab,
         })
     }
 
     /// What is read of an address, or why it is not there.
     fn reading(&mut self, address: &Address) -> Option<String> {
-        self.host
+        self.lab
+            .host
             .read(address)
             .ok()
             .map(|raw| address.selected(&raw).to_string())
@@ -74,22 +61,11 @@ impl Bench {
             settings,
             activation: Activation::Live,
         };
-        let done =
-            with_treatment(&mut self.host, &mut self.journal, &change, |_| ()).map_err(|e| e.to_string())?;
+        let done = with_treatment(&mut self.lab.host, &mut self.journal, &change, |_| ())
+            .map_err(|e| e.to_string())?;
         match done.outcome {
             Outcome::Held(()) => Ok(done.timings.restore),
             other => Err(format!("{other:?}")),
-        }
-    }
-}
-
-impl Drop for Bench {
-    /// Also when a test failed.
-    fn drop(&mut self) {
-        let off = self.host.power(Power::Off);
-        let down = take_down(&self.place);
-        if off.is_err() || down.is_err() {
-            eprintln!("left behind: {off:?} {down:?}");
         }
     }
 }

@@ -4,16 +4,17 @@
 
 #[allow(dead_code, reason = "it runs the binary for other tests")]
 mod libvirtd;
+#[path = "common/own_lab.rs"]
+mod own_lab;
 
 use kvmtune::change::{Change, Journal, Outcome, with_treatment};
 use kvmtune::facts::Facts;
 use kvmtune::host::{Host, LocalHost, Power};
-use kvmtune::lab::{LabPlace, LabSize, take_down};
 use kvmtune::tunable::{
     Activation, Address, DomainSetting, Home, ParameterGroup, Setting, Tunable, catalogue, level, lookup,
 };
-use kvmtune::units::Bytes;
 use libvirtd::{Agents, Daemon, common};
+use own_lab::OwnLab;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,26 +29,13 @@ const MAY_LACK: [&str; 3] = [
 
 #[test]
 fn every_live_value_of_the_lab_is_proven_and_given_back() {
-    if !common::lab_is_possible() {
-        return;
-    }
-    let state = tempfile::tempdir().unwrap();
-    let place = LabPlace::new(state.path());
-    let size = LabSize {
-        vcpus: 2,
-        memory: Bytes::mib(512),
-        disk: Bytes::mib(64),
-    };
-    let mut host = LocalHost::lab(&place, size, &common::cache(), std::sync::Arc::default()).unwrap();
-    host.power(Power::On).unwrap();
-    let mut sweep = Sweep::new(&mut host);
+    let Some(mut lab) = OwnLab::open() else { return };
+    let mut sweep = Sweep::new(&mut lab.host);
     sweep.every_tunable(&[]);
     sweep.both_memory_limits();
     sweep.a_total_in_place_of_reads();
     sweep.threads_within_the_whole_guest();
     sweep.what_libvirt_does_not_know_is_told();
-    host.power(Power::Off).unwrap();
-    take_down(&place).unwrap();
 }
 
 #[test]

@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/own_lab.rs"]
+mod own_lab;
 
 use kvmtune::change::{Change, Journal, Outcome, with_treatment};
 use kvmtune::facts::Facts;
-use kvmtune::host::{Host, LocalHost, Power};
-use kvmtune::lab::{LabPlace, LabSize, take_down};
+use kvmtune::host::{Host, Power};
 use kvmtune::tunable::{Activation, Address, Home, Kind, Setting, Tunable, catalogue, level, lookup};
-use kvmtune::units::Bytes;
+use own_lab::OwnLab;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -54,7 +55,7 @@ struct Case {
 }
 
 struct Sweep {
-    host: LocalHost,
+    lab: OwnLab,
     journal: Journal,
     facts: Facts,
     said: BTreeSet<String>,
@@ -75,7 +76,7 @@ impl Sweep {
 
     /// What is set now, as it is read.
     fn now(&mut self, address: &Address) -> String {
-        self.host.read(address).unwrap_or_else(|e| e.to_string())
+        self.lab.host.read(address).unwrap_or_else(|e| e.to_string())
     }
 
     /// A level made real, or the reason why not.
@@ -94,7 +95,7 @@ impl Sweep {
             unreachable!()
         };
         let value = tunable.kind.parse(text).map_err(|e| e.to_string())?;
-        if let Some(meaning) = self.host.meaning(setting, value.as_str()) {
+        if let Some(meaning) = self.lab.host.meaning(setting, value.as_str()) {
             let meanings = self.facts.meanings.entry(address.to_string()).or_default();
             meanings.insert(value.to_string(), meaning);
         }
@@ -152,7 +153,7 @@ impl Sweep {
             settings: &settings,
             activation: Activation::DomainRestart,
         };
-        let done = with_treatment(&mut self.host, &mut self.journal, &change, |_| ()).unwrap();
+        let done = with_treatment(&mut self.lab.host, &mut self.journal, &change, |_| ()).unwrap();
         let fault = match done.outcome {
             Outcome::Held(()) => None,
             other => Some(format!("{other:?}")),
@@ -161,7 +162,7 @@ impl Sweep {
             let names: Vec<_> = cases.iter().map(|c| format!("{}={}", c.name, c.text)).collect();
             eprintln!("together: {}: {fault}", names.join(" "));
         }
-        self.host.power(Power::On).unwrap();
+        self.lab.host.power(Power::On).unwrap();
         let after: Vec<_> = settings.iter().map(|s| self.now(&s.address)).collect();
         assert_eq!(before, after, "not as before");
         match fault {
@@ -232,12 +233,12 @@ impl Sweep {
                 settings,
                 activation: Activation::DomainRestart,
             };
-            let done = with_treatment(&mut self.host, &mut self.journal, &change, |_| ()).unwrap();
+            let done = with_treatment(&mut self.lab.host, &mut self.journal, &change, |_| ()).unwrap();
             let said = format!("{:?}", done.outcome);
             assert!(said.contains("domain.disk.format="), "{said}");
         }
         assert!(self.fits(&[qcow2], &as_qcow2));
-        self.host.power(Power::On).unwrap();
+        self.lab.host.power(Power::On).unwrap();
         let qcow2 = self.unchecked(&image, &path("q.qcow2")).unwrap();
         self.prove(&[raw]);
         self.prove(&[qcow2, as_qcow2]);
@@ -246,29 +247,18 @@ impl Sweep {
 
 #[test]
 fn every_place_of_the_xml_is_proven_and_given_back() {
-    if !common::lab_is_possible() {
-        return;
-    }
-    let state = tempfile::tempdir().unwrap();
-    let place = LabPlace::new(state.path());
-    let size = LabSize {
-        vcpus: 2,
-        memory: Bytes::mib(512),
-        disk: Bytes::mib(64),
-    };
-    let mut host = LocalHost::lab(&place, size, &common::cache(), std::sync::Arc::default()).unwrap();
-    host.power(Power::On).unwrap();
-    let facts = host.facts().unwrap();
+    let Some(mut lab) = OwnLab::open() else { return };
+    let facts = lab.host.facts().unwrap();
     let mut sweep = Sweep {
-        host,
-        journal: Journal::open(state.path()).unwrap(),
+        journal: Journal::open(lab.state.path()).unwrap(),
+        lab,
         facts,
         said: BTreeSet::new(),
         failed: Vec::new(),
     };
     for tunable in xml_tunables() {
         for address in tunable.addresses_to_read(&sweep.facts) {
-            if let Ok(raw) = sweep.host.read(&address) {
+            if let Ok(raw) = sweep.lab.host.read(&address) {
                 sweep.facts.readings.insert(address.to_string(), raw);
             }
         }
@@ -300,9 +290,7 @@ fn every_place_of_the_xml_is_proven_and_given_back() {
         .map(|t| t.name.as_str())
         .filter(|name| !ELSEWHERE.contains(name) && !sweep.said.contains(*name))
         .collect();
-    let Sweep { mut host, failed, .. } = sweep;
-    host.power(Power::Off).unwrap();
-    take_down(&place).unwrap();
+    let failed = sweep.failed;
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(silent.is_empty(), "nothing was said of {silent:?}");
 }

@@ -8,15 +8,17 @@ use kvmtune::design::WholePlot;
 use kvmtune::event::{Outcome, RunHeader};
 use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Boots, Host, HostError, JobOutput, Scope};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+#[path = "../common/kill.rs"]
+mod kill;
 mod pretended;
+
+use kill::die_at;
 
 use pretended::*;
 
@@ -284,14 +286,6 @@ fn give_all_back(host: &mut FakeHost, dir: &Path, case: &str) {
 }
 
 const ORDER: &str = "KVMTUNE_TEST_ACROSS";
-
-fn die_at(point: u64) -> Box<dyn FnMut(u64) + Send> {
-    Box::new(move |n| {
-        if n == point {
-            kill(Pid::this(), Signal::SIGKILL).unwrap();
-        }
-    })
-}
 
 /// The process that is killed: `append|call N DIR`. Does nothing when run as a test.
 #[test]
