@@ -1,13 +1,14 @@
 //! What is tried in the lab host, with the library itself.
 
 use crate::{common, stage};
+use kvmtune::change::{Change, Journal, Outcome, with_treatment};
 use kvmtune::facts::Facts;
 use kvmtune::host::libvirt::{Connection, embed_root, embed_uri};
 use kvmtune::host::numa_maps::{GuestMemory, Policy};
 use kvmtune::host::{Host, LocalHost, Power};
 use kvmtune::lab::probe::KvmProbe;
 use kvmtune::lab::{LabPlace, LabSize, take_down};
-use kvmtune::tunable::{CpuSet, level, lookup};
+use kvmtune::tunable::{Activation, CpuSet, level, lookup};
 use kvmtune::units::Bytes;
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,8 +55,55 @@ fn a_guest_of_the_lab_stays_on_one_node() {
     }
     let memory = GuestMemory::of_process(qemu(&place), size.memory).unwrap();
     assert_eq!(memory.policy(), Some(&Policy::Default));
+    every_tunable_of_nodes_is_proven(&mut host, facts, &place);
     host.power(Power::Off).unwrap();
     take_down(&place).unwrap();
+}
+
+/// Through the catalogue: each is set as a treatment, read back from the kernel, and given back.
+fn every_tunable_of_nodes_is_proven(host: &mut LocalHost, mut facts: Facts, place: &LabPlace) {
+    let cases: [(&[(&str, &str)], Policy); 3] = [
+        (
+            &[("domain.numa.mode", "strict"), ("domain.numa.nodeset", "1")],
+            Policy::Bind(set("1")),
+        ),
+        (
+            &[("domain.numa.mode", "interleave"), ("domain.numa.nodeset", "0-1")],
+            Policy::Interleave(set("0-1")),
+        ),
+        (&[("domain.numa.placement", "node1")], Policy::Bind(set("1"))),
+    ];
+    let mut journal = Journal::open(Path::new("/var/tmp/numa-journal")).unwrap();
+    for (levels, policy) in cases {
+        let tunables: Vec<_> = levels.iter().map(|(name, _)| lookup(name).unwrap()).collect();
+        for address in tunables
+            .iter()
+            .flat_map(|t| t.addresses_to_read(&facts))
+            .collect::<Vec<_>>()
+        {
+            if let Ok(raw) = host.read(&address) {
+                facts.readings.insert(address.to_string(), raw);
+            }
+        }
+        let made = tunables.iter().zip(levels).flat_map(|(tunable, (_, text))| {
+            level(tunable, text, &facts)
+                .unwrap_or_else(|e| panic!("{levels:?}: {e}"))
+                .settings
+        });
+        let settings: Vec<_> = made.collect();
+        let change = Change {
+            settings: &settings,
+            activation: Activation::DomainRestart,
+        };
+        let done = with_treatment(host, &mut journal, &change, |_| {
+            GuestMemory::of_process(qemu(place), Bytes::mib(512)).unwrap()
+        });
+        let Outcome::Held(memory) = done.unwrap().outcome else {
+            panic!("{levels:?} did not hold");
+        };
+        eprintln!("{levels:?}: proven, {memory:?}");
+        assert_eq!(memory.policy(), Some(&policy), "{levels:?}");
+    }
 }
 
 fn assert_two_nodes(facts: &Facts) {

@@ -12,7 +12,7 @@ mod stage;
 use stage::LabHost;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_mins(3);
+const LIMIT: Duration = Duration::from_mins(7);
 
 #[test]
 fn memory_and_cpus_of_guests_are_where_they_were_put() {
