@@ -39,6 +39,9 @@ fn level_of(tunable: &Tunable) -> String {
             .find(|n| n != default),
         Kind::Bytes { max, .. } => Some(max.to_string()),
         Kind::Sizes { .. } => Some("5000 6000 7000".into()),
+        // Its last level takes a disk that discards.
+        Kind::Choice(_) if tunable.name == "domain.disk.detect-zeroes" => Some("on".into()),
+        Kind::Choice(_) if tunable.name == "domain.memory.hugepages" => Some("2MiB".into()),
         Kind::Choice(choices) => choices.iter().rev().find(|c| *c != default).cloned(),
         Kind::Pins => Some("compact".into()),
         Kind::Set => Some("1".into()),
@@ -61,17 +64,22 @@ fn experiment(factors: &str) -> Result<Experiment, String> {
     parse(&source, &Library::builtin()).map_err(|e| e.to_string())
 }
 
-/// Everything that can be changed without a reboot of the host, a group at a time.
+/// Everything that can be changed without a reboot of the host, a group at a time: such as can be set together.
 fn groups() -> Vec<Vec<&'static Tunable>> {
-    let here = catalogue()
-        .iter()
-        .filter(|t| t.activation != Activation::HostReboot);
-    let here: Vec<_> = here.filter(|t| t.gone.is_none()).collect();
-    // Twins exclude each other: no two tunables that stand beside each other share a group.
-    let count = here.len().div_ceil(GROUP);
-    (0..count)
-        .map(|first| here.iter().skip(first).step_by(count).copied().collect())
-        .collect()
+    let all = catalogue().iter();
+    let here = all.filter(|t| t.activation != Activation::HostReboot && t.gone.is_none());
+    let mut groups: Vec<Vec<&Tunable>> = Vec::new();
+    // A format alone, without an image of it, is refused.
+    for tunable in here.filter(|t| t.name != "domain.disk.format") {
+        let fits = |group: &&mut Vec<&'static Tunable>| {
+            group.len() < GROUP && plan(&[group.as_slice(), &[tunable]].concat()).is_ok()
+        };
+        match groups.iter_mut().find(fits) {
+            Some(group) => group.push(tunable),
+            None => groups.push(vec![tunable]),
+        }
+    }
+    groups
 }
 
 /// The machine of a group, and the treatment that changes all of it.
@@ -96,7 +104,8 @@ impl Stage {
     }
 }
 
-fn stage(group: &[&Tunable]) -> Stage {
+/// The machine of a group, and the plan of changing all of it; or why that is refused.
+fn plan(group: &[&Tunable]) -> Result<(Machine, Plan), String> {
     // What the first treatment does not name is as it was found.
     let mut text = "design = { kind = \"explicit\" }\n".to_string();
     text += "[[treatment]]\nset = { \"guest-sysctl:kernel.one\" = \"0\" }\n[[treatment]]\nset = {";
@@ -104,14 +113,18 @@ fn stage(group: &[&Tunable]) -> Stage {
         write!(text, " \"{}\" = \"{}\",", tunable.name, level_of(tunable)).unwrap();
     }
     let text = text.trim_end_matches(',').to_string() + " }\n";
-    let experiment = experiment(&text).unwrap_or_else(|e| panic!("{e}"));
+    let experiment = experiment(&text)?;
     let machine = Machine::of(&experiment);
     let pace = Pace {
         boot: Duration::ZERO,
         overhead: Duration::ZERO,
     };
-    let plan = Plan::new(&experiment, &machine.facts, Part::Whole, pace, 1).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(plan.treatments.len(), 2, "{:?}", plan.notices);
+    let plan = Plan::new(&experiment, &machine.facts, Part::Whole, pace, 1).map_err(|e| e.to_string())?;
+    Ok((machine, plan))
+}
+
+fn stage(group: &[&Tunable]) -> Stage {
+    let (machine, plan) = plan(group).unwrap_or_else(|e| panic!("{}: {e}", group[0].name));
     let host = FakeHost::new(
         machine
             .values
@@ -207,7 +220,7 @@ fn every_call_fails_in_turn() {
     assert!(cases > 2000 && recovered > 200, "{cases} {recovered}");
 }
 
-/// The process that is killed: `append|call N GROUP DIR`. Does nothing when run as a test.
+/// The process that is killed: `append|call N NAMES DIR`. Does nothing when run as a test.
 #[test]
 fn child() {
     let Ok(order) = std::env::var(ORDER) else { return };
@@ -216,7 +229,9 @@ fn child() {
         panic!("{order}")
     };
     let dir = Path::new(dir);
-    let stage = stage(&groups()[group.parse::<usize>().unwrap()]);
+    let all = catalogue();
+    let named = |name: &str| all.iter().find(|t| t.name == name).unwrap();
+    let stage = stage(&group.split(',').map(named).collect::<Vec<_>>());
     let mut host = FakeHost::load(&dir.join("host.json")).unwrap();
     stage.prepare(&mut host);
     let mut journal = Journal::open(dir).unwrap();
@@ -232,6 +247,11 @@ fn killed_at_every_change_the_host_comes_back() {
     let mut kills = 0;
     for (number, group) in groups().iter().enumerate() {
         let stage = stage(group);
+        let names = group
+            .iter()
+            .map(|t| t.name.as_str())
+            .collect::<Vec<_>>()
+            .join(",");
         for at in ["append", "call"] {
             // Of the calls between two writes one is like another: every fifth of them, others in each group.
             let step = if at == "call" { 5 } else { 1 };
@@ -240,7 +260,7 @@ fn killed_at_every_change_the_host_comes_back() {
                 stage.host().keep_in(&dir.path().join("host.json")).unwrap();
                 let status = Command::new(std::env::current_exe().unwrap())
                     .args(["--exact", "child", "--test-threads=1"])
-                    .env(ORDER, format!("{at} {point} {number} {}", dir.path().display()))
+                    .env(ORDER, format!("{at} {point} {names} {}", dir.path().display()))
                     .stdout(Stdio::null())
                     .status()
                     .unwrap();

@@ -86,7 +86,11 @@ fn every_rule_gives_levels_on_a_described_machine() {
         .filter(|t| t.rule().is_some());
     let mut planned = 0;
     for tunable in named.filter(|t| !t.name.contains("boot.")) {
-        let experiment = BUFFERS.replace("guest.net.tcp-rmem", &tunable.name);
+        let allow = "allow = [\"data-loss\", \"security\", \"lockout\"]";
+        let experiment = format!(
+            "{allow}\n{}",
+            BUFFERS.replace("guest.net.tcp-rmem", &tunable.name)
+        );
         let place = Place::new(
             &experiment,
             "network = { bandwidth = 1_000_000_000, rtt-us = 1000 }",

@@ -3,6 +3,7 @@
 //! Pure: the same experiment, facts and seed give the same plan. Does not know how a treatment is applied.
 
 mod boots;
+mod factors;
 mod order;
 mod picks;
 mod treatment;
@@ -12,16 +13,12 @@ pub use treatment::{Role, Treatment, TreatmentId};
 
 use crate::analysis::FEWEST_SAMPLES;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::experiment::{DesignKind, Experiment, Factor, Levels, Stopping, Text};
+use crate::experiment::{DesignKind, Experiment, Stopping};
 use crate::facts::Facts;
-use crate::tunable::{
-    Activation, Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level, suggest,
-    told,
-};
+use crate::tunable::{Level, Setting};
 use crate::units::Span;
 use crate::workload::SteadyRule;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 use std::time::Duration;
 
 /// A design with more treatments than this is a mistake, or work for a search.
@@ -127,16 +124,16 @@ impl Plan {
         let mut factors: Vec<_> = experiment
             .factors
             .iter()
-            .filter_map(|f| plan_factor(f, facts, part, &mut faults, &mut notices))
+            .filter_map(|f| factors::plan(experiment, f, facts, part, &mut faults, &mut notices))
             .collect();
         let mut treatments = Vec::new();
         if faults.is_empty() {
-            bind_coupled_factors(&mut factors);
+            factors::bind_coupled(&mut factors);
             let picks = picks::of_part(experiment, facts, &mut factors, part, &mut faults);
             treatments = treatment::combine(&factors, &picks, facts, &mut notices);
         }
         if experiment.design.kind == DesignKind::OneFactor {
-            faults.extend(single_levels(experiment, &factors));
+            faults.extend(factors::single_levels(experiment, &factors));
         }
         if let Part::Noise { .. } = part {
             treatments.truncate(1);
@@ -314,20 +311,6 @@ fn too_short_to_settle(experiment: &Experiment) -> Option<String> {
     })
 }
 
-/// A factor with one level here would end a one-factor design halfway.
-fn single_levels(experiment: &Experiment, factors: &[PlannedFactor]) -> Vec<Diagnostic> {
-    let single = factors
-        .iter()
-        .zip(&experiment.factors)
-        .filter(|(planned, _)| planned.levels.len() < 2);
-    let fault = |(planned, factor): (&PlannedFactor, &Factor)| {
-        let message = format!("`{}` has only its baseline here", planned.tunable);
-        Diagnostic::at(factor.span.clone(), message)
-            .hint("remove the factor, or give it a level that this host offers")
-    };
-    single.map(fault).collect()
-}
-
 fn too_few_or_many(treatments: &[Treatment], levels_are_good: bool) -> Option<Diagnostic> {
     match treatments.len() {
         _ if !levels_are_good => None,
@@ -340,139 +323,6 @@ fn too_few_or_many(treatments: &[Treatment], levels_are_good: bool) -> Option<Di
                 .hint("use fewer levels, or `kind = \"one-at-a-time\"`"),
         ),
         _ => None,
-    }
-}
-
-fn plan_factor(
-    factor: &Factor,
-    facts: &Facts,
-    part: Part<'_>,
-    faults: &mut Vec<Diagnostic>,
-    notices: &mut Vec<String>,
-) -> Option<PlannedFactor> {
-    let before = faults.len();
-    let mut levels: Vec<Level> = Vec::new();
-    match &factor.levels {
-        Levels::Listed(texts) => {
-            for text in texts {
-                match level(&factor.tunable, &text.text, facts) {
-                    Ok(level) => push_new(&mut levels, level, text, faults),
-                    Err(error) => faults.push(explain(&error, text.span.clone())),
-                }
-            }
-        }
-        Levels::Available(span) => match available_levels(&factor.tunable, facts) {
-            Ok(all) => levels = all,
-            Err(error) => faults.push(explain(&error, span.clone())),
-        },
-        Levels::Suggested(span) => match suggest(&factor.tunable, facts) {
-            Ok(suggestion) => {
-                notices.extend(suggestion.arithmetic);
-                let texts = suggestion.levels.iter();
-                levels = texts
-                    .filter_map(|text| level(&factor.tunable, text, facts).ok())
-                    .collect();
-                add_proven(&mut levels, factor, facts, part);
-            }
-            Err(error) => faults.push(explain(&error, span.clone())),
-        },
-    }
-    if matches!(factor.levels, Levels::Listed(_)) {
-        notices.extend(
-            levels
-                .iter()
-                .filter_map(|l| told(&factor.tunable, &l.label, facts)),
-        );
-    }
-    let (baseline, span) = match &factor.baseline {
-        Some(text) => (level(&factor.tunable, &text.text, facts), text.span.clone()),
-        None => (ambient_level(&factor.tunable, facts), factor.span.clone()),
-    };
-    let baseline = match baseline {
-        Ok(level) => level,
-        Err(error) => {
-            // A level error of the same cause has been said; one place is enough.
-            if faults.len() == before {
-                faults.push(explain(&error, span));
-            }
-            return None;
-        }
-    };
-    let baseline = levels
-        .iter()
-        .position(|l| l.settings == baseline.settings)
-        .unwrap_or_else(|| {
-            levels.insert(0, baseline);
-            0
-        });
-    let whole_plot = factor.tunable.activation == Activation::DomainRestart;
-    Some(PlannedFactor {
-        tunable: factor.tunable.name.clone(),
-        whole_plot,
-        reboots: factor.tunable.activation == Activation::HostReboot,
-        levels,
-        baseline,
-        original: baseline,
-    })
-}
-
-/// A level that an earlier run suggested and that this one is about, when the facts have come to another since.
-fn add_proven(levels: &mut Vec<Level>, factor: &Factor, facts: &Facts, part: Part<'_>) {
-    let (Part::Confirm { levels: wanted, .. } | Part::Stage { kept: wanted, .. }) = part else {
-        return;
-    };
-    let own = wanted
-        .iter()
-        .filter(|(tunable, _)| *tunable == factor.tunable.name);
-    for (_, label) in own {
-        if levels.iter().all(|l| l.label != *label) {
-            levels.extend(level(&factor.tunable, label, facts));
-        }
-    }
-}
-
-fn push_new(levels: &mut Vec<Level>, level: Level, text: &Text, faults: &mut Vec<Diagnostic>) {
-    match levels.iter().find(|known| known.settings == level.settings) {
-        Some(known) => faults.push(
-            Diagnostic::at(
-                text.span.clone(),
-                format!("level `{}` is the same as `{}` here", text.text, known.label),
-            )
-            .hint("remove one of them"),
-        ),
-        None => levels.push(level),
-    }
-}
-
-fn explain(error: &LevelError, span: Range<usize>) -> Diagnostic {
-    let diagnostic = Diagnostic::at(span, error.to_string());
-    match error {
-        LevelError::Unavailable { choices, .. } => {
-            diagnostic.label(format!("available: {}", choices.join(", ")))
-        }
-        LevelError::Absent { .. } => {
-            diagnostic.hint("`kvmtune check FILE` tells what this host and guest offer")
-        }
-        LevelError::NoList { .. } | LevelError::NoSuggestion { .. } => {
-            diagnostic.hint("list the levels, as in levels = [\"4MiB\", \"16MiB\"]")
-        }
-        LevelError::Illegal(_) | LevelError::Unusable { .. } | LevelError::TooMuch { .. } => diagnostic,
-    }
-}
-
-/// A live factor whose place a restart factor is coupled to (a page pool and the guest backed by it) must be
-/// set before the guest starts: it becomes a whole-plot factor too.
-fn bind_coupled_factors(factors: &mut [PlannedFactor]) {
-    let coupled: Vec<_> = factors
-        .iter()
-        .filter(|f| f.whole_plot)
-        .flat_map(|f| f.levels.iter().flat_map(|l| &l.settings))
-        .filter(|s| s.role != SettingRole::Own)
-        .map(|s| s.address.clone())
-        .collect();
-    for factor in factors.iter_mut() {
-        let touches = |l: &Level| l.settings.iter().any(|s| coupled.contains(&s.address));
-        factor.whole_plot |= factor.levels.iter().any(touches);
     }
 }
 

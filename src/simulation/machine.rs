@@ -360,7 +360,9 @@ mod tests {
     fn plan(factor: &str) -> Result<Plan, crate::diagnostic::Diagnostics> {
         let source = Source {
             name: "x.toml".into(),
-            text: format!("[[factor]]\n{factor}\n[workload]\nuse = \"stress-ng-memory\"\n"),
+            text: format!(
+                "allow = [\"data-loss\", \"security\", \"lockout\"]\n[[factor]]\n{factor}\n[workload]\nuse = \"stress-ng-memory\"\n"
+            ),
         };
         let experiment = parse(&source, &Library::builtin()).unwrap();
         let pace = Pace {

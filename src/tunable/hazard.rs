@@ -2,7 +2,7 @@
 //!
 //! Judges names and values alone; does not know any machine.
 
-use super::{Home, KernelSide, Tunable, Value, XmlSetting};
+use super::{Home, KernelSide, Tunable, XmlSetting};
 use serde::{Deserialize, Serialize};
 
 /// What a setting can cost.
@@ -82,8 +82,8 @@ const SECURITY: [&str; 18] = [
 
 /// The danger of a level; `None` when there is none that is known. In the lab the network belongs to nobody else: with
 /// `private_network` its sysctls are harmless.
-pub fn hazard(tunable: &Tunable, value: &Value, private_network: bool) -> Option<Hazard> {
-    let own = tunable.hazards.get(value.as_str()).copied().or(tunable.hazard);
+pub fn hazard(tunable: &Tunable, value: &str, private_network: bool) -> Option<Hazard> {
+    let own = tunable.hazards.get(value).copied().or(tunable.hazard);
     let found = own.or_else(|| of_home(tunable, value))?;
     let is_network =
         matches!(&tunable.home, Home::Sysctl(KernelSide::Host, name) if name.as_str().starts_with("net."));
@@ -91,7 +91,7 @@ pub fn hazard(tunable: &Tunable, value: &Value, private_network: bool) -> Option
 }
 
 /// The danger of what a user names directly; the catalogue's own entries say theirs themselves.
-fn of_home(tunable: &Tunable, value: &Value) -> Option<Hazard> {
+fn of_home(tunable: &Tunable, value: &str) -> Option<Hazard> {
     let is_named = tunable.name.contains(':');
     let begins = |name: &str, list: &[&str]| list.iter().any(|start| name.starts_with(start));
     match &tunable.home {
@@ -101,8 +101,8 @@ fn of_home(tunable: &Tunable, value: &Value) -> Option<Hazard> {
         }
         Home::File(KernelSide::Host, file, _) if is_named => of_file(file.as_str()),
         Home::HostBoot(_) if is_named => Some(Hazard::Lockout),
-        Home::DomainXml(XmlSetting::Place(place)) if is_named => of_xml(place.path.as_str(), value.as_str()),
-        Home::DomainXml(XmlSetting::DiskCache) if value.as_str() == "unsafe" => Some(Hazard::DataLoss),
+        Home::DomainXml(XmlSetting::Place(place)) if is_named => of_xml(place.path.as_str(), value),
+        Home::DomainXml(XmlSetting::DiskCache) if value == "unsafe" => Some(Hazard::DataLoss),
         _ => None,
     }
 }

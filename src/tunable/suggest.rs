@@ -227,7 +227,7 @@ fn keep(levels: &mut Vec<Level>, now: Level) {
 /// The danger of a level where others have none; where all have it, the experiment must allow it anyway.
 fn danger(tunable: &Tunable, level: &Level) -> Option<Hazard> {
     let own = &level.settings.last()?.value;
-    hazard(tunable, own, true).filter(|_| tunable.hazard.is_none())
+    hazard(tunable, own.as_str(), true).filter(|_| tunable.hazard.is_none())
 }
 
 fn offered(on: &Ground<'_>) -> Result<Draft, LevelError> {

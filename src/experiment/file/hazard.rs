@@ -2,8 +2,9 @@
 
 use crate::decode::{Mistakes, Reader};
 use crate::diagnostic::{Diagnostic, one_line};
-use crate::experiment::{Factor, Guest};
+use crate::experiment::{Factor, Guest, Levels};
 use crate::tunable::{Hazard, hazard};
+use std::ops::Range;
 
 /// The dangers the file takes on.
 pub(super) fn allow(file: &mut Reader<'_>) -> Vec<Hazard> {
@@ -17,27 +18,36 @@ pub(super) fn allow(file: &mut Reader<'_>) -> Vec<Hazard> {
     listed.iter().filter_map(|element| element.word(&words)).collect()
 }
 
-/// Every level whose danger is not allowed is a mistake.
+/// Every level whose danger is not allowed is a mistake; so are levels that are left to the host, when each is dangerous.
 pub(super) fn refuse(factors: &[Factor], guest: &Guest, allow: &[Hazard], mistakes: &Mistakes) {
+    let private = guest.has_private_network();
     for factor in factors {
-        for text in factor.texts() {
-            let Ok(value) = factor.tunable.kind.parse(&text.text) else {
-                continue;
+        let tunable = &factor.tunable;
+        let refuse = |text: &str, value: &str, span: &Range<usize>| {
+            let Some(danger) = hazard(tunable, value, private).filter(|danger| !allow.contains(danger))
+            else {
+                return;
             };
-            let found = hazard(&factor.tunable, &value, guest.has_private_network());
-            if let Some(danger) = found.filter(|danger| !allow.contains(danger)) {
-                let level = one_line(&text.text, 60);
-                let message = format!(
-                    "`{}` = `{level}` can {}",
-                    factor.tunable.name,
-                    danger.consequence()
-                );
-                let hint = format!(
-                    "add allow = [\"{}\"] at the top of the file if you want that",
-                    danger.word()
-                );
-                mistakes.add(Diagnostic::at(text.span.clone(), message).hint(hint));
-            }
+            let message = format!(
+                "`{}` = `{}` can {}",
+                tunable.name,
+                one_line(text, 60),
+                danger.consequence()
+            );
+            let hint = format!(
+                "add allow = [\"{}\"] at the top of the file if you want that",
+                danger.word()
+            );
+            mistakes.add(Diagnostic::at(span.clone(), message).hint(hint));
+        };
+        for text in factor.texts() {
+            let value = tunable.kind.parse(&text.text).map(|value| value.to_string());
+            refuse(&text.text, value.as_deref().unwrap_or_default(), &text.span);
+        }
+        match &factor.levels {
+            Levels::Listed(_) => {}
+            Levels::Available(span) => refuse("available", "", span),
+            Levels::Suggested(span) => refuse("suggested", "", span),
         }
     }
 }
