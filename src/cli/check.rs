@@ -3,8 +3,9 @@
 use super::exit::Code;
 use super::failure::Failure;
 use super::leg::Leg;
-use super::{Common, files, plan, print, print_json, say};
+use super::{Common, files, plan, print, print_json, say, tunables};
 use crate::check::{host_lacks, unrest};
+use crate::host::{BareHost, Cancel, Host};
 use std::path::PathBuf;
 
 /// Arguments of `check`.
@@ -39,6 +40,14 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
         });
         print_json(&document)?;
     }
+    if !common.json {
+        for warning in &warnings {
+            say(&format!(
+                "warning: {}\n  to mend it: {}",
+                warning.what, warning.mend
+            ));
+        }
+    }
     if !lacks.is_empty() {
         return if common.json {
             Ok(Code::Environment)
@@ -52,14 +61,12 @@ pub(super) fn check(common: &Common, args: &Args) -> Result<Code, Failure> {
             .as_ref()
             .map_or("the lab".into(), |f| f.display().to_string());
         print(&format!("ready for {what}: nothing is missing"));
-        for warning in &warnings {
-            say(&format!(
-                "warning: {}\n  to mend it: {}",
-                warning.what, warning.mend
-            ));
-        }
         if args.file.is_none() {
-            say("`kvmtune tunables --lab` tells what can be tuned here");
+            let (there, all) = tunables::of_this_host();
+            print(&format!(
+                "{there} of {all} settings of this host can be tuned without a guest; `kvmtune tunables --lab` asks the guest too"
+            ));
+            facts = BareHost::new(None, Cancel::default()).facts().ok();
         }
         if let Some(facts) = facts {
             for (name, value) in facts.record.iter().filter(|(_, v)| v.len() < 100) {

@@ -5,12 +5,13 @@ use super::failure::Failure;
 use super::plan::on_own_thread;
 use super::watchman::open_host;
 use super::{Common, files, print, print_json, say};
+use crate::diagnostic::one_line;
 use crate::experiment::Guest;
 use crate::facts::Facts;
 use crate::host::{BareHost, Cancel, Host, HostError, Power};
 use crate::report::{self, TunableRow};
 use crate::session::Watch;
-use crate::tunable::{Address, Tunable, catalogue, lookup, nearest, offer};
+use crate::tunable::{Address, LookupError, Offer, Tunable, catalogue, lookup, nearest, offer};
 use std::path::PathBuf;
 
 /// Arguments of `tunables`.
@@ -79,21 +80,27 @@ fn chosen(name: Option<&str>) -> Option<Vec<Tunable>> {
     let Some(name) = name else {
         return Some(catalogue().to_vec());
     };
-    if let Ok(found) = lookup(name) {
-        return Some(vec![found]);
+    match lookup(name) {
+        Ok(found) => return Some(vec![found]),
+        Err(error @ LookupError::Name(_)) => {
+            say(&format!("error: {error}"));
+            return None;
+        }
+        Err(LookupError::Unknown { .. }) => {}
     }
-    let all: Vec<_> = catalogue()
-        .iter()
-        .filter(|t| t.name.contains(name))
-        .cloned()
-        .collect();
+    // People know them by the kernel's names, too.
+    let plain = |text: &str| text.to_lowercase().replace('_', "-");
+    let wanted = plain(name);
+    let is_meant = |t: &&Tunable| plain(&t.name).contains(&wanted) || plain(&t.own_name()).contains(&wanted);
+    let all: Vec<_> = catalogue().iter().filter(is_meant).cloned().collect();
     if all.is_empty() {
         let near = nearest(name, catalogue().iter().map(|t| t.name.as_str()));
         let near = near
             .map(|near| format!("did you mean `{near}`? "))
             .unwrap_or_default();
         say(&format!(
-            "error: no tunable has such a name; {near}`kvmtune tunables` lists all"
+            "error: no tunable has `{}` in its name; {near}`kvmtune tunables` lists all",
+            one_line(name, 60)
         ));
         return None;
     }
@@ -108,6 +115,16 @@ fn asked(common: &Common, guest: &Guest, tunables: &[Tunable]) -> Result<Facts, 
         session.close().map_err(Failure::not_given_back)?;
         facts.map_err(|e| Failure::environment(e.to_string()))
     })
+}
+
+/// How many of this host's own settings can be tuned, and how many there are.
+pub(super) fn of_this_host() -> (usize, usize) {
+    let all: Vec<_> = catalogue().iter().filter(|t| t.is_of_host()).cloned().collect();
+    let facts = ask(&mut BareHost::new(None, Cancel::default()), &all).unwrap_or_default();
+    let there = all
+        .iter()
+        .filter(|t| matches!(offer(t, &facts), Offer::Available { .. }));
+    (there.count(), all.len())
 }
 
 fn ask(host: &mut dyn Host, tunables: &[Tunable]) -> Result<Facts, HostError> {
@@ -139,6 +156,10 @@ fn json((tunable, offer): &TunableRow<'_>) -> serde_json::Value {
         "default": tunable.default,
         "hazard": tunable.hazard,
         "hazards": tunable.hazards,
+        "lives-in": tunable.own_name(),
+        "coupling": tunable.coupling,
+        "since": tunable.since,
+        "gone": tunable.gone,
         "needs": tunable.needs,
         "persistence": tunable.persistence(),
         "summary": tunable.summary,

@@ -180,10 +180,33 @@ fn explain(error: &LevelError, span: Range<usize>) -> Diagnostic {
             diagnostic.hint("`kvmtune check FILE` tells what this host and guest offer")
         }
         LevelError::NoList { .. } | LevelError::NoSuggestion { .. } => {
-            diagnostic.hint("list the levels, as in levels = [\"4MiB\", \"16MiB\"]")
+            diagnostic.hint("write the levels as a list; `kvmtune tunables NAME` tells what is legal")
         }
         LevelError::Illegal(_) | LevelError::Unusable { .. } | LevelError::TooMuch { .. } => diagnostic,
     }
+}
+
+/// Two factors that turn out to be one place on this host: only one of their levels could hold.
+pub(super) fn shared_places(experiment: &Experiment, factors: &[PlannedFactor]) -> Vec<Diagnostic> {
+    let place = |factor: &PlannedFactor| Some(factor.levels.first()?.settings.last()?.address.to_string());
+    let fault = |(at, factor): (usize, &PlannedFactor)| {
+        let own = place(factor)?;
+        let other = factors[..at]
+            .iter()
+            .find(|earlier| place(earlier).as_ref() == Some(&own))?;
+        let span = experiment
+            .factors
+            .iter()
+            .find(|f| f.tunable.name == factor.tunable)?
+            .span
+            .clone();
+        let message = format!(
+            "`{}` is the same place as `{}` here: {own}",
+            factor.tunable, other.tunable
+        );
+        Some(Diagnostic::at(span, message).hint("put all its levels into one factor"))
+    };
+    factors.iter().enumerate().filter_map(fault).collect()
 }
 
 /// A live factor whose place a restart factor is coupled to (a page pool and the guest backed by it) must be

@@ -126,6 +126,7 @@ impl Plan {
             .iter()
             .filter_map(|f| factors::plan(experiment, f, facts, part, &mut faults, &mut notices))
             .collect();
+        faults.extend(factors::shared_places(experiment, &factors));
         let mut treatments = Vec::new();
         if faults.is_empty() {
             factors::bind_coupled(&mut factors);
@@ -139,7 +140,7 @@ impl Plan {
             treatments.truncate(1);
             treatments.extend(treatments.first().map(|t| t.repeated(Role::Again)));
         }
-        faults.extend(too_few_or_many(&treatments, faults.is_empty()));
+        faults.extend(too_few_or_many(&treatments, faults.is_empty(), &notices));
         if let Some(diagnostics) = Diagnostics::gather(&experiment.source, faults) {
             return Err(diagnostics);
         }
@@ -311,12 +312,26 @@ fn too_short_to_settle(experiment: &Experiment) -> Option<String> {
     })
 }
 
-fn too_few_or_many(treatments: &[Treatment], levels_are_good: bool) -> Option<Diagnostic> {
+fn too_few_or_many(
+    treatments: &[Treatment],
+    levels_are_good: bool,
+    notices: &[String],
+) -> Option<Diagnostic> {
+    let left_out: Vec<_> = notices
+        .iter()
+        .filter(|n| n.starts_with("left out"))
+        .map(String::as_str)
+        .collect();
     match treatments.len() {
         _ if !levels_are_good => None,
         0 | 1 => Some(
-            Diagnostic::whole("nothing to compare: only the baseline is possible here")
-                .hint("give a factor at least two levels that this host offers"),
+            Diagnostic::whole("nothing to compare: only the baseline is possible here").hint(
+                if left_out.is_empty() {
+                    "give a factor at least two levels that this host offers".into()
+                } else {
+                    left_out.join("; ")
+                },
+            ),
         ),
         n if n > MAX_TREATMENTS => Some(
             Diagnostic::whole(format!("{n} treatments are too many (at most {MAX_TREATMENTS})"))

@@ -219,7 +219,7 @@ fn starved_pool(factors: &[PlannedFactor], picks: &[usize], settings: &[Setting]
     let levels = factors.iter().zip(picks).map(|(f, &pick)| &f.levels[pick]);
     let wanted: Vec<_> = levels
         .flat_map(|l| &l.settings)
-        .filter(|s| s.role == SettingRole::Coupled)
+        .filter(|s| s.role == SettingRole::Coupled && s.address.to_string().ends_with("/nr_hugepages"))
         .collect();
     wanted.iter().find_map(|want| {
         let set = settings.iter().find(|s| s.address == want.address)?;

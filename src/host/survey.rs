@@ -90,6 +90,22 @@ fn domain_words(host: &LocalHost, iothreads: u16) -> BTreeSet<String> {
     words
 }
 
+/// Sizes of huge pages that a CPU with these flags has.
+fn pages(flags: &str) -> String {
+    let has = |flag: &str| flags.split_whitespace().any(|f| f == flag);
+    let sizes = [("pse", "2MiB"), ("pdpe1gb", "1GiB")];
+    let there: Vec<_> = sizes
+        .iter()
+        .filter(|(flag, _)| has(flag))
+        .map(|(_, size)| *size)
+        .collect();
+    if there.is_empty() {
+        "4KiB only".into()
+    } else {
+        there.join(" ")
+    }
+}
+
 fn cpus() -> Result<CpuSet, HostError> {
     let path = "/sys/devices/system/cpu/online";
     kernel::read(path)?
@@ -220,6 +236,7 @@ fn machine_record() -> BTreeMap<String, String> {
     };
     put("cpu.model", cpu("model name"));
     put("cpu.microcode", cpu("microcode"));
+    put("cpu.pages", cpu("flags").map(|flags| pages(&flags)));
     put("cpu.flags", cpu("flags"));
     put(
         "cpu.governor",

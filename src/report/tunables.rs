@@ -66,7 +66,7 @@ pub fn hatches() -> String {
     let lines = HATCHES
         .iter()
         .map(|(name, what)| format!("  {name:<28} {what}\n"));
-    format!("any other, by its own name:\n{}", lines.collect::<String>())
+    format!("\nany other, by its own name:\n{}", lines.collect::<String>())
 }
 
 /// All about one tunable.
@@ -103,7 +103,7 @@ fn about(tunable: &Tunable) -> Vec<(&'static str, String)> {
         ("lives in", place(tunable)),
         ("takes", range(tunable)),
         ("takes effect", effect(tunable).into()),
-        ("made permanent in", tunable.persistence().place().into()),
+        ("lasts in", tunable.persistence().place().into()),
     ];
     let mut put = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
     put("default", tunable.default.clone());
@@ -238,19 +238,25 @@ fn coupling(coupling: &Coupling) -> String {
 /// The page of the documentation: the catalogue as Markdown.
 pub fn page(all: &[Tunable]) -> String {
     let mut text = String::from(
-        "# Tunables\n\nMade by `kvmtune tunables --markdown` from `src/tunable/catalogue/*.toml`; a test keeps them equal. `kvmtune \
-         tunables NAME` adds what this host offers and what is set now.\n\n| tunable | change | takes | default | what it \
-         does |\n| --- | --- | --- | --- | --- |\n",
+        "# Tunables\n\nMade by `kvmtune tunables --markdown` from `src/tunable/catalogue/*.toml`; a test keeps them equal. \
+         `kvmtune tunables NAME` adds what this host offers, what is set now, and how a value is made to last.\n\n\
+         | tunable | change | takes | default | what it does | lives in | source |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for tunable in all {
+        let cells = [
+            format!("`{}`", tunable.name),
+            activation(tunable).into(),
+            range(tunable),
+            tunable.default.clone().unwrap_or_default(),
+            described(tunable),
+            place(tunable),
+            tunable.source.clone(),
+        ];
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} |",
-            tunable.name,
-            activation(tunable),
-            range(tunable).replace('|', "\\|"),
-            tunable.default.as_deref().unwrap_or(""),
-            tunable.summary.replace('|', "\\|"),
+            "| {} |",
+            cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
         );
     }
     text += "\n## Any other setting\n\n| name | what it is |\n| --- | --- |\n";
@@ -258,4 +264,15 @@ pub fn page(all: &[Tunable]) -> String {
         let _ = writeln!(text, "| `{name}` | {what} |");
     }
     text
+}
+
+/// What it does, with all that must be known before.
+fn described(tunable: &Tunable) -> String {
+    let told = ["needs", "set with it", "danger", "since", "gone"];
+    let more = about(tunable).into_iter().filter(|(name, _)| told.contains(name));
+    let more: Vec<_> = more.map(|(name, value)| format!("**{name}**: {value}")).collect();
+    std::iter::once(tunable.summary.clone())
+        .chain(more)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

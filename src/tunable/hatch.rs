@@ -80,8 +80,27 @@ pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
     let (_, summary) = HATCHES
         .iter()
         .find(|(name, _)| name.split_once(':').is_some_and(|(h, _)| h == hatch))?;
-    Some(home.map(|home| Tunable {
-        name: format!("{hatch}:{rest}"),
+    Some(home.map(normalised).map(|home| {
+        let written = format!("{hatch}:{rest}");
+        match known(&home) {
+            // Ranges, dangers and couplings are those of the place, whatever it is called.
+            Some(known) if !matches!(home, Home::DomainXml(XmlSetting::Place(_))) => Tunable {
+                name: written,
+                ..known.clone()
+            },
+            Some(known) => Tunable {
+                hazard: known.hazard,
+                hazards: known.hazards.clone(),
+                ..unknown(written, home, kind, summary)
+            },
+            None => unknown(written, home, kind, summary),
+        }
+    }))
+}
+
+fn unknown(name: String, home: Home, kind: Kind, summary: &str) -> Tunable {
+    Tunable {
+        name,
         activation: match &home {
             Home::DomainXml(_) => Activation::DomainRestart,
             Home::HostBoot(_) => Activation::HostReboot,
@@ -99,9 +118,43 @@ pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
         suggest: None,
         since: None,
         gone: None,
-        summary: (*summary).into(),
+        summary: summary.into(),
         source: "named by the experiment".into(),
-    }))
+    }
+}
+
+/// The entry of the catalogue with this place.
+fn known(home: &Home) -> Option<&'static Tunable> {
+    catalogue().iter().find(|t| match (&t.home, home) {
+        // How the file spells what is selected is the entry's to know.
+        (Home::File(side, path, _), Home::File(of, file, _)) => side == of && path == file,
+        (known, home) => known == home,
+    })
+}
+
+/// A sysctl or a module's parameter that is named by its file.
+fn normalised(home: Home) -> Home {
+    let Home::File(side, path, _) = &home else {
+        return home;
+    };
+    let swap = |c| match c {
+        '/' => '.',
+        '.' => '/',
+        other => other,
+    };
+    if let Some(name) = path.as_str().strip_prefix("/proc/sys/")
+        && let Ok(name) = name.chars().map(swap).collect::<String>().parse()
+    {
+        return Home::Sysctl(*side, name);
+    }
+    let parameter = path
+        .as_str()
+        .strip_prefix("/sys/module/")
+        .and_then(|rest| rest.split_once("/parameters/"));
+    match parameter.map(|(module, name)| format!("{module}.{name}").parse()) {
+        Some(Ok(parameter)) => Home::Module(*side, parameter),
+        _ => home,
+    }
 }
 
 /// The commands themselves stand in the factor.

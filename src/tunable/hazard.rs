@@ -100,6 +100,9 @@ fn of_home(tunable: &Tunable, value: &str) -> Option<Hazard> {
             Some(Hazard::Lockout)
         }
         Home::File(KernelSide::Host, file, _) if is_named => of_file(file.as_str()),
+        Home::HostBoot(name) | Home::DomainXml(XmlSetting::GuestBoot(name)) if of_boot(name.as_str()) => {
+            Some(Hazard::Security)
+        }
         Home::HostBoot(_) if is_named => Some(Hazard::Lockout),
         Home::DomainXml(XmlSetting::Place(place)) if is_named => of_xml(place.path.as_str(), value),
         Home::DomainXml(XmlSetting::DiskCache) if value == "unsafe" => Some(Hazard::DataLoss),
@@ -110,6 +113,11 @@ fn of_home(tunable: &Tunable, value: &str) -> Option<Hazard> {
 /// Devices can be unbound, CPUs and memory taken offline, the machine put to sleep by files below /sys.
 fn of_file(path: &str) -> Option<Hazard> {
     let tail = path.rsplit('/').next().unwrap_or_default();
+    // Limits of other services; a guest's own are libvirt's to set.
+    let of_services = path.starts_with("/sys/fs/cgroup/") && !path.contains("/machine");
+    let starves = ["memory.", "cpuset.", "pids.", "cgroup."]
+        .iter()
+        .any(|start| tail.starts_with(start));
     let cuts = matches!(
         tail,
         "online" | "unbind" | "remove" | "state" | "delete" | "reset" | "authorized"
@@ -122,11 +130,40 @@ fn of_file(path: &str) -> Option<Hazard> {
         let name = rest.replace('/', ".");
         let begins = |list: &[&str]| list.iter().any(|start| name.starts_with(start));
         (begins(&SECURITY).then_some(Hazard::Security)).or(begins(&LOCKOUT).then_some(Hazard::Lockout))
-    } else if cuts || path.starts_with("/sys/power/") || path.starts_with("/sys/class/net/") {
+    } else if cuts
+        || of_services && starves
+        || path.starts_with("/sys/power/")
+        || path.starts_with("/sys/class/net/")
+    {
         Some(Hazard::Lockout)
     } else {
         None
     }
+}
+
+/// Boot parameters that guard a kernel; those of the catalogue have levels that do not, and say so there.
+fn of_boot(name: &str) -> bool {
+    const GUARDS: [&str; 18] = [
+        "nokaslr",
+        "kaslr",
+        "nosmap",
+        "nosmep",
+        "nopti",
+        "pti",
+        "spectre_v2",
+        "spectre_v2_user",
+        "spec_store_bypass_disable",
+        "l1tf",
+        "mds",
+        "tsx_async_abort",
+        "selinux",
+        "apparmor",
+        "lsm",
+        "lockdown",
+        "init",
+        "rdinit",
+    ];
+    GUARDS.contains(&name)
 }
 
 fn of_xml(path: &str, value: &str) -> Option<Hazard> {

@@ -297,6 +297,21 @@ impl Tunable {
         self.side() == Some(KernelSide::Host) && !by_guest
     }
 
+    /// What the kernel or libvirt calls it, where that is one name.
+    pub fn own_name(&self) -> String {
+        match &self.home {
+            Home::Sysctl(_, name) => name.to_string(),
+            Home::File(_, path, _) => path.to_string(),
+            Home::Module(_, name) => name.to_string(),
+            Home::DiskQueue(_, file, _) | Home::EachCpu(file) | Home::GuestLink(file) => file.clone(),
+            Home::HostLink(field) => field.word().into(),
+            Home::Domain(setting) => setting.to_string(),
+            Home::DomainXml(setting) => setting.to_string(),
+            Home::HostBoot(name) => name.to_string(),
+            Home::GuestCommand(_) => String::new(),
+        }
+    }
+
     /// True when the setting is inside the guest, so that it needs a running guest to be read.
     pub fn in_guest(&self) -> bool {
         self.side() == Some(KernelSide::Guest)

@@ -41,7 +41,12 @@ pub(super) fn facts(host: &LocalHost, facts: &mut Facts) -> Result<(), HostError
     let meminfo = read("/proc/meminfo");
     facts.guest_ram = meminfo.as_deref().and_then(super::ram);
     let mut record: BTreeMap<String, String> = BTreeMap::new();
+    let flags = read("/proc/cpuinfo").and_then(|info| {
+        let line = info.lines().find(|l| l.starts_with("flags"))?;
+        Some(super::pages(line))
+    });
     let named = [
+        ("guest.cpu.pages", flags),
         ("guest.kernel.version", read("/proc/version")),
         ("guest.kernel.command-line", read("/proc/cmdline")),
         ("guest.thp", read("/sys/kernel/mm/transparent_hugepage/enabled")),

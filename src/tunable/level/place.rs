@@ -295,6 +295,17 @@ impl Tunable {
 /// Why a place could not be read.
 pub(in crate::tunable) fn unreadable(address: &Address, facts: &Facts) -> String {
     let of_network = matches!(address, Address::HostFile { path, .. } if path.starts_with("/proc/sys/net/"));
+    for (pool, size) in [("hugepages-1048576kB", "1GiB"), ("hugepages-2048kB", "2MiB")] {
+        let (whose, pages) = match address {
+            Address::GuestFile { .. } => ("guest", facts.record.get("guest.cpu.pages")),
+            _ => ("host", facts.record.get("host.cpu.pages")),
+        };
+        let lacks = pages.is_some_and(|pages| !pages.split(' ').any(|page| page == size));
+        if address.to_string().contains(pool) && lacks {
+            let flag = if size == "1GiB" { "pdpe1gb" } else { "pse" };
+            return format!("the {whose}'s CPU has no pages of {size} (it lacks the flag {flag})");
+        }
+    }
     if of_network && !facts.has.contains("host-network") {
         return lacking("host-network");
     }

@@ -4,7 +4,7 @@
 
 use super::{Setting, SettingRole};
 use crate::facts::{Facts, Meaning};
-use crate::tunable::{Address, Home, XmlSetting, catalogue};
+use crate::tunable::{ABSENT, Address, Home, XmlSetting, catalogue};
 
 /// Why these settings cannot hold together.
 pub(super) fn conflict(settings: &[Setting], facts: &Facts) -> Option<String> {
@@ -73,7 +73,7 @@ fn modeless_nodes(settings: &[Setting]) -> Option<String> {
         settings.iter().find(|s| s.address == address)
     };
     let none = set(XmlSetting::NumaMode).filter(|mode| mode.value.as_str() == "none")?;
-    let nodes = set(XmlSetting::NumaNodes)?;
+    let nodes = set(XmlSetting::NumaNodes).filter(|nodes| nodes.value.as_str() != ABSENT)?;
     let own = [none, nodes].iter().all(|s| s.role == SettingRole::Own);
     own.then(|| "domain.numa.nodeset means nothing with domain.numa.mode=none".into())
 }
