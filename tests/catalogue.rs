@@ -43,6 +43,7 @@ fn level_of(tunable: &Tunable) -> String {
         Kind::Choice(_) if tunable.name == "domain.disk.detect-zeroes" => Some("on".into()),
         Kind::Choice(_) if tunable.name == "domain.memory.hugepages" => Some("2MiB".into()),
         Kind::Choice(choices) => choices.iter().rev().find(|c| *c != default).cloned(),
+        Kind::Pins if tunable.name == "domain.cpu.iothread-pin" => Some("1=1".into()),
         Kind::Pins => Some("compact".into()),
         Kind::Set => Some("1".into()),
         Kind::Topology => Some("2x1x1".into()),

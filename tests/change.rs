@@ -236,14 +236,13 @@ fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
     journal.append(vec![Undo::Session(session)]).unwrap();
     let all = settings();
     let missing = host_file("/sys/gone", kvmtune::tunable::Format::Plain);
+    let scope = host.scope(&all[0].address).unwrap();
     let undo = |address, old: &str| {
         Undo::Write(WriteUndo {
             address,
             kind: kvmtune::tunable::Kind::Words,
             old: old.into(),
-            scope: kvmtune::host::Scope::Boot {
-                id: "simulated".into(),
-            },
+            scope: scope.clone(),
         })
     };
     let undos = vec![undo(missing, "1"), undo(all[0].address.clone(), "7")];

@@ -4,6 +4,7 @@
 
 use super::journal::WriteUndo;
 use crate::host::{Host, HostError, Power};
+use crate::tunable::Kind;
 use std::time::Duration;
 
 /// Waits before each attempt: a module may be in use until the last socket is closed, a page pool until QEMU's
@@ -41,6 +42,8 @@ pub(super) fn restore(host: &mut dyn Host, undos: &[(u64, &WriteUndo)], off: boo
         for ((_, undo, why), (written, read)) in left.iter_mut().zip(exchanged) {
             off |= lost(&written) || lost(&read);
             *why = match (read.map(|raw| differs(undo, &raw)), written) {
+                // A guest that was lost in writing cannot be believed to have been read.
+                (_, Err(e)) if e.guest_lost => e.to_string(),
                 (Ok(None), _) => String::new(),
                 (_, Err(e)) | (Err(e), Ok(())) => e.to_string(),
                 (Ok(Some(found)), Ok(())) => format!("it reads `{}`", found.escape_default()),
@@ -60,6 +63,10 @@ pub(super) fn lost<T>(result: &Result<T, HostError>) -> bool {
 
 /// An old value outside the tunable's own range has no canonical form, and is written as it was read.
 fn old_text(undo: &WriteUndo) -> String {
+    // Of words nobody knows what they mean, so they are not respelled.
+    if undo.kind == Kind::Words {
+        return undo.old.clone();
+    }
     undo.kind
         .parse(&undo.old)
         .map_or_else(|_| undo.old.clone(), |value| value.to_string())
@@ -69,6 +76,7 @@ fn old_text(undo: &WriteUndo) -> String {
 fn differs(undo: &WriteUndo, raw: &str) -> Option<String> {
     let found = undo.address.selected(raw);
     let same = match (undo.kind.parse(found), undo.kind.parse(&undo.old)) {
+        _ if undo.kind == Kind::Words => found.split_whitespace().eq(undo.old.split_whitespace()),
         (Ok(found), Ok(old)) => found == old,
         _ => found == undo.old,
     };

@@ -213,7 +213,7 @@ fn prepare(host: &mut dyn Host, change: &Change<'_>) -> Result<Vec<WriteUndo>, H
     for (setting, raw) in change.settings.iter().zip(read_all(host, change.settings)) {
         let raw = match raw {
             // The place comes with a module that this change loads, and goes with it.
-            Err(error) if loads_module && !error.guest_lost => continue,
+            Err(error) if loads_module && comes_with_module(host, setting, &error) => continue,
             other => other?,
         };
         let is_module = matches!(setting.address, Address::GuestModule(_) | Address::HostModule(_));
@@ -226,6 +226,16 @@ fn prepare(host: &mut dyn Host, change: &Change<'_>) -> Result<Vec<WriteUndo>, H
         });
     }
     Ok(undos)
+}
+
+/// True for a file that is not there yet; read once more, and alone, because what is taken for that is not undone.
+fn comes_with_module(host: &mut dyn Host, setting: &Setting, error: &HostError) -> bool {
+    let is_file = matches!(
+        setting.address,
+        Address::GuestFile { .. } | Address::HostFile { .. }
+    );
+    let is_missing = |error: &HostError| !error.guest_lost && error.cause.contains("No such file");
+    is_file && is_missing(error) && host.read(&setting.address).is_err_and(|again| is_missing(&again))
 }
 
 fn read_all(host: &mut dyn Host, settings: &[Setting]) -> Vec<Result<String, HostError>> {

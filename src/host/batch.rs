@@ -12,14 +12,16 @@ pub(super) const WORTH_IT: usize = 4;
 const AT_ONCE: usize = 64;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Writes the given number of values, each into the file before it and in one write(2); then reads the files that follow.
+/// An empty value is written as a line end: of nothing there is no write(2). Writes the given number of values, each into the file before it and in one write(2); then reads the files that follow.
 /// Prints for each `CODE LENGTH`, then what was read or said. `$(…)` drops line ends, as is wanted.
 const SCRIPT: &str = r#"
 LC_ALL=C
+none='
+'
 writes=$1
 shift
 while [ "$writes" -gt 0 ]; do
-    text=$( { printf '%s' "$2" > "$1"; } 2>&1 )
+    text=$( { printf '%s' "${2:-$none}" > "$1"; } 2>&1 )
     echo "$? ${#text}"
     printf '%s\n' "$text"
     shift 2

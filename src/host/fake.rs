@@ -334,7 +334,7 @@ impl FakeHost {
         if let (Address::HostBoot(parameter), Some(boot)) = (address, &self.state.boot) {
             return Ok(parameter.value_in(&boot.line));
         }
-        let missing = || HostError::new(doing, "there is no such place");
+        let missing = || HostError::new(doing, "No such file or directory");
         let value = self.state.get(address).ok_or_else(missing)?;
         let (Address::HostFile { format, .. } | Address::GuestFile { format, .. }) = address else {
             return Ok(value.to_string());
@@ -354,7 +354,7 @@ impl FakeHost {
         self.reach(address, doing)?;
         let key = address.to_string();
         if self.state.get(address).is_none() {
-            return Err(HostError::new(doing, "there is no such place"));
+            return Err(HostError::new(doing, "No such file or directory"));
         }
         if self
             .offered

@@ -6,12 +6,17 @@ use super::transport::Transport;
 use super::{HostError, guest_job};
 use std::time::Duration;
 
-/// Whether a module is loaded.
-pub(super) fn is_loaded(guest: &Transport, module: &str) -> bool {
+/// Whether a module is loaded. Only a guest that says there is no such file says that it is not.
+pub(super) fn is_loaded(guest: &Transport, module: &str) -> Result<bool, HostError> {
     let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
-    guest
-        .read_file(&path, 64)
-        .is_ok_and(|state| state.starts_with(b"live"))
+    match guest.read_file(&path, 64) {
+        Ok(state) => Ok(state.starts_with(b"live")),
+        Err(error) if error.is_refused() => Ok(false),
+        Err(error) => Err(guest_job::failed(
+            format!("look for guest module {module}"),
+            &error,
+        )),
+    }
 }
 
 /// Loads a module, or takes it out.

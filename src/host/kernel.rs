@@ -43,6 +43,8 @@ pub(super) fn write(path: &str, value: &str) -> Result<(), HostError> {
         return Err(fail(&"not below /proc/sys or /sys"));
     }
     let mut file = OpenOptions::new().write(true).open(path).map_err(|e| fail(&e))?;
+    // Of nothing there is no write(2), and nothing would change.
+    let value = if value.is_empty() { "\n" } else { value };
     file.write_all(value.as_bytes()).map_err(|e| fail(&e))
 }
 

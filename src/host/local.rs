@@ -279,7 +279,7 @@ impl Host for LocalHost {
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Address::GuestModule(module) => {
-                let loaded = guest_module::is_loaded(&self.running(&doing)?.transport, module);
+                let loaded = guest_module::is_loaded(&self.running(&doing)?.transport, module)?;
                 Ok(if loaded { "loaded" } else { "absent" }.into())
             }
             Address::HostModule(_)
@@ -306,7 +306,7 @@ impl Host for LocalHost {
                 }
                 guest
                     .transport
-                    .write_file(path, value.as_bytes())
+                    .write_file(path, if value.is_empty() { b"\n" } else { value.as_bytes() })
                     .map_err(|e| guest_job::failed(doing.clone(), &e))
             }
             Address::GuestModule(module) => {

@@ -3,8 +3,8 @@
 //! Each leads to a checked place only; what a level there means is the user's business.
 
 use super::{
-    Activation, Format, GuestCommands, Home, KernelSide, Kind, Tunable, ValueError, XmlPath, XmlPlace,
-    XmlSetting, catalogue,
+    Activation, Format, GuestCommands, Home, KernelSide, Kind, SysctlName, Tunable, ValueError, XmlPath,
+    XmlPlace, XmlSetting, catalogue,
 };
 use std::collections::BTreeMap;
 
@@ -54,8 +54,8 @@ pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
         })))
     };
     let (home, kind) = match hatch {
-        "sysctl" => (rest.parse().map(|name| Home::Sysctl(Host, name)), Kind::Words),
-        "guest-sysctl" => (rest.parse().map(|name| Home::Sysctl(Guest, name)), Kind::Words),
+        "sysctl" => (two_way(rest).map(|name| Home::Sysctl(Host, name)), Kind::Words),
+        "guest-sysctl" => (two_way(rest).map(|name| Home::Sysctl(Guest, name)), Kind::Words),
         "sysfs" => (
             rest.parse().map(|path| Home::File(Host, path, Format::Auto)),
             Kind::Words,
@@ -132,6 +132,27 @@ fn known(home: &Home) -> Option<&'static Tunable> {
     })
 }
 
+/// A sysctl that can be set back: some act when they are written, others never let go again.
+fn two_way(name: &str) -> Result<SysctlName, ValueError> {
+    const ONE_WAY: [&str; 8] = [
+        "vm.drop_caches",
+        "vm.compact_memory",
+        "kernel.modules_disabled",
+        "kernel.kexec_load_disabled",
+        "kernel.unprivileged_bpf_disabled",
+        "kernel.yama.ptrace_scope",
+        "net.ipv4.route.flush",
+        "net.ipv6.route.flush",
+    ];
+    if ONE_WAY.contains(&name) {
+        return Err(ValueError::new(
+            name,
+            "a sysctl that can be set back to what it was",
+        ));
+    }
+    name.parse()
+}
+
 /// A sysctl or a module's parameter that is named by its file.
 fn normalised(home: Home) -> Home {
     let Home::File(side, path, _) = &home else {
@@ -143,7 +164,7 @@ fn normalised(home: Home) -> Home {
         other => other,
     };
     if let Some(name) = path.as_str().strip_prefix("/proc/sys/")
-        && let Ok(name) = name.chars().map(swap).collect::<String>().parse()
+        && let Ok(name) = two_way(&name.chars().map(swap).collect::<String>())
     {
         return Home::Sysctl(*side, name);
     }

@@ -59,7 +59,7 @@ const LOCKOUT: [&str; 14] = [
 ];
 
 /// Sysctls that guard a kernel, by the beginning of their names.
-const SECURITY: [&str; 18] = [
+const SECURITY: [&str; 22] = [
     "kernel.randomize_va_space",
     "kernel.kptr_restrict",
     "kernel.dmesg_restrict",
@@ -78,6 +78,10 @@ const SECURITY: [&str; 18] = [
     "vm.mmap_rnd_",
     "vm.unprivileged_userfaultfd",
     "net.core.bpf_jit_harden",
+    "kernel.hotplug",
+    "kernel.poweroff_cmd",
+    "kernel.usermodehelper.",
+    "kernel.uevent_helper",
 ];
 
 /// The danger of a level; `None` when there is none that is known. In the lab the network belongs to nobody else: with
@@ -100,6 +104,11 @@ fn of_home(tunable: &Tunable, value: &str) -> Option<Hazard> {
             Some(Hazard::Lockout)
         }
         Home::File(KernelSide::Host, file, _) if is_named => of_file(file.as_str()),
+        Home::File(KernelSide::Guest, file, _) if is_named => of_guest_file(file.as_str()),
+        Home::Module(_, name) if is_named && begins(name.as_str(), &SECURITY) => Some(Hazard::Security),
+        Home::Module(KernelSide::Host, name) if is_named && begins(name.as_str(), &LOCKOUT) => {
+            Some(Hazard::Lockout)
+        }
         Home::HostBoot(name) | Home::DomainXml(XmlSetting::GuestBoot(name)) if of_boot(name.as_str()) => {
             Some(Hazard::Security)
         }
@@ -110,32 +119,41 @@ fn of_home(tunable: &Tunable, value: &str) -> Option<Hazard> {
     }
 }
 
-/// Devices can be unbound, CPUs and memory taken offline, the machine put to sleep by files below /sys.
+/// Folders of which no file takes the machine away or opens it; others may unbind devices, freeze services, cut links.
+const HARMLESS: [&str; 9] = [
+    "/sys/kernel/mm/",
+    "/sys/block/",
+    "/sys/class/block/",
+    "/sys/devices/virtual/block/",
+    "/sys/devices/virtual/workqueue/",
+    "/sys/devices/virtual/bdi/",
+    "/sys/devices/system/node/",
+    "/sys/devices/system/clocksource/",
+    "/sys/devices/system/cpu/",
+];
+
 fn of_file(path: &str) -> Option<Hazard> {
     let tail = path.rsplit('/').next().unwrap_or_default();
-    // Limits of other services; a guest's own are libvirt's to set.
-    let of_services = path.starts_with("/sys/fs/cgroup/") && !path.contains("/machine");
-    let starves = ["memory.", "cpuset.", "pids.", "cgroup."]
-        .iter()
-        .any(|start| tail.starts_with(start));
-    let cuts = matches!(
-        tail,
-        "online" | "unbind" | "remove" | "state" | "delete" | "reset" | "authorized"
-    );
+    let cuts = [
+        "online", "unbind", "remove", "delete", "reset", "state", "control", "hotplug",
+    ];
+    let of_guest = path.starts_with("/sys/fs/cgroup/") && path.contains("/machine");
+    let harmless = of_guest || HARMLESS.iter().any(|folder| path.starts_with(folder));
+    if let Some(danger) = of_guest_file(path) {
+        Some(danger)
+    } else if harmless && !cuts.contains(&tail) {
+        None
+    } else {
+        Some(Hazard::Lockout)
+    }
+}
+
+/// What is dangerous in a guest, too.
+fn of_guest_file(path: &str) -> Option<Hazard> {
     if path.ends_with("/queue/write_cache") {
         Some(Hazard::DataLoss)
-    } else if path.starts_with("/sys/kernel/security/") {
+    } else if path.starts_with("/sys/kernel/security/") || path.starts_with("/sys/fs/selinux/") {
         Some(Hazard::Security)
-    } else if let Some(rest) = path.strip_prefix("/proc/sys/") {
-        let name = rest.replace('/', ".");
-        let begins = |list: &[&str]| list.iter().any(|start| name.starts_with(start));
-        (begins(&SECURITY).then_some(Hazard::Security)).or(begins(&LOCKOUT).then_some(Hazard::Lockout))
-    } else if cuts
-        || of_services && starves
-        || path.starts_with("/sys/power/")
-        || path.starts_with("/sys/class/net/")
-    {
-        Some(Hazard::Lockout)
     } else {
         None
     }

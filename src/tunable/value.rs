@@ -227,8 +227,11 @@ fn canonical_word(word: &str) -> Option<String> {
     }
     let sized =
         word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(|c: char| c.is_ascii_alphabetic());
+    // A `b` alone is a digit of a mask rather than a unit.
+    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_mask = word[digits.len()..].eq_ignore_ascii_case("b");
     match word.parse::<Bytes>() {
-        Ok(bytes) if sized => Some(bytes.0.to_string()),
+        Ok(bytes) if sized && !is_mask => Some(bytes.0.to_string()),
         _ => Some(word.to_string()),
     }
 }
@@ -393,6 +396,7 @@ mod tests {
             (&Kind::Boot, "a b", None),
             (&Kind::Boot, "a\"b", None),
             (&Kind::Words, "4096  131072\t6M", Some("4096 131072 6291456")),
+            (&Kind::Words, "3b", Some("3b")),
             (&Kind::Words, "a;rm", None),
             (&Kind::Words, "../../etc", None),
             (&Kind::Words, "/tmp/program", None),
