@@ -1,12 +1,15 @@
 //! Every bad file in `tests/bad` is answered with the text beside it (`INSTA_UPDATE=always` writes the texts), and
 //! every file that is shipped or shown in the documentation is right.
 
+use kvmtune::design::{Pace, Part, Plan};
 use kvmtune::diagnostic::{Diagnostics, Source};
+use kvmtune::facts::NetworkFacts;
 use kvmtune::simulation::{self, Machine, Model};
 use kvmtune::workload::Library;
 use kvmtune::{experiment, workload};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -85,6 +88,36 @@ fn every_shipped_experiment_is_right() -> Result<(), Failure> {
     for path in files {
         let experiment = experiment::parse(&read(&path)?, &library)?;
         assert!(experiment.question.is_some(), "{} asks nothing", experiment.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_shipped_experiment_can_be_planned() -> Result<(), Failure> {
+    let pace = Pace {
+        boot: Duration::ZERO,
+        overhead: Duration::ZERO,
+    };
+    for path in toml_files("experiments")? {
+        let experiment = experiment::parse(&read(&path)?, &Library::builtin())?;
+        let mut facts = Machine::of(&experiment).facts;
+        facts.network = Some(NetworkFacts {
+            bandwidth: 1_000_000_000,
+            rtt: 1000,
+            link_speed: None,
+        });
+        let plan = Plan::new(&experiment, &facts, Part::Whole, pace, 1)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+        let lost = plan
+            .notices
+            .iter()
+            .filter(|notice| notice.starts_with("left out"));
+        assert_eq!(
+            lost.collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "{}",
+            path.display()
+        );
     }
     Ok(())
 }
