@@ -292,6 +292,7 @@ fn open_guest(
                 name: name.clone(),
                 uuid: host.uuid(),
                 instance: host.instance(),
+                disk: Some(host.disk().to_string()),
                 ssh: ssh.clone(),
             };
             let seq = note(journal, &undo)?;
@@ -401,20 +402,13 @@ impl Restorer for LocalRestorer {
                 format!("{} is no place kvmtune makes", place.root.display()),
             )),
             SessionUndo::Lab(place) => take_down(place).map_err(|e| HostError::new("take down the lab", e)),
-            SessionUndo::Domain {
-                connection,
-                name,
-                uuid,
-                instance,
-                ssh,
-            } => {
+            SessionUndo::Domain { instance, ssh, .. } => {
                 if ssh.is_some() {
                     LocalHost::remove_ssh_leftovers()?;
                 }
-                if !LocalHost::has_domain(connection, name, uuid)? {
+                let Some(mut host) = domain_of(session)? else {
                     return Ok(());
-                }
-                let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                };
                 host.assume_changed();
                 host.give_back(instance.as_deref())
             }
@@ -422,20 +416,29 @@ impl Restorer for LocalRestorer {
     }
 }
 
+/// The domain of a session with the disk that the session was about, if it is still there.
+fn domain_of(session: &SessionUndo) -> Result<Option<LocalHost>, HostError> {
+    match session {
+        SessionUndo::Domain {
+            connection,
+            name,
+            uuid,
+            disk,
+            ..
+        } if LocalHost::has_domain(connection, name, uuid)? => {
+            LocalHost::domain(connection, name, disk.as_deref(), Cancel::default()).map(Some)
+        }
+        SessionUndo::Domain { .. } | SessionUndo::Lab(_) => Ok(None),
+    }
+}
+
 impl LocalRestorer {
     fn reach_domain(&self, uuid: &str, instance: &str) -> Result<Option<Box<dyn Host>>, HostError> {
         for session in &self.sessions {
-            if let SessionUndo::Domain {
-                connection,
-                name,
-                uuid: known,
-                ssh,
-                ..
-            } = session
+            if let SessionUndo::Domain { uuid: known, ssh, .. } = session
                 && known == uuid
-                && LocalHost::has_domain(connection, name, uuid)?
+                && let Some(mut host) = domain_of(session)?
             {
-                let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
                 if let Some(target) = ssh {
                     host.reach_by_ssh(target.clone())?;
                 }
@@ -448,3 +451,6 @@ impl LocalRestorer {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,6 +230,7 @@ fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
         connection: "qemu:///system".into(),
         name: "vm".into(),
         uuid: "u".into(),
+        disk: None,
         ssh: None,
         instance: None,
     };
