@@ -28,10 +28,10 @@ pub(super) struct AcrossOptions {
     across_reboots: bool,
     /// Where the next boot's command line is arranged for: `print` tells it, `grub` writes a drop-in of GRUB's configuration,
     /// anything else is a file that the whole line is written to
-    #[arg(long, value_name = "print|grub|FILE", requires = "across_reboots", value_parser = place)]
+    #[arg(long, value_name = "print|grub|FILE", requires = "across_reboots", conflicts_with_all = ["simulate", "go_on"], value_parser = place)]
     next_boot: Option<NextBoot>,
     /// Reboot the host at the end, when the next boot is arranged for
-    #[arg(long, requires = "across_reboots")]
+    #[arg(long, requires = "across_reboots", conflicts_with_all = ["simulate", "go_on"])]
     reboot: bool,
 }
 
