@@ -159,9 +159,13 @@ pub(super) fn list(edits: &[BootEdit]) -> String {
     edits.iter().map(BootEdit::told).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes, unless it is there, and believes what reads back.
+/// Writes, unless it is there, and believes what reads back. A drop-in that is there says nothing of the menu.
 fn put(boots: &mut dyn Boots, undo: &NextBootUndo, content: Option<&str>) -> Result<(), HostError> {
-    if undo.place == NextBoot::Print || boots.read_next(&undo.place)?.as_deref() == content {
+    if undo.place == NextBoot::Print {
+        return Ok(());
+    }
+    let is_all = undo.place != NextBoot::Grub || content.is_none();
+    if is_all && boots.read_next(&undo.place)?.as_deref() == content {
         return Ok(());
     }
     boots.write_next(&undo.place, content)?;

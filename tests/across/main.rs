@@ -7,7 +7,7 @@ use kvmtune::change::*;
 use kvmtune::design::WholePlot;
 use kvmtune::event::{Outcome, RunHeader};
 use kvmtune::host::fake::FakeHost;
-use kvmtune::host::{Boots, Host, HostError, JobOutput, Scope};
+use kvmtune::host::{Boots, Host, HostError, JobOutput, NextBoot, Scope};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -165,6 +165,29 @@ fn nothing_is_done_twice_in_one_boot() {
     let mut journal = open(dir.path());
     let refused = across::settle(&mut host, &mut journal, dir.path()).unwrap_err();
     assert!(refused.to_string().contains("--resume"), "{refused}");
+}
+
+#[test]
+fn a_menu_is_made_also_for_a_drop_in_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = host(&header());
+    let mut journal = open(dir.path());
+    let quiet = "quiet".parse().unwrap();
+    note_next_boot(&mut host, &mut journal, &NextBoot::Grub, vec![quiet]).unwrap();
+    let writes = |host: &FakeHost| {
+        host.calls()
+            .iter()
+            .filter(|c| *c == "write the next boot")
+            .count()
+    };
+    for times in 1..=2 {
+        set_next_boot(&mut host, &journal, &[]).unwrap();
+        assert_eq!(
+            writes(&host),
+            times,
+            "the one before may have been killed at the menu"
+        );
+    }
 }
 
 #[test]
