@@ -217,7 +217,7 @@ impl Session {
         // Whether or not it stops, recovery looks for itself.
         let _ = self.host.power(Power::Off);
         drop(self.host);
-        let report = recover_journal(&mut self.journal);
+        let report = recover_journal(&mut self.journal, false);
         if let Hold::Machine { watchman, .. } | Hold::Bare { watchman, .. } = self.hold {
             dismiss(watchman, &self.journal);
         }
@@ -346,18 +346,21 @@ pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
 
 fn recover_as(dirs: &Dirs, keeper: Keeper) -> Result<RecoverReport, SessionError> {
     let mut journal = Journal::open_as(&dirs.state, keeper)?;
-    // A run across reboots goes on from its record; where its boots were is in the journal.
-    across::forget(&dirs.state)?;
+    // A run across reboots goes on from its record; where its boots were is in the journal. A watchman leaves the state:
+    // how often the host was booted is in it.
+    if keeper == Keeper::Verb {
+        across::forget(&dirs.state)?;
+    }
     if journal.is_clean() {
         return Ok(RecoverReport::default());
     }
     // What a session with another folder has changed since is undone first: its old values are ours.
     let _lock = HostLock::take(Path::new(HOST_LOCK), keeper)?;
-    recover_journal(&mut journal)
+    recover_journal(&mut journal, across::is_under_way(&dirs.state))
 }
 
-/// The same with a journal that is open already.
-fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError> {
+/// The same with a journal that is open already; a run across reboots that goes on keeps its note.
+fn recover_journal(journal: &mut Journal, goes_on: bool) -> Result<RecoverReport, SessionError> {
     let sessions = journal.open_entries().filter_map(|e| match &e.undo {
         Undo::Session(session) => Some(session.clone()),
         Undo::Write(_) | Undo::NextBoot(_) => None,
@@ -366,6 +369,7 @@ fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError>
         sessions: sessions.collect(),
         reached: None,
         kernel: KernelHost,
+        goes_on,
     };
     Ok(recover(journal, &mut restorer)?)
 }
@@ -374,6 +378,8 @@ struct LocalRestorer {
     sessions: Vec<SessionUndo>,
     reached: Option<Box<dyn Host>>,
     kernel: KernelHost,
+    /// Whether a run across reboots does after this recovery.
+    goes_on: bool,
 }
 
 impl Restorer for LocalRestorer {
@@ -393,6 +399,10 @@ impl Restorer for LocalRestorer {
 
     fn boots(&mut self) -> Result<&mut dyn Boots, HostError> {
         Ok(&mut self.kernel)
+    }
+
+    fn keeps_next_boot(&self) -> bool {
+        self.goes_on
     }
 
     fn end(&mut self, session: &SessionUndo) -> Result<(), HostError> {

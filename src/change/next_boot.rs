@@ -120,7 +120,7 @@ pub fn end_next_boot(boots: &mut dyn Boots, journal: &mut Journal) -> Result<Fat
     let Some((seq, undo)) = journal.next_boot() else {
         return Ok(Fate::Gone);
     };
-    let fate = undo_next_boot(boots, undo)?;
+    let fate = undo_next_boot(boots, undo, false)?;
     if fate == Fate::Restored {
         journal.close(vec![seq])?;
         journal.compact()?;
@@ -128,19 +128,27 @@ pub fn end_next_boot(boots: &mut dyn Boots, journal: &mut Journal) -> Result<Fat
     Ok(fate)
 }
 
-/// Puts the next boot back, as recovery does.
-pub(super) fn undo_next_boot(boots: &mut dyn Boots, undo: &NextBootUndo) -> Result<Fate, HostError> {
+/// Puts the next boot back, as recovery does. When a run `keeps` its note, it goes on from this boot.
+pub(super) fn undo_next_boot(
+    boots: &mut dyn Boots,
+    undo: &NextBootUndo,
+    keeps: bool,
+) -> Result<Fate, HostError> {
     if boots.machine() != undo.machine {
         let why = "it is of another machine; move the journal back there";
         return Ok(Fate::Left(why.into()));
     }
     let line = boots.command_line()?;
     let changed = undo.changed(&line);
-    if changed.is_empty() {
+    if changed.is_empty() && !keeps {
         put(boots, undo, undo.prior.as_deref())?;
         return Ok(Fate::Restored);
     }
     put(boots, undo, undo.original().as_deref())?;
+    if changed.is_empty() {
+        let how = "`kvmtune run --across-reboots --resume` goes on, `kvmtune recover` ends it";
+        return Ok(Fate::Awaits(how.into()));
+    }
     let told = changed
         .iter()
         .map(|(name, is, was)| format!("{name} is `{is}` and was `{was}`"));

@@ -23,6 +23,10 @@ pub trait Restorer {
             "there is none to be booted",
         ))
     }
+    /// Whether the note of the host's own command line stays, for a run that goes on from it.
+    fn keeps_next_boot(&self) -> bool {
+        false
+    }
 }
 
 /// What became of an open entry.
@@ -146,7 +150,10 @@ fn undo(entries: &[Entry], restorer: &mut dyn Restorer) -> Vec<Fate> {
             return all(ended.map_or_else(|e| Fate::Left(e.to_string()), |()| Fate::Restored));
         }
         (Undo::NextBoot(undo), _) => {
-            let undone = restorer.boots().and_then(|boots| undo_next_boot(boots, undo));
+            let keeps = restorer.keeps_next_boot();
+            let undone = restorer
+                .boots()
+                .and_then(|boots| undo_next_boot(boots, undo, keeps));
             return all(undone.unwrap_or_else(|e| Fate::Left(e.to_string())));
         }
         (_, Some((_, first))) => &first.scope,

@@ -42,3 +42,18 @@ fn recovery_reaches_the_disk_of_the_session() {
     );
     assert_eq!(reached(&session("another", "")), None);
 }
+
+#[test]
+fn only_a_recovery_by_hand_forgets_a_run_across_reboots() {
+    let folder = tempfile::tempdir().unwrap();
+    let dirs = Dirs {
+        state: folder.path().join("state"),
+        cache: folder.path().join("cache"),
+    };
+    drop(Journal::open(&dirs.state).unwrap());
+    std::fs::write(across::path(&dirs.state), "{}").unwrap();
+    recover_as(&dirs, Keeper::Watchman).unwrap();
+    assert!(across::is_under_way(&dirs.state));
+    recover_as(&dirs, Keeper::Verb).unwrap();
+    assert!(!across::is_under_way(&dirs.state));
+}
