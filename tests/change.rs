@@ -243,7 +243,7 @@ fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
             kind: kvmtune::tunable::Kind::Words,
             old: old.into(),
             scope: kvmtune::host::Scope::Boot {
-                id: "simulated".into(),
+                id: "simulated 0".into(),
             },
         })
     };
@@ -297,7 +297,7 @@ fn what_the_guest_held_comes_back_when_its_session_ended() {
         kind: kvmtune::tunable::Kind::Words,
         old: "7".into(),
         scope: Scope::Boot {
-            id: "simulated".into(),
+            id: "simulated 0".into(),
         },
     });
     journal.append(vec![Undo::Session(session), undo]).unwrap();
