@@ -10,8 +10,8 @@ mod state;
 pub use state::{BootPurpose, Schema, State, load, path};
 
 use crate::change::{
-    ChangeError, Fate, Journal, disarm_next_boot, end_next_boot, is_boot_original, note_next_boot,
-    set_next_boot,
+    ChangeError, Fate, Journal, NextBootUndo, disarm_next_boot, end_next_boot, is_boot_original,
+    note_next_boot, set_next_boot,
 };
 use crate::design::{BootAt, Plan};
 use crate::event::RunId;
@@ -87,8 +87,18 @@ pub enum Departure {
     OneMoreBoot(String),
 }
 
-/// Looks whether a run waits for this boot. Afterwards the boot after this one is the host's own again.
+/// Looks whether a run waits for this boot. Afterwards the boot after this one is the host's own again, also when the
+/// state makes no sense.
 pub fn arrive(boots: &mut dyn Boots, journal: &mut Journal, dir: &Path) -> Result<Arrival, AcrossError> {
+    let arrived = look(boots, journal, dir);
+    let is_here = |(_, note): (u64, &NextBootUndo)| note.machine == boots.machine();
+    if matches!(arrived, Err(AcrossError::Wrong { .. })) && journal.next_boot().is_some_and(is_here) {
+        disarm_next_boot(boots, journal)?;
+    }
+    arrived
+}
+
+fn look(boots: &mut dyn Boots, journal: &mut Journal, dir: &Path) -> Result<Arrival, AcrossError> {
     let Some(state) = load(dir)? else {
         journal.adopt_next_boot();
         disarm_next_boot(boots, journal)?;
@@ -152,8 +162,9 @@ pub fn depart(
     }
     let edits = BootEdit::of(plan.boot_settings_at(next));
     journal.adopt_next_boot();
-    note_next_boot(boots, journal, &before.next_boot, parameters(plan))?;
+    let note = note_next_boot(boots, journal, &before.next_boot, parameters(plan))?;
     let state = State {
+        next_boot: note.place,
         machine: boots.machine(),
         boot: boots.boot_id()?,
         reboots: before.reboots + 1,
@@ -221,6 +232,11 @@ pub fn settle(boots: &mut dyn Boots, journal: &mut Journal, dir: &Path) -> Resul
         end_next_boot(boots, journal)?;
     }
     Ok(())
+}
+
+/// Whether a run across reboots may go on from here.
+pub fn is_under_way(dir: &Path) -> bool {
+    path(dir).symlink_metadata().is_ok()
 }
 
 /// Removes the state, whatever is in it: what must be undone stands in the journal.

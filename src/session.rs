@@ -217,7 +217,7 @@ impl Session {
         // Whether or not it stops, recovery looks for itself.
         let _ = self.host.power(Power::Off);
         drop(self.host);
-        let report = recover_journal(&mut self.journal);
+        let report = recover_journal(&mut self.journal, false);
         if let Hold::Machine { watchman, .. } | Hold::Bare { watchman, .. } = self.hold {
             dismiss(watchman, &self.journal);
         }
@@ -292,6 +292,7 @@ fn open_guest(
                 name: name.clone(),
                 uuid: host.uuid(),
                 instance: host.instance(),
+                disk: Some(host.disk().to_string()),
                 ssh: ssh.clone(),
             };
             let seq = note(journal, &undo)?;
@@ -345,18 +346,21 @@ pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
 
 fn recover_as(dirs: &Dirs, keeper: Keeper) -> Result<RecoverReport, SessionError> {
     let mut journal = Journal::open_as(&dirs.state, keeper)?;
-    // A run across reboots goes on from its record; where its boots were is in the journal.
-    across::forget(&dirs.state)?;
+    // A run across reboots goes on from its record; where its boots were is in the journal. A watchman leaves the state:
+    // how often the host was booted is in it.
+    if keeper == Keeper::Verb {
+        across::forget(&dirs.state)?;
+    }
     if journal.is_clean() {
         return Ok(RecoverReport::default());
     }
     // What a session with another folder has changed since is undone first: its old values are ours.
     let _lock = HostLock::take(Path::new(HOST_LOCK), keeper)?;
-    recover_journal(&mut journal)
+    recover_journal(&mut journal, across::is_under_way(&dirs.state))
 }
 
-/// The same with a journal that is open already.
-fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError> {
+/// The same with a journal that is open already; a run across reboots that goes on keeps its note.
+fn recover_journal(journal: &mut Journal, goes_on: bool) -> Result<RecoverReport, SessionError> {
     let sessions = journal.open_entries().filter_map(|e| match &e.undo {
         Undo::Session(session) => Some(session.clone()),
         Undo::Write(_) | Undo::NextBoot(_) => None,
@@ -365,6 +369,7 @@ fn recover_journal(journal: &mut Journal) -> Result<RecoverReport, SessionError>
         sessions: sessions.collect(),
         reached: None,
         kernel: KernelHost,
+        goes_on,
     };
     Ok(recover(journal, &mut restorer)?)
 }
@@ -373,6 +378,8 @@ struct LocalRestorer {
     sessions: Vec<SessionUndo>,
     reached: Option<Box<dyn Host>>,
     kernel: KernelHost,
+    /// Whether a run across reboots does after this recovery.
+    goes_on: bool,
 }
 
 impl Restorer for LocalRestorer {
@@ -394,6 +401,10 @@ impl Restorer for LocalRestorer {
         Ok(&mut self.kernel)
     }
 
+    fn keeps_next_boot(&self) -> bool {
+        self.goes_on
+    }
+
     fn end(&mut self, session: &SessionUndo) -> Result<(), HostError> {
         match session {
             SessionUndo::Lab(place) if !place.is_sane() => Err(HostError::new(
@@ -401,20 +412,13 @@ impl Restorer for LocalRestorer {
                 format!("{} is no place kvmtune makes", place.root.display()),
             )),
             SessionUndo::Lab(place) => take_down(place).map_err(|e| HostError::new("take down the lab", e)),
-            SessionUndo::Domain {
-                connection,
-                name,
-                uuid,
-                instance,
-                ssh,
-            } => {
+            SessionUndo::Domain { instance, ssh, .. } => {
                 if ssh.is_some() {
                     LocalHost::remove_ssh_leftovers()?;
                 }
-                if !LocalHost::has_domain(connection, name, uuid)? {
+                let Some(mut host) = domain_of(session)? else {
                     return Ok(());
-                }
-                let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
+                };
                 host.assume_changed();
                 host.give_back(instance.as_deref())
             }
@@ -422,20 +426,29 @@ impl Restorer for LocalRestorer {
     }
 }
 
+/// The domain of a session with the disk that the session was about, if it is still there.
+fn domain_of(session: &SessionUndo) -> Result<Option<LocalHost>, HostError> {
+    match session {
+        SessionUndo::Domain {
+            connection,
+            name,
+            uuid,
+            disk,
+            ..
+        } if LocalHost::has_domain(connection, name, uuid)? => {
+            LocalHost::domain(connection, name, disk.as_deref(), Cancel::default()).map(Some)
+        }
+        SessionUndo::Domain { .. } | SessionUndo::Lab(_) => Ok(None),
+    }
+}
+
 impl LocalRestorer {
     fn reach_domain(&self, uuid: &str, instance: &str) -> Result<Option<Box<dyn Host>>, HostError> {
         for session in &self.sessions {
-            if let SessionUndo::Domain {
-                connection,
-                name,
-                uuid: known,
-                ssh,
-                ..
-            } = session
+            if let SessionUndo::Domain { uuid: known, ssh, .. } = session
                 && known == uuid
-                && LocalHost::has_domain(connection, name, uuid)?
+                && let Some(mut host) = domain_of(session)?
             {
-                let mut host = LocalHost::domain(connection, name, None, Cancel::default())?;
                 if let Some(target) = ssh {
                     host.reach_by_ssh(target.clone())?;
                 }
@@ -448,3 +461,6 @@ impl LocalRestorer {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,10 @@ const COMMAND_LINES: &[Case] = &[
     ("an export without a format", "", "export", 2, &["--csv|--jsonl"]),
     ("an export with two formats", "", "export --csv --jsonl", 2, &["'--csv' cannot be used with", "--jsonl"]),
     ("a report in two formats", "", "report --markdown --json", 2, &["'--markdown' cannot be used with '--json'"]),
+    ("a next boot that is never made", "", "run e.toml --next-boot grub", 2, &["--across-reboots"]),
+    ("a reboot of a run within one boot", "", "run e.toml --reboot", 2, &["--across-reboots"]),
+    ("a next boot of a model", "", "run e.toml --simulate m.toml --next-boot grub", 2, &["cannot be used with"]),
+    ("a reboot of a model", "", "run e.toml --simulate m.toml --reboot", 2, &["cannot be used with"]),
     ("a new seed for an old run", "", "run --resume --seed 1", 2, &["cannot be used with"]),
 ];
 

@@ -5,7 +5,7 @@ mod support;
 
 use kvmtune::change::*;
 use kvmtune::host::fake::{FakeHost, Fault};
-use kvmtune::host::{Host, HostError, Power};
+use kvmtune::host::{Host, HostError, Power, Scope};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::*;
 use tempfile::TempDir;
@@ -230,6 +230,7 @@ fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
         connection: "qemu:///system".into(),
         name: "vm".into(),
         uuid: "u".into(),
+        disk: None,
         ssh: None,
         instance: None,
     };
@@ -259,6 +260,54 @@ fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
     assert_eq!(host.state().get(&all[0].address), Some("7"));
     drop(journal);
     assert_eq!(Journal::open(dir.path()).unwrap().left().len(), 1);
+}
+
+/// A pool whose pages a guest has until its session ends.
+struct Held<'h>(FakeRestorer<'h>, bool);
+
+impl Restorer for Held<'_> {
+    fn reach(&mut self, scope: &Scope) -> Result<Option<&mut dyn Host>, HostError> {
+        if self.1 {
+            return Err(HostError::new("write the pool", "its pages are in use"));
+        }
+        self.0.reach(scope)
+    }
+
+    fn end(&mut self, session: &SessionUndo) -> Result<(), HostError> {
+        self.1 = false;
+        self.0.end(session)
+    }
+}
+
+#[test]
+fn what_the_guest_held_comes_back_when_its_session_ended() {
+    let (_dir, mut journal, mut host) = bench();
+    let session = SessionUndo::Domain {
+        connection: "qemu:///system".into(),
+        name: "vm".into(),
+        uuid: "u".into(),
+        disk: None,
+        ssh: None,
+        instance: None,
+    };
+    let pool = settings()[0].address.clone();
+    let undo = Undo::Write(WriteUndo {
+        address: pool.clone(),
+        kind: kvmtune::tunable::Kind::Words,
+        old: "7".into(),
+        scope: Scope::Boot {
+            id: "simulated 0".into(),
+        },
+    });
+    journal.append(vec![Undo::Session(session), undo]).unwrap();
+    let report = recover(&mut journal, &mut Held(FakeRestorer(&mut host), true)).unwrap();
+    let told: Vec<_> = report.entries.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["host:/sys/pool = 7: restored", "session of domain vm: restored"]
+    );
+    assert!(journal.is_clean());
+    assert_eq!(host.state().get(&pool), Some("7"));
 }
 
 #[test]

@@ -74,6 +74,9 @@ pub enum SessionUndo {
         uuid: String,
         /// The run it was found in, as [`Scope::Domain`] names it; absent when it was off.
         instance: Option<String>,
+        /// Target name of its data disk; the first disk in journals of old.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disk: Option<String>,
         /// The guest's ssh server, when that is the way into it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ssh: Option<SshTarget>,

@@ -120,7 +120,7 @@ pub fn end_next_boot(boots: &mut dyn Boots, journal: &mut Journal) -> Result<Fat
     let Some((seq, undo)) = journal.next_boot() else {
         return Ok(Fate::Gone);
     };
-    let fate = undo_next_boot(boots, undo)?;
+    let fate = undo_next_boot(boots, undo, false)?;
     if fate == Fate::Restored {
         journal.close(vec![seq])?;
         journal.compact()?;
@@ -128,19 +128,27 @@ pub fn end_next_boot(boots: &mut dyn Boots, journal: &mut Journal) -> Result<Fat
     Ok(fate)
 }
 
-/// Puts the next boot back, as recovery does.
-pub(super) fn undo_next_boot(boots: &mut dyn Boots, undo: &NextBootUndo) -> Result<Fate, HostError> {
+/// Puts the next boot back, as recovery does. When a run `keeps` its note, it goes on from this boot.
+pub(super) fn undo_next_boot(
+    boots: &mut dyn Boots,
+    undo: &NextBootUndo,
+    keeps: bool,
+) -> Result<Fate, HostError> {
     if boots.machine() != undo.machine {
         let why = "it is of another machine; move the journal back there";
         return Ok(Fate::Left(why.into()));
     }
     let line = boots.command_line()?;
     let changed = undo.changed(&line);
-    if changed.is_empty() {
+    if changed.is_empty() && !keeps {
         put(boots, undo, undo.prior.as_deref())?;
         return Ok(Fate::Restored);
     }
     put(boots, undo, undo.original().as_deref())?;
+    if changed.is_empty() {
+        let how = "`kvmtune run --across-reboots --resume` goes on, `kvmtune recover` ends it";
+        return Ok(Fate::Awaits(how.into()));
+    }
     let told = changed
         .iter()
         .map(|(name, is, was)| format!("{name} is `{is}` and was `{was}`"));
@@ -159,9 +167,13 @@ pub(super) fn list(edits: &[BootEdit]) -> String {
     edits.iter().map(BootEdit::told).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes, unless it is there, and believes what reads back.
+/// Writes, unless it is there, and believes what reads back. A drop-in that is there says nothing of the menu.
 fn put(boots: &mut dyn Boots, undo: &NextBootUndo, content: Option<&str>) -> Result<(), HostError> {
-    if undo.place == NextBoot::Print || boots.read_next(&undo.place)?.as_deref() == content {
+    if undo.place == NextBoot::Print {
+        return Ok(());
+    }
+    let is_all = undo.place != NextBoot::Grub || content.is_none();
+    if is_all && boots.read_next(&undo.place)?.as_deref() == content {
         return Ok(());
     }
     boots.write_next(&undo.place, content)?;

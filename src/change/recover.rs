@@ -23,6 +23,10 @@ pub trait Restorer {
             "there is none to be booted",
         ))
     }
+    /// Whether the note of the host's own command line stays, for a run that goes on from it.
+    fn keeps_next_boot(&self) -> bool {
+        false
+    }
 }
 
 /// What became of an open entry.
@@ -84,10 +88,38 @@ impl fmt::Display for Recovered {
 /// Undoes every open entry, the last change first, and closes those that are done.
 ///
 /// Old values of one scope are put back together, as they are at the end of a change: of two that zero each other neither
-/// comes back alone.
+/// comes back alone. What a guest holds, as its huge pages, is tried once more when its session was ended.
 pub fn recover(journal: &mut Journal, restorer: &mut dyn Restorer) -> Result<RecoverReport, ChangeError> {
-    let mut open: VecDeque<_> = journal.open_entries().rev().cloned().collect();
-    let mut report = RecoverReport::default();
+    let open = journal.open_entries().rev().cloned().collect();
+    let mut all = undo_in_turn(open, journal, restorer)?;
+    let has_ended =
+        |(entry, fate): &(Entry, Fate)| matches!(entry.undo, Undo::Session(_)) && *fate == Fate::Restored;
+    if all.iter().any(has_ended) {
+        let is_held =
+            |(entry, fate): &&(Entry, Fate)| matches!((&entry.undo, fate), (Undo::Write(_), Fate::Left(_)));
+        let held = all.iter().filter(is_held).map(|(entry, _)| entry.clone());
+        for (again, fate) in undo_in_turn(held.collect(), journal, restorer)? {
+            if let Some(first) = all.iter_mut().find(|(entry, _)| entry.seq == again.seq) {
+                first.1 = fate;
+            }
+        }
+    }
+    journal.compact()?;
+    let entries = all.into_iter().map(|(entry, fate)| Recovered {
+        what: entry.undo.to_string(),
+        fate,
+    });
+    Ok(RecoverReport {
+        entries: entries.collect(),
+    })
+}
+
+fn undo_in_turn(
+    mut open: VecDeque<Entry>,
+    journal: &mut Journal,
+    restorer: &mut dyn Restorer,
+) -> Result<Vec<(Entry, Fate)>, ChangeError> {
+    let mut all = Vec::new();
     while let Some(entry) = open.pop_front() {
         let mut entries = vec![entry];
         if let Undo::Write(first) = &entries[0].undo {
@@ -103,15 +135,9 @@ pub fn recover(journal: &mut Journal, restorer: &mut dyn Restorer) -> Result<Rec
             .zip(&fates)
             .filter(|(_, fate)| matches!(fate, Fate::Restored | Fate::Gone));
         journal.close(done.map(|(entry, _)| entry.seq).collect())?;
-        report
-            .entries
-            .extend(entries.iter().zip(fates).map(|(entry, fate)| Recovered {
-                what: entry.undo.to_string(),
-                fate,
-            }));
+        all.extend(entries.into_iter().zip(fates));
     }
-    journal.compact()?;
-    Ok(report)
+    Ok(all)
 }
 
 /// What becomes of entries that belong together: a session alone, or old values of one scope.
@@ -124,7 +150,10 @@ fn undo(entries: &[Entry], restorer: &mut dyn Restorer) -> Vec<Fate> {
             return all(ended.map_or_else(|e| Fate::Left(e.to_string()), |()| Fate::Restored));
         }
         (Undo::NextBoot(undo), _) => {
-            let undone = restorer.boots().and_then(|boots| undo_next_boot(boots, undo));
+            let keeps = restorer.keeps_next_boot();
+            let undone = restorer
+                .boots()
+                .and_then(|boots| undo_next_boot(boots, undo, keeps));
             return all(undone.unwrap_or_else(|e| Fate::Left(e.to_string())));
         }
         (_, Some((_, first))) => &first.scope,

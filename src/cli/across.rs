@@ -28,10 +28,10 @@ pub(super) struct AcrossOptions {
     across_reboots: bool,
     /// Where the next boot's command line is arranged for: `print` tells it, `grub` writes a drop-in of GRUB's configuration,
     /// anything else is a file that the whole line is written to
-    #[arg(long, value_name = "print|grub|FILE", requires = "across_reboots", value_parser = place)]
+    #[arg(long, value_name = "print|grub|FILE", requires = "across_reboots", conflicts_with_all = ["simulate", "go_on"], value_parser = place)]
     next_boot: Option<NextBoot>,
     /// Reboot the host at the end, when the next boot is arranged for
-    #[arg(long, requires = "across_reboots")]
+    #[arg(long, requires = "across_reboots", conflicts_with_all = ["simulate", "go_on"])]
     reboot: bool,
 }
 
@@ -48,6 +48,18 @@ fn place(text: &str) -> Result<NextBoot, String> {
                 _ => Err("a path of plain text is needed".into()),
             }
         }
+    }
+}
+
+/// Where this sitting arranges for its boots: where the journal has noted it, also when a recovery took the rest away.
+fn place_of(noted: Option<NextBoot>, asked: Option<&NextBoot>) -> Result<NextBoot, String> {
+    match (noted, asked) {
+        (Some(noted), Some(asked)) if noted != *asked => Err(format!(
+            "the next boot is arranged for {noted}, as the journal has noted; leave --next-boot out, or let `kvmtune recover` \
+             end that first"
+        )),
+        (Some(noted), _) => Ok(noted),
+        (None, asked) => Ok(asked.cloned().unwrap_or(NextBoot::Print)),
     }
 }
 
@@ -78,11 +90,12 @@ impl AcrossOptions {
 
     /// Looks at what an earlier sitting left. `resumes` when a run is to go on.
     pub(super) fn begin(&self, common: &Common, resumes: bool) -> Result<Begin, Failure> {
-        let (arrival, own_line) = in_journal(&common.state, |boots, journal| {
+        let (arrival, note) = in_journal(&common.state, |boots, journal| {
             let arrival = across::arrive(boots, journal, &common.state)?;
-            let line = journal.next_boot().map(|(_, note)| note.line.clone());
-            Ok((arrival, line))
+            let note = journal.next_boot().map(|(_, note)| note.clone());
+            Ok((arrival, note))
         })?;
+        let (own_line, noted) = note.map(|note| (note.line, note.place)).unzip();
         let state = match arrival {
             Arrival::Fresh => None,
             Arrival::Over(state) => {
@@ -123,15 +136,7 @@ impl AcrossOptions {
                 )));
             }
         }
-        let kept = state.as_ref().map(|state| state.next_boot.clone());
-        if let (Some(kept), Some(asked)) = (&kept, &self.next_boot)
-            && kept != asked
-        {
-            return Err(Failure::environment(format!(
-                "this run arranges for its boots {kept}; leave --next-boot out"
-            )));
-        }
-        let place = kept.or_else(|| self.next_boot.clone()).unwrap_or(NextBoot::Print);
+        let place = place_of(noted, self.next_boot.as_ref()).map_err(environment)?;
         if let Some((what, mend)) = place.lack() {
             return Err(Failure::environment(format!("missing: {what}; {mend}")));
         }
@@ -360,4 +365,20 @@ fn reboots(experiment: &Experiment) -> u32 {
     };
     let plan = Plan::new(experiment, &facts, Part::Whole, pace, 0);
     plan.map_or(0, |plan| u32::try_from(plan.reboots()).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_that_of_the_note() {
+        let of = |noted: Option<&NextBoot>, asked| place_of(noted.cloned(), asked);
+        let (grub, print) = (NextBoot::Grub, NextBoot::Print);
+        assert_eq!(of(Some(&grub), None), Ok(NextBoot::Grub));
+        assert_eq!(of(Some(&grub), Some(&grub)), Ok(NextBoot::Grub));
+        assert!(of(Some(&grub), Some(&print)).is_err_and(|e| e.contains("leave --next-boot out")));
+        assert_eq!(of(None, Some(&grub)), Ok(NextBoot::Grub));
+        assert_eq!(of(None, None), Ok(NextBoot::Print));
+    }
 }

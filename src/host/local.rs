@@ -184,7 +184,7 @@ impl LocalHost {
     }
 
     /// Target name of the data disk.
-    pub(super) fn disk(&self) -> &str {
+    pub fn disk(&self) -> &str {
         &self.disk
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ const MAX_CONTENT: u64 = 64 * 1024;
 /// Where grub-mkconfig of Debian and its kin looks for more of its configuration.
 const GRUB_FOLDER: &str = "/etc/default/grub.d";
 const DROP_IN: &str = "90-kvmtune-next.cfg";
+/// What stands there while the menu is made without it.
+const EMPTY_DROP_IN: &str = "# kvmtune takes this file away when GRUB's menu is made without it.\n";
 /// Makes GRUB's menu anew, the first that is installed.
 const GRUB_TOOLS: [&[&str]; 2] = [&["update-grub"], &["grub-mkconfig", "-o", "/boot/grub/grub.cfg"]];
 /// os-prober may look at every disk.
@@ -73,6 +75,9 @@ impl NextBoot {
                 };
                 match path.symlink_metadata() {
                     Ok(found) if !found.is_file() => wrong("a plain file at"),
+                    Ok(found) if found.len() > MAX_CONTENT => {
+                        wrong("a file no longer than a command line at")
+                    }
                     Ok(_) => None,
                     Err(_) if path.parent().is_some_and(Path::is_dir) && path.file_name().is_some() => None,
                     Err(_) => wrong("a folder for"),
@@ -113,7 +118,7 @@ impl Boots for KernelHost {
     fn read_next(&mut self, place: &NextBoot) -> Result<Option<String>, HostError> {
         match place {
             NextBoot::Print => Ok(None),
-            NextBoot::Grub => read(&Path::new(GRUB_FOLDER).join(DROP_IN)),
+            NextBoot::Grub => read(&Grub::of_host().drop_in),
             NextBoot::File(path) => read(path),
         }
     }
@@ -121,10 +126,7 @@ impl Boots for KernelHost {
     fn write_next(&mut self, place: &NextBoot, content: Option<&str>) -> Result<(), HostError> {
         match place {
             NextBoot::Print => Ok(()),
-            NextBoot::Grub => {
-                write(&Path::new(GRUB_FOLDER).join(DROP_IN), content)?;
-                make_menu()
-            }
+            NextBoot::Grub => Grub::of_host().write(content),
             NextBoot::File(path) => write(path, content),
         }
     }
@@ -153,7 +155,14 @@ fn read(path: &Path) -> Result<Option<String>, HostError> {
         Err(e) => return Err(failed(e)),
     };
     let mut text = String::new();
-    file.take(MAX_CONTENT).read_to_string(&mut text).map_err(failed)?;
+    file.take(MAX_CONTENT + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > MAX_CONTENT {
+        // What is not known whole could not be put back.
+        let why = format!("it is longer than {MAX_CONTENT} bytes, and no command line is; name another file");
+        return Err(HostError::new(format!("read {}", path.display()), why));
+    }
     Ok(Some(text))
 }
 
@@ -170,7 +179,7 @@ fn write(path: &Path, content: Option<&str>) -> Result<(), HostError> {
         },
         Some(content) => {
             let next = folder.join(format!(".{}.kvmtune-next", name.to_string_lossy()));
-            replace(&next, content).and_then(|()| fs::rename(&next, path))
+            replace(&next, content, path).and_then(|()| fs::rename(&next, path))
         }
     };
     placed
@@ -178,7 +187,8 @@ fn write(path: &Path, content: Option<&str>) -> Result<(), HostError> {
         .map_err(failed)
 }
 
-fn replace(path: &Path, content: &str) -> io::Result<()> {
+/// Makes a file anew, in the place of `old`.
+fn replace(path: &Path, content: &str, old: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -188,37 +198,71 @@ fn replace(path: &Path, content: &str) -> io::Result<()> {
         .create_new(true)
         .mode(0o644)
         .open(path)?;
+    if let Ok(found) = old.symlink_metadata() {
+        fchown(&file, Some(found.uid()), Some(found.gid()))?;
+        file.set_permissions(found.permissions())?;
+    }
     file.write_all(content.as_bytes())?;
     file.sync_all()
 }
 
-fn make_menu() -> Result<(), HostError> {
-    let tool = GRUB_TOOLS.iter().find(|tool| find(tool[0]).is_some());
-    let argv: Vec<String> = tool
-        .ok_or_else(|| {
-            HostError::new(
-                "make GRUB's menu",
-                "neither update-grub nor grub-mkconfig is installed",
-            )
-        })?
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let done = Running::start(&argv, Bytes::mib(1))?.finish(GRUB_LIMIT, &|| false)?;
-    if done.exit == 0 {
-        return Ok(());
+/// GRUB's configuration, and what makes its menu of it.
+struct Grub {
+    drop_in: PathBuf,
+    /// The first that is installed is used.
+    tools: Vec<Vec<String>>,
+}
+
+impl Grub {
+    fn of_host() -> Self {
+        let tool = |argv: &[&str]| argv.iter().map(ToString::to_string).collect();
+        Self {
+            drop_in: Path::new(GRUB_FOLDER).join(DROP_IN),
+            tools: GRUB_TOOLS.into_iter().map(tool).collect(),
+        }
     }
-    let said: String = String::from_utf8_lossy(&done.stderr)
-        .trim()
-        .chars()
-        .rev()
-        .take(300)
-        .collect();
-    let said: String = said.chars().rev().collect();
-    Err(HostError::new(
-        format!("make GRUB's menu with `{}`", argv.join(" ")),
-        format!("it gave {}: {}", done.exit, said.escape_debug()),
-    ))
+
+    /// Puts the drop-in in force, or takes it away. It is gone only when a menu was made without it: however early
+    /// this ends, what is still there tells that the menu may be of it.
+    fn write(&self, content: Option<&str>) -> Result<(), HostError> {
+        if content.is_none() && read(&self.drop_in)?.is_none() {
+            return Ok(());
+        }
+        write(&self.drop_in, Some(content.unwrap_or(EMPTY_DROP_IN)))?;
+        self.make_menu()?;
+        match content {
+            Some(_) => Ok(()),
+            None => write(&self.drop_in, None),
+        }
+    }
+
+    fn make_menu(&self) -> Result<(), HostError> {
+        let argv = self
+            .tools
+            .iter()
+            .find(|argv| argv.first().is_some_and(|tool| find(tool).is_some()))
+            .ok_or_else(|| {
+                HostError::new(
+                    "make GRUB's menu",
+                    "neither update-grub nor grub-mkconfig is installed",
+                )
+            })?;
+        let done = Running::start(argv, Bytes::mib(1))?.finish(GRUB_LIMIT, &|| false)?;
+        if done.exit == 0 {
+            return Ok(());
+        }
+        let said: String = String::from_utf8_lossy(&done.stderr)
+            .trim()
+            .chars()
+            .rev()
+            .take(300)
+            .collect();
+        let said: String = said.chars().rev().collect();
+        Err(HostError::new(
+            format!("make GRUB's menu with `{}`", argv.join(" ")),
+            format!("it gave {}: {}", done.exit, said.escape_debug()),
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +286,61 @@ mod tests {
         host.write_next(&place, None).unwrap();
         host.write_next(&place, None).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_too_long_to_be_put_back_is_refused_and_a_mode_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("line");
+        let place = NextBoot::File(path.clone());
+        fs::write(&path, "x".repeat(64 * 1024)).unwrap();
+        assert!(place.lack().is_none() && KernelHost.read_next(&place).is_ok());
+        fs::write(&path, "x".repeat(64 * 1024 + 1)).unwrap();
+        let refused = KernelHost.read_next(&place).unwrap_err().to_string();
+        assert!(refused.contains("longer than"), "{refused}");
+        assert!(place.lack().is_some());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+        KernelHost.write_next(&place, Some("quiet\n")).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
+    }
+
+    /// Its menu is its drop-in, made unless a file `broken` is there.
+    fn grub(folder: &Path) -> Grub {
+        let drop_in = folder.join(DROP_IN);
+        let script = r#"[ ! -e "$2/broken" ] && cp "$1" "$2/menu""#;
+        let argv = ["/bin/sh", "-c", script, "sh"].map(String::from);
+        let places = [drop_in.as_path(), folder].map(|path| path.to_str().unwrap().to_string());
+        Grub {
+            drop_in,
+            tools: vec![vec!["/nonexistent".into()], [&argv[..], &places].concat()],
+        }
+    }
+
+    #[test]
+    fn a_drop_in_is_gone_only_when_the_menu_was_made_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let grub = grub(folder.path());
+        let menu = || fs::read_to_string(folder.path().join("menu")).unwrap();
+        grub.write(Some("LINE=quiet\n")).unwrap();
+        assert_eq!(menu(), "LINE=quiet\n");
+        fs::write(folder.path().join("broken"), "").unwrap();
+        for _ in 0..2 {
+            assert!(grub.write(None).is_err());
+            assert_eq!(menu(), "LINE=quiet\n");
+            let left = read(&grub.drop_in).unwrap();
+            assert_eq!(
+                left.as_deref(),
+                Some(EMPTY_DROP_IN),
+                "it tells that the menu is old"
+            );
+        }
+        fs::remove_file(folder.path().join("broken")).unwrap();
+        grub.write(None).unwrap();
+        assert_eq!(
+            (menu().as_str(), read(&grub.drop_in).unwrap()),
+            (EMPTY_DROP_IN, None)
+        );
+        grub.write(None).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::pace::{self, Mark};
 use super::wording;
 use crate::decision::observed;
 use crate::design::TreatmentId;
-use crate::event::{Event, Outcome, RunHeader, Trial, TrialRecord};
+use crate::event::{End, Event, Outcome, RunHeader, Trial, TrialRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write as _;
 
@@ -178,8 +178,17 @@ impl Teller {
             Event::Notice { text } => {
                 Said::Notice(format!("notice: {}", wording::tame(text, wording::SENTENCE)))
             }
+            // Nobody is to do anything: a model is booted at once.
+            Event::RunFinished {
+                end: End::AwaitsReboot { .. },
+            } if self.is_simulated() => Said::Now("booting the simulated host".into()),
             Event::RunFinished { end } => Said::Line(wording::end(*end).into()),
         }
+    }
+
+    fn is_simulated(&self) -> bool {
+        let header = self.header.as_ref();
+        header.is_some_and(|header| header.facts.simulated().is_some())
     }
 
     fn finished(&mut self, record: &TrialRecord) -> String {
@@ -243,6 +252,8 @@ impl Teller {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::design::BootAt;
+    use crate::facts::SIMULATED;
     use crate::report::fixture::Fixture;
 
     #[test]
@@ -258,6 +269,19 @@ mod tests {
             lines.push(line);
         }
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn a_model_is_booted_without_a_word_to_the_operator() {
+        let mut header = Fixture::quickstart().header;
+        let end = End::AwaitsReboot {
+            next: BootAt { block: 1, boot: 0 },
+        };
+        let said = |header: &RunHeader| Teller::new(Some(header)).event(&Event::RunFinished { end });
+        header.facts.record.remove(SIMULATED);
+        assert!(matches!(said(&header), Said::Line(line) if line.contains("--resume")));
+        header.facts.record.insert(SIMULATED.into(), "model.toml".into());
+        assert!(matches!(said(&header), Said::Now(_)));
     }
 
     #[test]

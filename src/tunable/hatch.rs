@@ -66,7 +66,7 @@ pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
         ),
         "module" => (rest.parse().map(|name| Home::Module(Host, name)), Kind::Words),
         "guest-module" => (rest.parse().map(|name| Home::Module(Guest, name)), Kind::Words),
-        "domain-xpath" => (rest.parse().map(place), Kind::Words),
+        "domain-xpath" => (rest.parse().and_then(settable).map(place), Kind::Words),
         "boot" => (rest.parse().map(Home::HostBoot), Kind::Boot),
         "guest-boot" => {
             let boot = rest
@@ -178,6 +178,15 @@ fn normalised(home: Home) -> Home {
     }
 }
 
+/// A guest under another name is another guest.
+fn settable(path: XmlPath) -> Result<XmlPath, ValueError> {
+    if path.is_identity() {
+        let expected = "another place: kvmtune finds the guest by its name and UUID; they are not set";
+        return Err(ValueError::new(path.as_str(), expected));
+    }
+    Ok(path)
+}
+
 /// The commands themselves stand in the factor.
 fn is_command_name(name: &str) -> Result<Home, ValueError> {
     let tame = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -219,6 +228,10 @@ mod tests {
             "sysfs:/sys/../etc/passwd",
             "module:../a.b",
             "domain-xpath://disk",
+            "domain-xpath:/domain/name",
+            "domain-xpath:/domain/name[1]",
+            "domain-xpath:/domain/uuid[1]",
+            "domain-xpath:/domain/uuid/@x",
             "boot:a=b",
             "guest-exec:",
             "guest-exec:a b",

@@ -54,6 +54,11 @@ impl XmlPath {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// True when kvmtune finds a guest again by what stands there, however the place is spelled.
+    pub fn is_identity(&self) -> bool {
+        matches!(&self.steps[..], [only] if matches!(only.name.as_str(), "name" | "uuid"))
+    }
 }
 
 impl FromStr for XmlPath {

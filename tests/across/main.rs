@@ -2,12 +2,12 @@
 //! the end, and after a kill at any step.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use kvmtune::across::{self, AcrossError, BootPurpose, State};
+use kvmtune::across::{self, AcrossError, Arrival, BootPurpose, State};
 use kvmtune::change::*;
-use kvmtune::design::WholePlot;
+use kvmtune::design::{BootAt, WholePlot};
 use kvmtune::event::{Outcome, RunHeader};
 use kvmtune::host::fake::FakeHost;
-use kvmtune::host::{Boots, Host, HostError, JobOutput, Scope};
+use kvmtune::host::{Boots, Host, HostError, JobOutput, NextBoot, Scope};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -168,6 +168,29 @@ fn nothing_is_done_twice_in_one_boot() {
 }
 
 #[test]
+fn a_menu_is_made_also_for_a_drop_in_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = host(&header());
+    let mut journal = open(dir.path());
+    let quiet = "quiet".parse().unwrap();
+    note_next_boot(&mut host, &mut journal, &NextBoot::Grub, vec![quiet]).unwrap();
+    let writes = |host: &FakeHost| {
+        host.calls()
+            .iter()
+            .filter(|c| *c == "write the next boot")
+            .count()
+    };
+    for times in 1..=2 {
+        set_next_boot(&mut host, &journal, &[]).unwrap();
+        assert_eq!(
+            writes(&host),
+            times,
+            "the one before may have been killed at the menu"
+        );
+    }
+}
+
+#[test]
 fn a_session_sees_that_the_host_has_its_own_line_again() {
     let header = header();
     let dir = tempfile::tempdir().unwrap();
@@ -248,7 +271,7 @@ fn refused(host: &mut FakeHost, dir: &Path, case: &str) {
     );
 }
 
-struct Restores<'h>(&'h mut FakeHost);
+struct Restores<'h>(&'h mut FakeHost, bool);
 
 impl Restorer for Restores<'_> {
     fn reach(&mut self, scope: &Scope) -> Result<Option<&mut dyn Host>, HostError> {
@@ -266,6 +289,69 @@ impl Restorer for Restores<'_> {
     fn boots(&mut self) -> Result<&mut dyn Boots, HostError> {
         Ok(self.0)
     }
+
+    fn keeps_next_boot(&self) -> bool {
+        self.1
+    }
+}
+
+#[test]
+fn a_run_goes_on_where_the_journal_arranges_for_it() {
+    let header = header();
+    let (dir, mut host) = after(2, &header);
+    let mut journal = open(dir.path());
+    across::forget(dir.path()).unwrap();
+    recover(&mut journal, &mut Restores(&mut host, false)).unwrap();
+    assert!(journal.next_boot().is_some(), "this boot has another line");
+    let next = BootAt { block: 1, boot: 0 };
+    let forgetful = State::new(header.run, dir.path().into(), NextBoot::Print);
+    let state = across::depart(&mut host, &mut journal, dir.path(), forgetful, &header.plan, next).unwrap();
+    assert_eq!(state.next_boot, place());
+    host.reboot();
+    let arrival = across::arrive(&mut host, &mut journal, dir.path()).unwrap();
+    assert!(matches!(arrival, Arrival::Booted(_)), "{arrival:?}");
+}
+
+#[test]
+fn a_state_that_makes_no_sense_leaves_nothing_armed() {
+    let header = header();
+    for (from, to) in [("/simulated", "/elsewhere"), ("}", "")] {
+        let (dir, mut host) = after(1, &header);
+        let path = across::path(dir.path());
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let armed = host.state().boot.as_ref().unwrap().next.clone();
+        assert_ne!(armed.as_deref().map(str::trim), Some(OWN));
+        refused(&mut host, dir.path(), to);
+        let left = host.state().boot.as_ref().unwrap().next.clone();
+        assert_eq!(left.as_deref().map(str::trim), Some(OWN), "{to}");
+    }
+}
+
+/// A watchman may restore in every boot of a run: the boots are counted on, and the run goes on.
+#[test]
+fn a_watchman_does_not_reset_the_number_of_boots() {
+    let header = header();
+    for sittings in 1..=6 {
+        let (dir, mut host) = after(sittings, &header);
+        let mut journal = open(dir.path());
+        let before = across::load(dir.path()).unwrap().unwrap();
+        let arrival = across::arrive(&mut host, &mut journal, dir.path()).unwrap();
+        assert!(matches!(arrival, Arrival::Booted(_)), "{arrival:?}");
+        let report = recover(&mut journal, &mut Restores(&mut host, true)).unwrap();
+        assert!(report.awaits_reboot(), "{report:?}");
+        drop(journal);
+        assert_eq!(
+            sit(&mut host, dir.path(), &header, &|_| {}),
+            Sat::Reboot,
+            "{sittings}"
+        );
+        let after = across::load(dir.path()).unwrap().unwrap();
+        assert_eq!(after.reboots, before.reboots + 1);
+        host.reboot();
+        to_the_end(&mut host, dir.path(), &header);
+        is_given_back(&host, dir.path(), "at the end");
+    }
 }
 
 /// Recovers, reboots if that is asked for, recovers again.
@@ -273,7 +359,7 @@ fn give_all_back(host: &mut FakeHost, dir: &Path, case: &str) {
     for turn in 0..2 {
         let mut journal = open(dir);
         across::forget(dir).unwrap();
-        let report = recover(&mut journal, &mut Restores(host)).unwrap();
+        let report = recover(&mut journal, &mut Restores(host, false)).unwrap();
         if report.is_complete() {
             drop(journal);
             return is_given_back(host, dir, case);
@@ -372,7 +458,7 @@ fn killed_anywhere_the_host_gets_its_own_line_back() {
                 let live_are_left = journal.open_entries().any(|e| matches!(e.undo, Undo::Write(_)));
                 if live_are_left {
                     across::forget(second.path()).unwrap();
-                    recover(&mut journal, &mut Restores(&mut host)).unwrap();
+                    recover(&mut journal, &mut Restores(&mut host, false)).unwrap();
                 }
                 drop(journal);
                 to_the_end(&mut host, second.path(), &header);

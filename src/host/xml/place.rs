@@ -7,9 +7,6 @@ use crate::tunable::{ABSENT, BootParameter, Choice, PRESENT, Step, XmlPlace};
 use roxmltree::Document;
 use xot::Node;
 
-/// By these kvmtune finds a guest again.
-const IDENTITY: [&str; 2] = ["/domain/name", "/domain/uuid"];
-
 /// What stands at a place, or what is meant when nothing does.
 pub(super) fn value(xml: &str, place: &XmlPlace, target: Option<&str>) -> Result<String, XmlError> {
     let document = Document::parse(xml).map_err(|e| XmlError::Parse(e.to_string()))?;
@@ -107,7 +104,7 @@ impl Editor {
         value: &str,
         target: &str,
     ) -> Result<(), XmlError> {
-        if IDENTITY.contains(&place.path.as_str()) {
+        if place.path.is_identity() {
             return Err(fail(place, "kvmtune finds the guest by it"));
         }
         if value == ABSENT || place.default.as_deref() == Some(value) {

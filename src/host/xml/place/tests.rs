@@ -95,6 +95,8 @@ fn what_cannot_be_made_is_refused() {
         ("/domain/cpu/feature[@name='a']/@name", "b", "chosen by"),
         ("/domain/name", "b", "finds the guest"),
         ("/domain/uuid", "absent", "finds the guest"),
+        ("/domain/name[1]", "b", "finds the guest"),
+        ("/domain/uuid[1]", "b", "finds the guest"),
     ] {
         let said = refused(path, text);
         assert!(said.contains(why), "{path}: {said}");
