@@ -100,7 +100,8 @@ pub(super) fn definition(parts: &Parts) -> String {
 /// The data disk's target name.
 pub const DATA_TARGET: &str = "vdb";
 
-/// Kills the QEMU process that names the lab's root on its command line, if there is one, and waits for its end.
+/// Kills every QEMU process of the lab, and waits for its end: the guest, and one that libvirt was asking for what it can,
+/// which is a process of its own and outlives the killed one that asked.
 pub(super) fn end_guest(place: &LabPlace) -> io::Result<()> {
     let limit = Instant::now() + Duration::from_secs(10);
     while let Some(pid) = guest_pid(place) {
@@ -129,6 +130,7 @@ fn holds_files(pid: Pid) -> bool {
 
 fn guest_pid(place: &LabPlace) -> Option<Pid> {
     let needle = format!("guest={},", place.domain());
+    let root = format!("{}/", place.root.display());
     let is_guest = |pid: i32| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = command.split(|b| *b == 0);
@@ -136,7 +138,11 @@ fn guest_pid(place: &LabPlace) -> Option<Pid> {
         // An emulator can be started by a link of another name.
         let program = fs::read_link(format!("/proc/{pid}/exe")).map(|p| p.display().to_string());
         let is_qemu = name.into_iter().chain(program).any(|p| p.contains("qemu"));
-        is_qemu && words.any(|w| w.starts_with(needle.as_bytes()))
+        let names_lab = |w: &[u8]| {
+            let word = String::from_utf8_lossy(w);
+            word.starts_with(&needle) || word.contains(&root)
+        };
+        is_qemu && words.any(names_lab)
     };
     let entries = fs::read_dir("/proc").ok()?;
     let pids = entries

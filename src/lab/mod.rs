@@ -281,6 +281,8 @@ pub fn take_down(place: &LabPlace) -> Result<(), LabError> {
     disk::detach(&place.data)?;
     pages::unmount(&place.root)?;
     domain::remove_cgroups(&place.domain());
+    // One that was just being started when its kvmtune was killed is there now; without the root none can start.
+    domain::end_guest(place).map_err(|source| file_error("end the guest of", &place.root, source))?;
     for path in [&place.root, &place.data] {
         let gone = if path.is_dir() {
             fs::remove_dir_all(path)
