@@ -75,7 +75,7 @@ const RESULTS: &[Case] = &[
     ("nothing to export", "", "export --csv", 5, &["no results in results/kvmtune.db"]),
     ("nothing to resume", "", "run --resume", 5, &["no results in results/kvmtune.db"]),
     ("a damaged database", "mkdir results; head -c 9999 \"$kvmtune\" > results/kvmtune.db", "report", 5, &["results/kvmtune.db is damaged or not a database", "move it away"]),
-    ("an unknown name of a tunable", "", "tunables swop", 2, &["no tunable has such a name", "lists all"]),
+    ("an unknown name of a tunable", "", "tunables swop", 2, &["no tunable has `swop` in its name", "lists all"]),
 ];
 
 #[rustfmt::skip]
