@@ -223,17 +223,22 @@ fn a_guest_that_is_gone_needs_no_restoring() {
     assert!(journal.is_clean());
 }
 
-#[test]
-fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
-    let (dir, mut journal, mut host) = bench();
-    let session = SessionUndo::Domain {
+/// Of a domain that was found off.
+fn a_session() -> SessionUndo {
+    SessionUndo::Domain {
         connection: "qemu:///system".into(),
         name: "vm".into(),
         uuid: "u".into(),
         disk: None,
         ssh: None,
         instance: None,
-    };
+    }
+}
+
+#[test]
+fn what_recovery_cannot_restore_stays_open_and_the_rest_is_closed() {
+    let (dir, mut journal, mut host) = bench();
+    let session = a_session();
     journal.append(vec![Undo::Session(session)]).unwrap();
     let all = settings();
     let missing = host_file("/sys/gone", kvmtune::tunable::Format::Plain);
@@ -282,14 +287,7 @@ impl Restorer for Held<'_> {
 #[test]
 fn what_the_guest_held_comes_back_when_its_session_ended() {
     let (_dir, mut journal, mut host) = bench();
-    let session = SessionUndo::Domain {
-        connection: "qemu:///system".into(),
-        name: "vm".into(),
-        uuid: "u".into(),
-        disk: None,
-        ssh: None,
-        instance: None,
-    };
+    let session = a_session();
     let pool = settings()[0].address.clone();
     let undo = Undo::Write(WriteUndo {
         address: pool.clone(),

@@ -6,7 +6,7 @@ mod common;
 mod stage;
 
 use kvmtune::host::agent::ExecOutput;
-use stage::LabHost;
+use stage::{LabHost, said};
 use std::time::Duration;
 
 /// On the lab host's disk.
@@ -48,12 +48,6 @@ name = "iops"
 unit = "1/s"
 goal = "maximize"
 "#;
-
-fn said(done: &ExecOutput) -> String {
-    [&done.stdout, &done.stderr]
-        .map(|b| String::from_utf8_lossy(b).into_owned())
-        .concat()
-}
 
 fn kvmtune(host: &LabHost, verb: &[&str]) -> ExecOutput {
     let program = stage::kvmtune();

@@ -6,9 +6,10 @@ mod libvirtd;
 
 use kvmtune::host::{Host, LocalHost, Power};
 use kvmtune::tunable::{Address, Home, Kind, Tunable, catalogue, level};
-use libvirtd::{Agents, Daemon, wait_for};
+use libvirtd::{Agents, Daemon, User, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,13 +220,10 @@ fn a_domain_found_off_is_left_off() {
     user.assert_definition_is_untouched();
 }
 
-#[test]
-fn after_a_kill_recover_brings_back_the_domains_own_start() {
-    let Some(daemon) = Daemon::start() else { return };
-    let user = daemon.define("kt-user", Agents::Willing);
-    user.boot();
+/// Runs an experiment that restarts the guest, kills it while the guest has a changed start, and gives its file.
+fn killed_in_a_changed_start(daemon: &Daemon, user: &User<'_>, options: &[&str]) -> PathBuf {
     let file = daemon.experiment("kt-user", RESTART);
-    let mut run = daemon.kvmtune(&["run", "--quiet", "--dead-man", "off", file.to_str().unwrap()]);
+    let mut run = daemon.kvmtune(&[&["run", "--quiet"], options, &[file.to_str().unwrap()]].concat());
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("a changed start", Duration::from_mins(2), || {
         assert!(run.try_wait().unwrap().is_none(), "the run ended early");
@@ -233,6 +231,15 @@ fn after_a_kill_recover_brings_back_the_domains_own_start() {
     });
     run.kill().unwrap();
     run.wait().unwrap();
+    file
+}
+
+#[test]
+fn after_a_kill_recover_brings_back_the_domains_own_start() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = daemon.define("kt-user", Agents::Willing);
+    user.boot();
+    let file = killed_in_a_changed_start(&daemon, &user, &["--dead-man", "off"]);
     assert!(user.is_on());
 
     let refused = daemon.expect(5, &["run", "--quiet", file.to_str().unwrap()]);
@@ -274,15 +281,7 @@ fn after_a_kill_the_watchman_brings_back_the_domains_own_start() {
     let Some(daemon) = Daemon::start() else { return };
     let user = daemon.define("kt-user", Agents::Willing);
     user.boot();
-    let file = daemon.experiment("kt-user", RESTART);
-    let mut run = daemon.kvmtune(&["run", "--quiet", file.to_str().unwrap()]);
-    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_for("a changed start", Duration::from_mins(2), || {
-        assert!(run.try_wait().unwrap().is_none(), "the run ended early");
-        user.cache().as_deref() == Some("none")
-    });
-    run.kill().unwrap();
-    run.wait().unwrap();
+    killed_in_a_changed_start(&daemon, &user, &[]);
     wait_for("the domain's own start", Duration::from_mins(2), || {
         user.cache().as_deref() == Some("writeback") && daemon.journal().is_empty()
     });

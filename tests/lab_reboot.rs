@@ -4,8 +4,7 @@
 mod common;
 mod stage;
 
-use kvmtune::host::agent::ExecOutput;
-use stage::LabHost;
+use stage::{LabHost, said};
 use std::time::{Duration, Instant};
 
 /// On the lab host's disk.
@@ -49,12 +48,6 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(clock.elapsed() < LIMIT, "{what} was waited for in vain");
         std::thread::sleep(Duration::from_millis(200));
     }
-}
-
-fn said(done: &ExecOutput) -> String {
-    [&done.stdout, &done.stderr]
-        .map(|b| String::from_utf8_lossy(b).into_owned())
-        .concat()
 }
 
 #[test]

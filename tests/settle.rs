@@ -1,10 +1,13 @@
 //! Workloads that settle, do so when they are run longer, or never: what becomes of their trials.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/header.rs"]
+mod header;
+
+use header::header;
 use kvmtune::change::Journal;
-use kvmtune::design::{Pace, Part, Plan};
 use kvmtune::diagnostic::Source;
-use kvmtune::event::{Event, Outcome, Purpose, RunHeader, RunId, Stage, TrialRecord};
+use kvmtune::event::{Event, Outcome, Stage, TrialRecord};
 use kvmtune::experiment::{self, Experiment};
 use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Cancel, Job, JobOutput};
@@ -67,26 +70,6 @@ fn experiment(workload: &str, time: &str) -> Experiment {
     experiment::parse(&source, &Library::builtin()).unwrap()
 }
 
-fn header(experiment: &Experiment, machine: &Machine) -> RunHeader {
-    let pace = Pace {
-        boot: Duration::ZERO,
-        overhead: Duration::ZERO,
-    };
-    RunHeader {
-        run: RunId(uuid::Uuid::nil()),
-        started: jiff::Timestamp::UNIX_EPOCH,
-        version: "0".into(),
-        experiment: experiment.name.clone(),
-        file: experiment.source.name.clone(),
-        text: experiment.source.text.clone(),
-        purpose: Purpose::Sweep,
-        certificate: None,
-        protocol: experiment.protocol(),
-        plan: Plan::new(experiment, &machine.facts, Part::Whole, pace, 1).unwrap(),
-        facts: machine.facts.clone(),
-    }
-}
-
 /// What a run said.
 struct Said {
     trials: Vec<TrialRecord>,
@@ -103,7 +86,7 @@ fn run(
 ) -> Said {
     let experiment = experiment(workload, time);
     let machine = Machine::of(&experiment);
-    let header = header(&experiment, &machine);
+    let header = header(&experiment, &machine.facts, 1);
     let values = machine.values.iter().map(|(a, v)| (a.clone(), v.as_str()));
     let mut host = FakeHost::new(values);
     host.set_jobs(move |job, _| Ok(jobs(job)));

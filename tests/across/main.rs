@@ -14,6 +14,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+#[path = "../common/header.rs"]
+mod header;
 #[path = "../common/kill.rs"]
 mod kill;
 mod pretended;

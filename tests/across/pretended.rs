@@ -1,10 +1,10 @@
 //! A pretended host that can be booted, and sittings on it as the command line's.
 
+use crate::header::header as planned;
 use kvmtune::across::{self, Arrival, Departure, State};
 use kvmtune::change::*;
-use kvmtune::design::{Pace, Part, Plan};
 use kvmtune::diagnostic::Source;
-use kvmtune::event::{End, Event, Purpose, RunHeader, RunId, TrialRecord};
+use kvmtune::event::{End, Event, RunHeader, TrialRecord};
 use kvmtune::experiment;
 use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Cancel, JobOutput, NextBoot};
@@ -48,23 +48,7 @@ pub(super) fn header() -> RunHeader {
     let mut machine = Machine::of(&experiment);
     let host = boot_readings(&machine);
     machine.facts.readings.extend(host);
-    let pace = Pace {
-        boot: Duration::ZERO,
-        overhead: Duration::ZERO,
-    };
-    RunHeader {
-        run: RunId(uuid::Uuid::nil()),
-        started: jiff::Timestamp::UNIX_EPOCH,
-        version: "0".into(),
-        experiment: experiment.name.clone(),
-        file: experiment.source.name.clone(),
-        text: experiment.source.text.clone(),
-        purpose: Purpose::Sweep,
-        certificate: None,
-        protocol: experiment.protocol(),
-        plan: Plan::new(&experiment, &machine.facts, Part::Whole, pace, 5).unwrap_or_else(|e| panic!("{e}")),
-        facts: machine.facts,
-    }
+    planned(&experiment, &machine.facts, 5)
 }
 
 /// What the host's own command line says.

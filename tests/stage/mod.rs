@@ -302,6 +302,14 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// What a command wrote, its errors last.
+#[allow(dead_code, reason = "not every test asks")]
+pub fn said(done: &ExecOutput) -> String {
+    [&done.stdout, &done.stderr]
+        .map(|b| String::from_utf8_lossy(b).into_owned())
+        .concat()
+}
+
 /// The `kvmtune` that is tested: it has the same path in the lab host.
 pub fn kvmtune() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_kvmtune"))
