@@ -98,6 +98,7 @@ fn a_drift_while_the_body_runs_is_found() {
     let all = settings();
     let split = &all[COLD..];
     host.drift(&split[0].address, "none");
+    host.set_actors(vec!["tuned (process 7)".into()]);
     let done = with_treatment(&mut host, &mut journal, &live(split), |trial| {
         trial.run(&job()).unwrap().exit
     });
@@ -109,6 +110,7 @@ fn a_drift_while_the_body_runs_is_found() {
         (drifts[0].wanted.as_str(), drifts[0].found.as_str()),
         ("bfq", "none")
     );
+    assert_eq!(drifts[0].actors, ["tuned (process 7)"]);
     assert_eq!(difference(&before, host.state()), "");
 }
 

@@ -46,22 +46,15 @@ pub(super) fn exchange(transport: &Transport, writes: &[(&str, &str)], reads: &[
         written: Vec::new(),
         read: Vec::new(),
     };
-    // Few enough of both go in one command.
-    let split = writes.len() + reads.len() > AT_ONCE;
-    let (together, apart) = if split { (&[][..], reads) } else { (reads, &[][..]) };
-    let mut chunks = writes.chunks(AT_ONCE).peekable();
-    while let Some(chunk) = chunks.next() {
-        let reads = if chunks.peek().is_none() { together } else { &[] };
-        once(transport, chunk, reads, &mut done);
+    if writes.len() + reads.len() <= AT_ONCE {
+        once(transport, writes, reads, &mut done);
+        return done;
     }
-    if writes.is_empty() {
-        reads
-            .chunks(AT_ONCE)
-            .for_each(|chunk| once(transport, &[], chunk, &mut done));
-    } else {
-        apart
-            .chunks(AT_ONCE)
-            .for_each(|chunk| once(transport, &[], chunk, &mut done));
+    for chunk in writes.chunks(AT_ONCE) {
+        once(transport, chunk, &[], &mut done);
+    }
+    for chunk in reads.chunks(AT_ONCE) {
+        once(transport, &[], chunk, &mut done);
     }
     done
 }

@@ -312,11 +312,6 @@ impl Tunable {
         }
     }
 
-    /// True when the setting is inside the guest, so that it needs a running guest to be read.
-    pub fn in_guest(&self) -> bool {
-        self.side() == Some(KernelSide::Guest)
-    }
-
     /// How a value is made to outlive a reboot.
     pub fn persistence(&self) -> Persistence {
         match &self.home {
