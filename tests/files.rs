@@ -174,3 +174,27 @@ fn the_page_of_tunables_is_that_of_the_catalogue() -> Result<(), Failure> {
     assert_eq!(page, now, "kvmtune tunables --markdown > docs/TUNABLES.md");
     Ok(())
 }
+
+#[test]
+fn what_is_told_of_a_tunable_tells_the_danger_for_which_it_is_refused() -> Result<(), Failure> {
+    let named = [
+        "boot:quiet",
+        "sysctl:kernel.pid_max",
+        "sysfs:/sys/class/net/eth0/mtu",
+    ];
+    let named = named
+        .map(kvmtune::tunable::lookup)
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
+    for tunable in kvmtune::tunable::catalogue().iter().chain(&named) {
+        let told = kvmtune::report::tunable(&(tunable, None), 200);
+        let dangerous = kvmtune::tunable::hazard(tunable, "", false).is_some() || !tunable.hazards.is_empty();
+        assert_eq!(told.contains("danger: "), dangerous, "{told}");
+    }
+    assert!(
+        named
+            .iter()
+            .all(|t| kvmtune::tunable::hazard(t, "", false).is_some())
+    );
+    Ok(())
+}

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// For how long whoever holds the lock is waited for.
 fn patience(holder: Holder) -> Duration {
     match holder {
-        // A guest that does not shut down holds it up for a minute.
-        Holder::Known(Keeper::Watchman, _) => Duration::from_mins(3),
+        // A guest that does not shut down holds it up for five minutes.
+        Holder::Known(Keeper::Watchman, _) => Duration::from_mins(10),
         // A lock is taken a moment before its holder is written down.
         Holder::Unknown => Duration::from_millis(500),
         // It may take a night.

@@ -5,7 +5,7 @@
 use super::table::fill;
 use super::wording::tame;
 use crate::tunable::{
-    Activation, Coupling, HATCHES, Home, KernelSide, Kind, Offer, Requirement, Rule, Tunable,
+    Activation, Coupling, HATCHES, Home, KernelSide, Kind, Offer, Requirement, Rule, Tunable, hazard,
 };
 use crate::units::Bytes;
 use std::fmt::Write;
@@ -117,9 +117,7 @@ fn about(tunable: &Tunable) -> Vec<(&'static str, String)> {
         .hazards
         .iter()
         .map(|(level, hazard)| format!("{level} can {}", hazard.consequence()));
-    let danger = tunable
-        .hazard
-        .map(|hazard| format!("it can {}", hazard.consequence()));
+    let danger = hazard(tunable, "", false).map(|hazard| format!("it can {}", hazard.consequence()));
     let dangers: Vec<_> = danger.into_iter().chain(dangers).collect();
     put("danger", (!dangers.is_empty()).then(|| dangers.join("; ")));
     put("since", tunable.since.map(|version| format!("Linux {version}")));

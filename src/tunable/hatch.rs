@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 
 /// The escape hatches: what stands before the colon, and what follows it.
 pub const HATCHES: [(&str, &str); 10] = [
-    ("sysctl:NAME", "any sysctl of the host, as `sysctl -a` shows it"),
+    (
+        "sysctl:NAME",
+        "any sysctl of the host that can be set back, as `sysctl -a` shows it",
+    ),
     ("guest-sysctl:NAME", "any sysctl of the guest"),
     (
         "sysfs:PATH",

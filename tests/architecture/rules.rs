@@ -20,7 +20,7 @@ const PURE: &[&str] = &[
 
 /// Modules with effects: what a pure module must not use.
 const EFFECTS: &[&str] = &[
-    "host", "lab", "change", "store", "report", "session", "check", "runner", "cli",
+    "host", "lab", "change", "store", "report", "session", "across", "check", "runner", "cli",
 ];
 
 /// What no pure module names.
