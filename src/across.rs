@@ -196,28 +196,27 @@ pub fn give_back(
     if is_boot_original(boots, journal)? {
         // Without the file the note alone leads back; the file without the note would lead nowhere.
         state::remove(dir)?;
-        return match end_next_boot(boots, journal)? {
-            Fate::Restored | Fate::Gone => Ok(Departure::AsFound),
-            Fate::Left(why) | Fate::Awaits(why) => Ok(Departure::OneMoreBoot(why)),
+    } else {
+        let state = State {
+            machine: boots.machine(),
+            boot: boots.boot_id()?,
+            purpose: BootPurpose::GiveBack,
+            ..state.clone()
         };
+        state::save(dir, &state)?;
     }
-    let state = State {
-        machine: boots.machine(),
-        boot: boots.boot_id()?,
-        purpose: BootPurpose::GiveBack,
-        ..state.clone()
-    };
-    state::save(dir, &state)?;
     match end_next_boot(boots, journal)? {
         Fate::Restored | Fate::Gone => Ok(Departure::AsFound),
         Fate::Left(why) | Fate::Awaits(why) => Ok(Departure::OneMoreBoot(why)),
     }
 }
 
-/// Keeps how much time a run has used, when it is interrupted.
+/// Keeps how much time a run has used, when it is interrupted. Of a run without a boot of its own nothing is kept, as in
+/// a first sitting: what is kept of the run before it would end that one again.
 pub fn keep(dir: &Path, state: &State) -> Result<(), AcrossError> {
     match load(dir)? {
-        Some(_) => state::save(dir, state),
+        Some(kept) if kept.run == state.run => state::save(dir, state),
+        Some(_) => state::remove(dir),
         None => Ok(()),
     }
 }

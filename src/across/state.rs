@@ -84,6 +84,18 @@ impl State {
         }
     }
 
+    /// The state of a run that follows from this one on the same host: its boots and its time are its own.
+    #[must_use]
+    pub fn followed_by(self, run: RunId) -> Self {
+        Self {
+            run,
+            reboots: 0,
+            spent: 0,
+            purpose: BootPurpose::GiveBack,
+            ..self
+        }
+    }
+
     /// Time of the budget that is used.
     pub fn time_spent(&self) -> Duration {
         Duration::from_secs(self.spent)

@@ -212,13 +212,7 @@ impl Across {
         let results = std::path::absolute(&common.results).unwrap_or_else(|_| common.results.clone());
         let mut state = match self.state {
             Some(state) if state.run == run => state,
-            // A run that follows from another one is a run of its own, and its boots are.
-            Some(state) => State {
-                run,
-                spent: 0,
-                purpose: BootPurpose::GiveBack,
-                ..state
-            },
+            Some(state) => state.followed_by(run),
             None => State::new(run, results, self.place),
         };
         state.spent += used.as_secs();

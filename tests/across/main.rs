@@ -10,17 +10,14 @@ use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Boots, Host, HostError, JobOutput, NextBoot, Scope};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 #[path = "../common/header.rs"]
 mod header;
 #[path = "../common/kill.rs"]
 mod kill;
 mod pretended;
-
-use kill::die_at;
+mod sweep;
 
 use pretended::*;
 
@@ -167,6 +164,31 @@ fn nothing_is_done_twice_in_one_boot() {
     let mut journal = open(dir.path());
     let refused = across::settle(&mut host, &mut journal, dir.path()).unwrap_err();
     assert!(refused.to_string().contains("--resume"), "{refused}");
+}
+
+#[test]
+fn a_run_that_follows_from_another_has_boots_of_its_own() {
+    let header = header();
+    let (dir, mut host) = after(3, &header);
+    let mut journal = open(dir.path());
+    let Arrival::Booted(first) = across::arrive(&mut host, &mut journal, dir.path()).unwrap() else {
+        panic!("it was rebooted")
+    };
+    assert_eq!(first.reboots, 3);
+    let next = BootAt { block: 1, boot: 0 };
+    let following = first.followed_by("0192f0c1a2b37c4d8e5f60718293a4b5".parse().unwrap());
+
+    // Interrupted before its first boot: the run that has ended is not what is gone on with.
+    across::keep(dir.path(), &following).unwrap();
+    let arrival = across::arrive(&mut host, &mut journal, dir.path()).unwrap();
+    assert_eq!(arrival, Arrival::Fresh);
+    assert!(journal.next_boot().is_some(), "the host's own line is still known");
+
+    let kept = across::depart(&mut host, &mut journal, dir.path(), following, &header.plan, next).unwrap();
+    assert_eq!(kept.reboots, 1);
+    let longer = State { spent: 60, ..kept };
+    across::keep(dir.path(), &longer).unwrap();
+    assert_eq!(across::load(dir.path()).unwrap(), Some(longer));
 }
 
 #[test]
@@ -371,115 +393,4 @@ fn give_all_back(host: &mut FakeHost, dir: &Path, case: &str) {
         assert_eq!(boot.next.as_deref().map(str::trim), Some(OWN), "{case}");
         host.reboot();
     }
-}
-
-const ORDER: &str = "KVMTUNE_TEST_ACROSS";
-
-/// The process that is killed: `append|call N DIR`. Does nothing when run as a test.
-#[test]
-fn child() {
-    let Ok(order) = std::env::var(ORDER) else { return };
-    let words: Vec<&str> = order.splitn(3, ' ').collect();
-    let [at, point, dir] = words[..] else {
-        panic!("{order}")
-    };
-    let (dir, point) = (Path::new(dir), point.parse().unwrap());
-    let mut host = FakeHost::load(&dir.join("host.json")).unwrap();
-    prepare(&mut host);
-    if at == "call" {
-        host.observe(die_at(point));
-    }
-    let spoil = |journal: &mut Journal| {
-        if at == "append" {
-            journal.observe(die_at(point));
-        }
-    };
-    sit(&mut host, dir, &header(), &spoil);
-}
-
-/// Runs a sitting in a process of its own; true when it was killed.
-fn killed(at: &str, point: u64, dir: &Path) -> bool {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--test-threads=1"])
-        .env(ORDER, format!("{at} {point} {}", dir.display()))
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(
-        status.success() || status.signal() == Some(9),
-        "{at} {point}: {status}"
-    );
-    !status.success()
-}
-
-fn copy(from: &Path) -> tempfile::TempDir {
-    let to = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
-    }
-    to
-}
-
-fn load(dir: &Path) -> FakeHost {
-    let mut host = FakeHost::load(&dir.join("host.json")).unwrap();
-    prepare(&mut host);
-    host
-}
-
-/// Killed at every step of a first sitting, of one in the middle, of the last and of the one that only gives back:
-/// recovery leads back, and so does going on, also after the power went.
-#[test]
-fn killed_anywhere_the_host_gets_its_own_line_back() {
-    let header = header();
-    let wanted = header.plan.trials();
-    let mut kills = 0;
-    for sittings in [0, 5, 12, 13] {
-        let dir = tempfile::tempdir().unwrap();
-        let mut host = host(&header);
-        host.keep_in(&dir.path().join("host.json")).unwrap();
-        for _ in 0..sittings {
-            if sit(&mut host, dir.path(), &header, &|_| {}) == Sat::Reboot {
-                host.reboot();
-            }
-        }
-        for at in ["append", "call"] {
-            for point in 1.. {
-                let case = format!("sitting {sittings} killed at {at} {point}");
-                let first = copy(dir.path());
-                if !killed(at, point, first.path()) {
-                    break;
-                }
-                kills += 1;
-                let second = copy(first.path());
-                give_all_back(&mut load(first.path()), first.path(), &case);
-
-                let mut host = load(second.path());
-                host.reboot();
-                let mut journal = open(second.path());
-                let live_are_left = journal.open_entries().any(|e| matches!(e.undo, Undo::Write(_)));
-                if live_are_left {
-                    across::forget(second.path()).unwrap();
-                    recover(&mut journal, &mut Restores(&mut host, false)).unwrap();
-                }
-                drop(journal);
-                to_the_end(&mut host, second.path(), &header);
-                is_given_back(&host, second.path(), &case);
-                let all = records(second.path());
-                let mut names: Vec<_> = all
-                    .iter()
-                    .map(|r| (r.trial.block, r.trial.treatment.clone()))
-                    .collect();
-                names.sort();
-                names.dedup();
-                assert_eq!((names.len(), all.len()), (wanted, wanted), "{case}");
-                assert!(
-                    all.iter().all(|r| matches!(r.outcome, Outcome::Measured { .. })),
-                    "{case}"
-                );
-            }
-        }
-    }
-    println!("across sweep: {kills} kills");
-    assert!(kills > 60, "{kills}: the sweep must have killed");
 }
