@@ -216,7 +216,7 @@ fn prepare(host: &mut dyn Host, change: &Change<'_>) -> Result<Vec<WriteUndo>, H
             Err(error) if loads_module && comes_with_module(host, setting, &error) => continue,
             other => other?,
         };
-        let is_module = matches!(setting.address, Address::GuestModule(_) | Address::HostModule(_));
+        let is_module = matches!(setting.address, Address::GuestModule(_));
         loads_module |= is_module && setting.canonical(&raw).as_ref() != Some(&setting.value);
         undos.push(WriteUndo {
             address: setting.address.clone(),

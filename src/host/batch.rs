@@ -3,7 +3,7 @@
 //! The scripts are fixed; paths and values are arguments. Does not know what the files mean.
 
 use super::transport::Transport;
-use super::{HostError, guest_job};
+use super::{HostError, MAX_SETTING, TOO_LONG, guest_job};
 use std::time::Duration;
 
 /// Fewer files are faster by the agent's own file commands.
@@ -12,10 +12,13 @@ pub(super) const WORTH_IT: usize = 4;
 const AT_ONCE: usize = 64;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// An empty value is written as a line end: of nothing there is no write(2). Writes the given number of values, each into the file before it and in one write(2); then reads the files that follow.
+/// Takes how many bytes of a file are read and how many values follow. Writes these, each into the file before it and in
+/// one write(2), an empty one as a line end: of nothing there is no write(2). Then reads the files that follow.
 /// Prints for each `CODE LENGTH`, then what was read or said. `$(…)` drops line ends, as is wanted.
 const SCRIPT: &str = r#"
 LC_ALL=C
+most=$1
+shift
 none='
 '
 writes=$1
@@ -28,7 +31,7 @@ while [ "$writes" -gt 0 ]; do
     writes=$((writes - 1))
 done
 for file; do
-    text=$(head -c 65537 -- "$file" 2>&1)
+    text=$(head -c "$most" -- "$file" 2>&1)
     echo "$? ${#text}"
     printf '%s\n' "$text"
 done
@@ -65,8 +68,8 @@ fn once(transport: &Transport, writes: &[(&str, &str)], reads: &[&str], done: &m
         .map(|(path, value)| format!("write `{value}` to guest:{path}"))
         .chain(reads.iter().map(|path| format!("read guest:{path}")))
         .collect();
-    let count = writes.len().to_string();
-    let mut argv = vec!["/bin/sh", "-c", SCRIPT, "kvmtune", &count];
+    let (most, count) = ((MAX_SETTING + 1).to_string(), writes.len().to_string());
+    let mut argv = vec!["/bin/sh", "-c", SCRIPT, "kvmtune", &most, &count];
     argv.extend(writes.iter().flat_map(|(path, value)| [*path, *value]));
     argv.extend(reads);
     let mut results = match transport.exec(&argv, None, LIMIT) {
@@ -93,8 +96,11 @@ fn told(output: &[u8], doing: Vec<String>) -> Vec<Result<String, HostError>> {
         };
         return doing.into_iter().map(failed).collect();
     };
-    let result =
-        |(doing, answer): (String, Answer)| answer.map_err(|said| HostError::new(doing, reason(&said)));
+    let result = |(doing, answer): (String, Answer)| match answer {
+        Ok(text) if text.len() > MAX_SETTING => Err(HostError::new(doing, TOO_LONG)),
+        Ok(text) => Ok(text),
+        Err(said) => Err(HostError::new(doing, reason(&said))),
+    };
     doing.into_iter().zip(answers).map(result).collect()
 }
 
@@ -157,13 +163,23 @@ mod tests {
             ("/proc/version", "x"),
         ];
         let arguments: Vec<_> = values.iter().flat_map(|(path, value)| [*path, *value]).collect();
-        let arguments = [vec!["3"], arguments, vec![plain.as_str(), &none, &lines]].concat();
+        let arguments = [vec!["65537", "3"], arguments, vec![plain.as_str(), &none, &lines]].concat();
         let mut all = take_apart(&sh(SCRIPT, &arguments), 6).unwrap();
         let read = all.split_off(3);
         assert!(all[0].is_ok() && all[1].is_ok() && all[2].is_err(), "{all:?}");
         assert_eq!(read[0].as_deref(), Ok("$(id) 'a' \"b\""));
         assert_eq!(reason(read[1].as_ref().unwrap_err()), "No such file or directory");
         assert_eq!(read[2].as_deref(), Ok("1\n0 3\nabc"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_no_setting() {
+        let read = |length: usize| {
+            let answer = format!("0 {length}\n{}\n", "x".repeat(length));
+            told(answer.as_bytes(), vec!["read it".into()]).remove(0)
+        };
+        assert_eq!(read(MAX_SETTING).unwrap().len(), MAX_SETTING);
+        assert!(read(MAX_SETTING + 1).unwrap_err().to_string().contains(TOO_LONG));
     }
 
     #[test]

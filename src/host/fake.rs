@@ -363,7 +363,7 @@ impl FakeHost {
         {
             return Err(HostError::new(doing, "Invalid argument"));
         }
-        if let (Address::GuestModule(module) | Address::HostModule(module), "absent") = (address, value)
+        if let (Address::GuestModule(module), "absent") = (address, value)
             && self.state.running.values().any(|used| used == module)
         {
             return Err(HostError::new(doing, "the module is in use"));

@@ -2,16 +2,12 @@
 //!
 //! Does not know what the files mean. In a private network namespace /proc/sys/net is that namespace's.
 
-use super::{Host, HostError, Job, JobOutput, Power, Scope};
+use super::{Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, TOO_LONG};
 use crate::facts::Facts;
 use crate::tunable::{Address, KernelFile};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
-
-/// Kernel files are pages; anything longer is not a setting.
-const MAX_READ: u64 = 64 * 1024;
 
 /// The content of a kernel file.
 pub(super) fn read(path: &str) -> Result<String, HostError> {
@@ -21,9 +17,12 @@ pub(super) fn read(path: &str) -> Result<String, HostError> {
     }
     let mut text = String::new();
     let file = File::open(path).map_err(|e| fail(&e))?;
-    file.take(MAX_READ)
+    file.take(MAX_SETTING as u64 + 1)
         .read_to_string(&mut text)
         .map_err(|e| fail(&e))?;
+    if text.len() > MAX_SETTING {
+        return Err(fail(&TOO_LONG));
+    }
     Ok(text)
 }
 
@@ -46,42 +45,6 @@ pub(super) fn write(path: &str, value: &str) -> Result<(), HostError> {
     // Of nothing there is no write(2), and nothing would change.
     let value = if value.is_empty() { "\n" } else { value };
     file.write_all(value.as_bytes()).map_err(|e| fail(&e))
-}
-
-/// Whether a module is loaded on the host: `loaded` or `absent`.
-pub(super) fn module_state(module: &str) -> &'static str {
-    let path = format!("/sys/module/{}/initstate", module.replace('-', "_"));
-    match read(&path) {
-        Ok(state) if state.trim() == "live" => "loaded",
-        _ => "absent",
-    }
-}
-
-/// Loads a module of the host, or takes it out.
-pub(super) fn set_module(module: &str, value: &str) -> Result<(), HostError> {
-    let doing = format!("make host module {module} {value}");
-    let tame = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !module.chars().all(tame) || module.starts_with('-') {
-        return Err(HostError::new(doing, "not a module name"));
-    }
-    let arguments: &[&str] = if value == "loaded" {
-        &[module]
-    } else {
-        &["-r", module]
-    };
-    let done = Command::new("modprobe")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output();
-    let done =
-        done.map_err(|e| HostError::new(&doing, format!("cannot run `modprobe`: {e}; install kmod")))?;
-    if done.status.success() {
-        return Ok(());
-    }
-    Err(HostError::new(
-        doing,
-        String::from_utf8_lossy(&done.stderr).trim(),
-    ))
 }
 
 /// What the running kernel was booted with.
@@ -119,7 +82,6 @@ impl Host for KernelHost {
     fn read(&mut self, address: &Address) -> Result<String, HostError> {
         match address {
             Address::HostFile { path, .. } => read(path),
-            Address::HostModule(module) => Ok(module_state(module).into()),
             Address::HostBoot(parameter) => command_line().map(|line| parameter.value_in(&line)),
             other => Err(Self::no_guest(&format!("read {other}"))),
         }
@@ -128,7 +90,6 @@ impl Host for KernelHost {
     fn write(&mut self, address: &Address, value: &str) -> Result<(), HostError> {
         match address {
             Address::HostFile { path, .. } => write(path, value),
-            Address::HostModule(module) => set_module(module, value),
             other => Err(Self::no_guest(&format!("write {other}"))),
         }
     }

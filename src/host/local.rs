@@ -10,8 +10,8 @@ mod reach;
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
-    Exchanged, Host, HostError, Job, JobOutput, Power, Scope, build, guest_job, guest_module, kernel,
-    readback, survey, xml,
+    Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, guest_job, guest_module,
+    kernel, readback, survey, xml,
 };
 use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
@@ -25,9 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Settings in the guest are short; more is not a setting.
-const MAX_SETTING: usize = 64 * 1024;
 
 /// Set when the user asks to stop; only a running workload looks at it.
 pub type Cancel = Arc<AtomicBool>;
@@ -230,7 +227,12 @@ impl LocalHost {
                 domain.clone()
             }
         };
-        self.guest_of(domain, !self.pending.is_empty())
+        let guest = self.guest_of(domain.clone(), !self.pending.is_empty());
+        if guest.is_err() {
+            // A guest that nobody holds would run on, and with another XML than its own.
+            let _ = domain.destroy();
+        }
+        guest
     }
 
     fn stop(&mut self) -> Result<(), HostError> {
@@ -282,10 +284,9 @@ impl Host for LocalHost {
                 let loaded = guest_module::is_loaded(&self.running(&doing)?.transport, module)?;
                 Ok(if loaded { "loaded" } else { "absent" }.into())
             }
-            Address::HostModule(_)
-            | Address::HostLink(_)
-            | Address::HostBoot(_)
-            | Address::GuestCommand(_) => self.read_elsewhere(address),
+            Address::HostLink(_) | Address::HostBoot(_) | Address::GuestCommand(_) => {
+                self.read_elsewhere(address)
+            }
             Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting, &self.disk),
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
                 (Some(guest), _) => self.runs(guest, setting),
@@ -312,10 +313,9 @@ impl Host for LocalHost {
             Address::GuestModule(module) => {
                 guest_module::set(&self.running(&doing)?.transport, module, value)
             }
-            Address::HostModule(_)
-            | Address::HostLink(_)
-            | Address::HostBoot(_)
-            | Address::GuestCommand(_) => self.write_elsewhere(address, value),
+            Address::HostLink(_) | Address::HostBoot(_) | Address::GuestCommand(_) => {
+                self.write_elsewhere(address, value)
+            }
             Address::Domain(setting) => {
                 readback::set_live(&self.running(&doing)?.domain, setting, value, &self.disk)
             }
@@ -367,7 +367,7 @@ impl Host for LocalHost {
                 }
             }
             // What the next boot is to have outlives this one; who writes it keeps its own undo.
-            Address::HostFile { .. } | Address::HostModule(_) | Address::HostBoot(_) => Scope::Boot {
+            Address::HostFile { .. } | Address::HostBoot(_) => Scope::Boot {
                 id: kernel::boot_id()?,
             },
             Address::DomainXml(_) => Scope::Definition { uuid },

@@ -45,6 +45,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+/// Bytes of a setting at most: kernel files are pages.
+const MAX_SETTING: usize = 64 * 1024;
+/// Said of what is longer.
+const TOO_LONG: &str = "it holds more than 64 KiB: that is no setting";
+
 /// Whether the guest is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {

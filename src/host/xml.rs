@@ -309,6 +309,10 @@ impl Editor {
         if let Some(node) = self.child(parent, name) {
             return Ok(node);
         }
+        self.new_element(parent, name)
+    }
+
+    fn new_element(&mut self, parent: Node, name: &str) -> Result<Node, xot::Error> {
         let id = self.xot.add_name(name);
         let node = self.xot.new_element(id);
         self.xot.append(parent, node)?;

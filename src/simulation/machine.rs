@@ -138,7 +138,7 @@ impl Machine {
                 self.twins.push((own.clone(), setting.address.clone()));
             }
             if !self.values.iter().any(|(a, _)| *a == setting.address) {
-                let is_module = matches!(setting.address, Address::GuestModule(_) | Address::HostModule(_));
+                let is_module = matches!(setting.address, Address::GuestModule(_));
                 let held = if is_module { "absent" } else { UNKNOWN };
                 self.values.push((setting.address, held.into()));
             }

@@ -285,8 +285,6 @@ pub enum Address {
     GuestModule(String),
     /// What a command in the guest tells.
     GuestCommand(GuestCommands),
-    /// Whether a module is loaded on the host: `loaded` or `absent`.
-    HostModule(String),
     /// The host's end of the guest's network link.
     HostLink(LinkField),
     /// A parameter of the host kernel's command line, in force from the next boot.
@@ -305,10 +303,7 @@ impl Address {
 
     /// True when the host has it, with or without the guest.
     pub fn is_of_host(&self) -> bool {
-        matches!(
-            self,
-            Self::HostFile { .. } | Self::HostModule(_) | Self::HostBoot(_)
-        )
+        matches!(self, Self::HostFile { .. } | Self::HostBoot(_))
     }
 
     /// True when it is inside the guest, so that only a running one has it.
@@ -335,7 +330,6 @@ impl fmt::Display for Address {
             Self::GuestFile { path, .. } => write!(f, "guest:{path}"),
             Self::GuestModule(name) => write!(f, "guest module {name}"),
             Self::GuestCommand(commands) => write!(f, "guest command {}", commands.set.join(" ")),
-            Self::HostModule(name) => write!(f, "host module {name}"),
             Self::HostLink(field) => write!(f, "host link {}", field.word()),
             Self::HostBoot(parameter) => write!(f, "boot parameter {parameter}"),
             Self::Domain(setting) => write!(f, "domain {setting}"),

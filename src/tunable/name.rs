@@ -206,7 +206,7 @@ impl BootParameter {
     ///
     /// A word after `--` is for init, not for the kernel.
     pub fn value_in(&self, command_line: &str) -> String {
-        let words = words(command_line);
+        let (words, _) = words(command_line);
         self.places(&words)
             .last()
             .map_or_else(|| ABSENT.into(), |&at| self.value_of(&words[at]))
@@ -214,17 +214,15 @@ impl BootParameter {
 
     /// The command line with this value: where it stood, or at the end.
     pub fn put_in(&self, command_line: &str, value: &str) -> String {
-        let mut words = words(command_line);
-        let rest = rest_for_init(command_line);
+        let (mut words, rest) = words(command_line);
         let places = self.places(&words);
-        let leader = self.0.split_once(' ').map(|(leader, _)| leader);
+        let (leader, name) = self.parts();
         for &at in places.iter().rev() {
             words.remove(at);
             if leader.is_some() {
                 words.remove(at - 1);
             }
         }
-        let name = self.name();
         let first = places
             .first()
             .map_or(words.len(), |&at| at - usize::from(leader.is_some()));
@@ -255,8 +253,7 @@ impl BootParameter {
     }
 
     fn places(&self, words: &[String]) -> Vec<usize> {
-        let leader = self.0.split_once(' ').map(|(leader, _)| leader);
-        let name = self.name();
+        let (leader, name) = self.parts();
         let is_it = |at: &usize| {
             let word = &words[*at];
             let named = word == name || word.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
@@ -273,8 +270,8 @@ impl BootParameter {
     }
 }
 
-/// The kernel's own words; a quoted one stays whole.
-fn words(command_line: &str) -> Vec<String> {
+/// The kernel's own words, and `--` with what follows it; a quoted word stays whole.
+fn words(command_line: &str) -> (Vec<String>, Vec<String>) {
     let mut words = vec![String::new()];
     let mut quoted = false;
     for c in command_line.trim().chars() {
@@ -286,14 +283,8 @@ fn words(command_line: &str) -> Vec<String> {
     }
     words.retain(|w| !w.is_empty());
     let end = words.iter().position(|w| w == "--").unwrap_or(words.len());
-    words.truncate(end);
-    words
-}
-
-/// `--` and what follows it.
-fn rest_for_init(command_line: &str) -> Vec<String> {
-    let all = command_line.split_whitespace();
-    all.skip_while(|w| *w != "--").map(str::to_string).collect()
+    let rest = words.split_off(end);
+    (words, rest)
 }
 
 #[cfg(test)]
@@ -391,6 +382,13 @@ mod tests {
             "root=/dev/vda mitigations=auto,nosmt quiet dyndbg=\"file a.c +p\" -- quiet single"
         );
         assert_eq!(of("quiet").put_in("a quiet b", ABSENT), "a b");
+        // What is quoted is one word, also when it holds the `--` that ends the kernel's words.
+        let quoted = "a dyndbg=\"x -- y\" b -- single c";
+        assert_eq!(
+            of("quiet").put_in(quoted, PRESENT),
+            "a dyndbg=\"x -- y\" b quiet -- single c"
+        );
+        assert_eq!(of("b").put_in(quoted, ABSENT), "a dyndbg=\"x -- y\" -- single c");
         assert_eq!(of("nosmt").put_in("a", PRESENT), "a nosmt");
 
         let pages = of("hugepagesz=1G hugepages");

@@ -182,7 +182,10 @@ fn a_run_that_follows_from_another_has_boots_of_its_own() {
     across::keep(dir.path(), &following).unwrap();
     let arrival = across::arrive(&mut host, &mut journal, dir.path()).unwrap();
     assert_eq!(arrival, Arrival::Fresh);
-    assert!(journal.next_boot().is_some(), "the host's own line is still known");
+    assert!(
+        journal.next_boot().is_some(),
+        "the host's own line is still known"
+    );
 
     let kept = across::depart(&mut host, &mut journal, dir.path(), following, &header.plan, next).unwrap();
     assert_eq!(kept.reboots, 1);

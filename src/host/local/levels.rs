@@ -3,9 +3,9 @@
 //! Does not start guests or write anything.
 
 use super::reach::Guest;
-use super::{LocalHost, MAX_SETTING, Owner};
+use super::{LocalHost, Owner};
 use crate::facts::Meaning;
-use crate::host::{HostError, build, guest_job, proof, xml};
+use crate::host::{HostError, MAX_SETTING, build, guest_job, proof, xml};
 use crate::tunable::{ABSENT, XmlSetting};
 use std::collections::BTreeMap;
 

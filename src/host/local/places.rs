@@ -18,7 +18,6 @@ impl LocalHost {
     pub(super) fn read_elsewhere(&self, address: &Address) -> Result<String, HostError> {
         let doing = format!("read {address}");
         match address {
-            Address::HostModule(module) => Ok(kernel::module_state(module).into()),
             Address::HostBoot(parameter) => kernel::command_line().map(|line| parameter.value_in(&line)),
             Address::HostLink(field) => host_link::read(&link(self.running(&doing)?, &doing)?, *field),
             Address::GuestCommand(commands) => get(self.running(&doing)?, commands, &doing),
@@ -29,7 +28,6 @@ impl LocalHost {
     pub(super) fn write_elsewhere(&self, address: &Address, value: &str) -> Result<(), HostError> {
         let doing = format!("write `{value}` to {address}");
         match address {
-            Address::HostModule(module) => kernel::set_module(module, value),
             Address::HostBoot(_) => Err(HostError::new(
                 doing,
                 "it takes a reboot of the host; use `kvmtune run --across-reboots`",

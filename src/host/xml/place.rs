@@ -240,13 +240,6 @@ impl Editor {
         Ok(node)
     }
 
-    fn new_element(&mut self, parent: Node, name: &str) -> Result<Node, xot::Error> {
-        let id = self.xot.add_name(name);
-        let node = self.xot.new_element(id);
-        self.xot.append(parent, node)?;
-        Ok(node)
-    }
-
     /// Nothing is in it but what it was chosen by.
     fn is_husk(&mut self, node: Node, step: &Step) -> bool {
         let (own, child) = match &step.choice {

@@ -167,12 +167,13 @@ fn iothread(value: &Value, facts: &Facts) -> Result<Option<Setting>, LevelError>
 }
 
 fn whole_topology(tunable: &Tunable, value: &Value, facts: &Facts) -> Result<(), LevelError> {
-    let product: u32 = value
+    // Three numbers of 16 bits each.
+    let product: u64 = value
         .as_str()
         .split('x')
-        .filter_map(|n| n.parse::<u32>().ok())
+        .filter_map(|n| n.parse::<u64>().ok())
         .product();
-    if facts.vcpus == 0 || product == u32::from(facts.vcpus) {
+    if facts.vcpus == 0 || product == u64::from(facts.vcpus) {
         return Ok(());
     }
     Err(LevelError::Unusable {

@@ -69,6 +69,19 @@ fn a_scheduler_nobody_offers_is_refused_with_the_choices() {
 }
 
 #[test]
+fn a_topology_multiplies_to_the_vcpus_however_large_its_numbers() {
+    let topology = lookup("domain.cpu.topology").unwrap();
+    assert!(level(&topology, "1x2x1", &facts()).is_ok());
+    for (text, product) in [
+        ("65535x65535x65535", "281462092005375"),
+        ("32768x32768x4", "4294967296"),
+    ] {
+        let error = level(&topology, text, &facts()).unwrap_err().to_string();
+        assert!(error.contains(&format!("makes {product} vCPUs")), "{error}");
+    }
+}
+
+#[test]
 fn backing_by_huge_pages_grows_the_pool() {
     assert_eq!(
         settings("domain.memory.hugepages", "2MiB"),
