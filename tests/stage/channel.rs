@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// As libvirt numbers its errors.
 const INTERNAL_ERROR: u32 = 1;
 const AGENT_UNRESPONSIVE: u32 = 86;
+/// Its agent is given at least this: a lab host is emulated, and what it boots is emulated by that, on cores which
+/// other work may have too.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A socket, connected when the first command is sent.
 pub(super) struct Channel {
@@ -36,7 +39,7 @@ impl Channel {
     }
 
     fn ask(&mut self, json: &str, limit: Duration) -> Result<String, LibvirtError> {
-        let reply = self.talk(json, Instant::now() + limit);
+        let reply = self.talk(json, Instant::now() + limit.max(PATIENCE));
         let reply = reply.map_err(|error| {
             // Whatever comes late is not to be taken for the next command's answer.
             self.stream = None;
