@@ -4,18 +4,35 @@
 //! goes wrong goes to standard error, in words, and into the exit code.
 
 mod at;
+mod chase;
+mod connections;
+mod histogram;
+mod options;
+mod pages;
+mod sys;
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-usage: kvmtune-guest at NANOSECONDS [--started FILE] -- PROGRAM [ARGUMENT]...
+usage: kvmtune-guest chase --bytes SIZE[,SIZE]... --page 4k|thp|2m|1g --time SECONDS [--seed N]
+       kvmtune-guest connections --server --bind ADDRESS --port N [--ports N] [--threads N] [--close]
+       kvmtune-guest connections --client --connect ADDRESS --port N --time SECONDS [--warmup SECONDS]
+                                 [--ports N] [--threads N] [--timeout MILLISECONDS] [--hold]
+       kvmtune-guest at NANOSECONDS [--started FILE] -- PROGRAM [ARGUMENT]...
 
-at      waits until the clock (CLOCK_REALTIME) is at so many nanoseconds since 1970, writes the instant at which it
-        then is to FILE, in nanoseconds, and becomes the program. An instant that has passed starts it at once.
+chase        follows a random cycle through the cache lines of each SIZE (16KiB, 4MiB, 1GiB), one load after the
+             other, for its share of the time; ns for each load. Memory is taken in whole pages of the kind asked
+             for, and it is checked that it is made of them: 2m and 1g come from the guest's pool
+connections  connect, one byte there, one byte back, close. --threads clients at a time; --threads of the server for
+             each port, the others wait in the backlog, as many as net.core.somaxconn allows. --ports in a row from
+             --port on. The client closes first, unless the server has --close and the client --hold
+at           waits until the clock (CLOCK_REALTIME) is at so many nanoseconds since 1970, writes the instant at which
+             it then is to FILE, in nanoseconds, and becomes the program; at once when the instant has passed
 
-exit codes: 1 it failed, 2 wrong arguments; of `at` the program's own, 125 `at` failed, 126 the program cannot be
-started, 127 there is no such program";
+chase and connections --client print one JSON object of numbers.
+exit codes: 1 it failed, 2 wrong arguments, 3 no such pages; of `at` the program's own, 125 `at` failed, 126 the
+program cannot be started, 127 there is no such program";
 
 /// Why there is no result.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +71,8 @@ fn main() -> ExitCode {
     }
     let done = match arguments.split_first() {
         Some((verb, rest)) if verb == "at" => at::run(rest),
+        Some((verb, rest)) if verb == "chase" => chase::run(rest),
+        Some((verb, rest)) if verb == "connections" => connections::run(rest),
         Some((verb, _)) if verb == "--help" => Ok(HELP.to_string()),
         Some((verb, _)) => Err(Failure::usage(format!("no such verb: {verb:?}\n{HELP}"))),
         None => Err(Failure::usage(HELP)),
