@@ -49,7 +49,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<String, Failure> {
         let now = since_1970()?.as_nanos();
         writeln!(file, "{now}").map_err(|e| failed("write the start", &e))?;
     }
-    let error = Command::new(order.program).args(order.arguments).exec();
+    let program = match order.program {
+        // Where it was brought to, it is on no PATH.
+        "kvmtune-guest" => std::env::current_exe().map_err(|e| failed("find this program", &e))?,
+        other => other.into(),
+    };
+    let error = Command::new(program).args(order.arguments).exec();
     Err(Failure {
         exit: if error.kind() == io::ErrorKind::NotFound {
             NOT_FOUND

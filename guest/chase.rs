@@ -69,7 +69,7 @@ struct Order {
 }
 
 /// Measures every size for its share of the time; gives `latency_16kib_ns` for each, `latency_ns` where there is one
-/// only, and `loads`.
+/// only, `loads`, and `transparent_percent`: how much of the memory was of transparent huge pages.
 pub(crate) fn run(arguments: &[String]) -> Result<String, Failure> {
     let order = order(arguments)?;
     let largest = order.sizes.iter().map(|size| size.0).max().unwrap_or(0);
@@ -90,8 +90,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<String, Failure> {
         let _ = write!(text, "\"{name}\": {:.4}, ", measured.nanoseconds);
     }
     // Pages may have been swapped, split or joined meanwhile.
-    memory.verify()?;
-    let _ = write!(text, "\"loads\": {loads}}}");
+    let huge = memory.verify()?;
+    let _ = write!(text, "\"loads\": {loads}, \"transparent_percent\": {huge:.2}}}");
     Ok(text)
 }
 
@@ -285,7 +285,7 @@ mod tests {
             ("--page 4k --time 1", "--bytes is missing"),
             ("--bytes 4KiB --time 1", "--page is missing"),
             ("--bytes 4KiB --page 4k", "--time is missing"),
-            ("--bytes 4KiB --page 3m --time 1", "4k, thp, 2m or 1g"),
+            ("--bytes 4KiB --page 3m --time 1", "any, 4k, thp, 2m or 1g"),
             ("--bytes 0 --page 4k --time 1", "whole KiB"),
             ("--bytes 4KiB,,8KiB --page 4k --time 1", "--bytes \"\""),
             ("--bytes 1MiB,1024KiB --page 4k --time 1", "twice"),
@@ -308,9 +308,18 @@ mod tests {
         let text = run(&words("--bytes 1KiB,64KiB --page 4k --time 1")).unwrap();
         let numbers: std::collections::BTreeMap<String, f64> = serde_json::from_str(&text).unwrap();
         let names: Vec<_> = numbers.keys().map(String::as_str).collect();
-        assert_eq!(names, ["latency_1kib_ns", "latency_64kib_ns", "loads"]);
-        assert!(numbers.values().all(|number| *number > 0.0), "{text}");
-        let text = run(&words("--bytes 4KiB --page 4k --time 1")).unwrap();
+        assert_eq!(
+            names,
+            [
+                "latency_1kib_ns",
+                "latency_64kib_ns",
+                "loads",
+                "transparent_percent"
+            ]
+        );
+        assert!(names[..3].iter().all(|name| numbers[*name] > 0.0), "{text}");
+        // A working set that is smaller than a page lies in one.
+        let text = run(&words("--bytes 4KiB --page any --time 1")).unwrap();
         assert!(text.starts_with("{\"latency_ns\": "), "{text}");
     }
 

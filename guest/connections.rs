@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 const BACKLOG: c_int = 65_535;
 const MAX_THREADS: u64 = 512;
 const MAX_PORTS: u64 = 64;
+/// Connections before the clients go on to the next port, all of them, so that they wait in one backlog.
+const TURN: usize = 1000;
 /// Threads need little: one byte is read and written.
 const STACK: usize = 128 << 10;
 /// After a failure: a client without ports, or a server without file descriptors, would spin.
@@ -263,12 +266,14 @@ impl Tally {
 }
 
 fn measure(load: &Load) -> Result<String, Failure> {
+    let turns = AtomicUsize::new(0);
+    let turns = &turns;
     let begin = Instant::now() + load.warmup;
     let end = begin + load.time;
     let tally = thread::scope(|scope| {
         let mut clients = Vec::new();
-        for number in 0..load.threads {
-            let started = small_thread().spawn_scoped(scope, move || client(load, number, begin, end));
+        for _ in 0..load.threads {
+            let started = small_thread().spawn_scoped(scope, move || client(load, turns, begin, end));
             clients.push(started.map_err(|e| Failure::failed("start a thread; take fewer --threads", e))?);
         }
         let mut all = Tally::new();
@@ -283,10 +288,11 @@ fn measure(load: &Load) -> Result<String, Failure> {
 
 /// One connection after the other. What was begun in time may end after it, or those that wait longest would be left
 /// out.
-fn client(load: &Load, number: u64, begin: Instant, end: Instant) -> Tally {
+fn client(load: &Load, turns: &AtomicUsize, begin: Instant, end: Instant) -> Tally {
     let mut tally = Tally::new();
-    let first = usize::try_from(number).unwrap_or(0);
-    for address in load.addresses.iter().cycle().skip(first % load.addresses.len()) {
+    loop {
+        let turn = turns.fetch_add(1, Ordering::Relaxed) / TURN;
+        let address = &load.addresses[turn % load.addresses.len()];
         let started = Instant::now();
         if started >= end {
             break;

@@ -15,7 +15,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-usage: kvmtune-guest chase --bytes SIZE[,SIZE]... --page 4k|thp|2m|1g --time SECONDS [--seed N]
+usage: kvmtune-guest chase --bytes SIZE[,SIZE]... --page any|4k|thp|2m|1g --time SECONDS [--seed N]
        kvmtune-guest connections --server --bind ADDRESS --port N [--ports N] [--threads N] [--close]
        kvmtune-guest connections --client --connect ADDRESS --port N --time SECONDS [--warmup SECONDS]
                                  [--ports N] [--threads N] [--timeout MILLISECONDS] [--hold]
@@ -23,10 +23,12 @@ usage: kvmtune-guest chase --bytes SIZE[,SIZE]... --page 4k|thp|2m|1g --time SEC
 
 chase        follows a random cycle through the cache lines of each SIZE (16KiB, 4MiB, 1GiB), one load after the
              other, for its share of the time; ns for each load. Memory is taken in whole pages of the kind asked
-             for, and it is checked that it is made of them: 2m and 1g come from the guest's pool
+             for, and it is checked that it is made of them: 2m and 1g come from the guest's pool; any: whatever the
+             guest's settings make of it
 connections  connect, one byte there, one byte back, close. --threads clients at a time; --threads of the server for
-             each port, the others wait in the backlog, as many as net.core.somaxconn allows. --ports in a row from
-             --port on. The client closes first, unless the server has --close and the client --hold
+             each port, the others wait in the backlog, as many as net.core.somaxconn allows. Of --ports in a row
+             from --port on, the clients use one at a time and the next after 1000 connections: each has some
+             28000 that may be in TIME_WAIT. The client closes first, unless the server has --close and the client --hold
 at           waits until the clock (CLOCK_REALTIME) is at so many nanoseconds since 1970, writes the instant at which
              it then is to FILE, in nanoseconds, and becomes the program; at once when the instant has passed
 

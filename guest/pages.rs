@@ -16,6 +16,8 @@ pub(crate) const NO_PAGES: u8 = 3;
 /// What the memory is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pages {
+    /// Whatever the guest's settings make of ordinary memory.
+    Any,
     /// 4 KiB, and no huge ones in their place.
     Small,
     /// Huge ones that the kernel makes by itself.
@@ -31,11 +33,12 @@ impl FromStr for Pages {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
+            "any" => Ok(Self::Any),
             "4k" => Ok(Self::Small),
             "thp" => Ok(Self::Transparent),
             "2m" => Ok(Self::Huge),
             "1g" => Ok(Self::Gigantic),
-            _ => Err("pages are 4k, thp, 2m or 1g"),
+            _ => Err("pages are any, 4k, thp, 2m or 1g"),
         }
     }
 }
@@ -45,7 +48,7 @@ impl Pages {
     fn size(self) -> usize {
         match self {
             Self::Small => 4 * KIB,
-            Self::Transparent | Self::Huge => 2 * MIB,
+            Self::Any | Self::Transparent | Self::Huge => 2 * MIB,
             Self::Gigantic => GIB,
         }
     }
@@ -75,6 +78,7 @@ impl PagedMemory {
         let memory = match pages {
             Pages::Small => Memory::ordinary(length, Transparent::Unwanted),
             // Only whole, aligned pages are made huge.
+            Pages::Any => Memory::ordinary(length + pages.size(), Transparent::Unsaid),
             Pages::Transparent => Memory::ordinary(length + pages.size(), Transparent::Wanted),
             Pages::Huge | Pages::Gigantic => Memory::from_pool(length, pages.size()),
         };
@@ -94,8 +98,9 @@ impl PagedMemory {
         &mut self.memory.words()[first..][..self.length / size_of::<usize>()]
     }
 
-    /// Asks the kernel what the pages are, once all of them were written to.
-    pub(crate) fn verify(&self) -> Result<(), Failure> {
+    /// Asks the kernel what the pages are, once all of them were written to: the share of transparent huge ones in
+    /// percent, or an error where the pages are not of the wanted kind.
+    pub(crate) fn verify(&self) -> Result<f64, Failure> {
         let smaps = fs::read_to_string("/proc/self/smaps")
             .map_err(|e| Failure::failed("see the pages in /proc/self/smaps", e))?;
         verify(
@@ -132,15 +137,17 @@ fn none(length: usize, pages: Pages, error: &io::Error) -> Failure {
         text.trim().parse::<usize>().ok()
     };
     let message = match (pages, count("free_hugepages"), count("nr_hugepages")) {
-        (Pages::Small | Pages::Transparent, ..) => format!("{} MiB of memory: {error}", length.div_ceil(MIB)),
+        (Pages::Any | Pages::Small | Pages::Transparent, ..) => {
+            format!("{} MiB of memory: {error}", length.div_ceil(MIB))
+        }
         (Pages::Gigantic, None, _) => {
             "this guest has no pages of 1 GiB: its CPU must have the feature pdpe1gb".to_string()
         }
         (_, free, all) => {
             let (free, all) = (free.unwrap_or(0), all.unwrap_or(0));
             let (size, tunable) = match pages {
-                Pages::Gigantic => ("1 GiB", "guest.hugepages.1g"),
-                _ => ("2 MiB", "guest.hugepages.2m"),
+                Pages::Gigantic => ("1 GiB", "guest.hugepages.1GiB"),
+                _ => ("2 MiB", "guest.hugepages.2MiB"),
             };
             format!(
                 "it takes {needed} of the guest's pages of {size}, and {free} of the {all} in its pool are free ({error}); \
@@ -154,8 +161,9 @@ fn none(length: usize, pages: Pages, error: &io::Error) -> Failure {
     }
 }
 
-/// Whether the mapping at `address` is made of these pages, by the text of an smaps.
-fn verify(smaps: &str, address: usize, length: usize, pages: Pages) -> Result<(), Failure> {
+/// The share of transparent huge pages in the mapping at `address`, which must be made of `pages`, by the text of an
+/// smaps.
+fn verify(smaps: &str, address: usize, length: usize, pages: Pages) -> Result<f64, Failure> {
     let wrong = |what: String| Failure {
         exit: NO_PAGES,
         message: format!("the pages are not what was asked for: {what}"),
@@ -165,8 +173,8 @@ fn verify(smaps: &str, address: usize, length: usize, pages: Pages) -> Result<()
     let size = kib("KernelPageSize:")?;
     let transparent = kib("AnonHugePages:")?;
     let wanted = match pages {
-        Pages::Transparent => 4,
-        _ => pages.size() / KIB,
+        Pages::Any | Pages::Transparent => 4,
+        Pages::Small | Pages::Huge | Pages::Gigantic => pages.size() / KIB,
     };
     if size != wanted {
         return Err(wrong(format!("they have {size} KiB, not {wanted} KiB")));
@@ -178,7 +186,8 @@ fn verify(smaps: &str, address: usize, length: usize, pages: Pages) -> Result<()
              /sys/kernel/mm/transparent_hugepage/enabled be `never`",
             length / KIB
         ))),
-        _ => Ok(()),
+        // The mapping may be longer than what is used of it.
+        _ => Ok((transparent as f64 / (length / KIB) as f64 * 100.0).min(100.0)),
     }
 }
 
@@ -223,9 +232,14 @@ mod tests {
 
     #[test]
     fn pages_are_told_by_their_own_mapping() {
-        let says = |address, length, pages| verify(SMAPS, address, length, pages).map_err(|f| f.message);
-        assert_eq!(says(0x80_0000, 2 * MIB, Pages::Huge), Ok(()));
-        assert_eq!(says(0x20_0000, 2 * MIB, Pages::Transparent), Ok(()));
+        let says = |address, length, pages| {
+            verify(SMAPS, address, length, pages)
+                .map(f64::round)
+                .map_err(|f| f.message)
+        };
+        assert_eq!(says(0x80_0000, 2 * MIB, Pages::Huge), Ok(0.0));
+        assert_eq!(says(0x20_0000, 2 * MIB, Pages::Transparent), Ok(100.0));
+        assert_eq!(says(0x20_0000, 3 * MIB, Pages::Any), Ok(67.0));
         let wrong = [
             (says(0x20_0000, 4 * MIB, Pages::Transparent), "2048 of 4096 KiB"),
             (

@@ -36,6 +36,8 @@ unsafe extern "C" {
 pub(crate) enum Transparent {
     Wanted,
     Unwanted,
+    /// Nothing: the guest's setting decides.
+    Unsaid,
 }
 
 /// Anonymous memory, zeroed, of this process alone.
@@ -52,6 +54,7 @@ impl Memory {
         let advice = match transparent {
             Transparent::Wanted => MADV_HUGEPAGE,
             Transparent::Unwanted => MADV_NOHUGEPAGE,
+            Transparent::Unsaid => return Ok(memory),
         };
         // SAFETY: the range is the mapping that was just made; neither advice changes what it holds.
         let refused = unsafe { madvise(memory.start.as_ptr(), length, advice) } != 0;

@@ -10,7 +10,7 @@ use crate::experiment::{Experiment, Guest};
 use crate::host::agent::Agent;
 use crate::host::ssh::{Ssh, SshError};
 use crate::host::transport::Transport;
-use crate::host::{LocalHost, controllers};
+use crate::host::{LocalHost, controllers, program};
 use crate::lab::{self, image};
 use crate::tunable::{Home, Requirement, Tunable, XmlSetting};
 use crate::workload::{Places, Side, Workload};
@@ -175,7 +175,10 @@ fn commands(workload: &Workload) -> impl Iterator<Item = (Side, &str)> {
         .server
         .as_ref()
         .and_then(|s| Some((s.side, s.argv.first()?.as_str())));
-    own.into_iter().chain(server)
+    // kvmtune brings its own.
+    own.into_iter()
+        .chain(server)
+        .filter(|(_, program)| *program != program::NAME)
 }
 
 /// What a guest of the user's lacks, as can be told from its definition, without starting it.

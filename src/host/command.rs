@@ -2,7 +2,7 @@
 //!
 //! Does not know what the command is for.
 
-use super::HostError;
+use super::{HostError, program};
 use crate::units::Bytes;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -42,10 +42,13 @@ impl Running {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| HostError::new("start a command", "it has no program"))?;
-        let found = find(program).ok_or_else(|| {
-            let mend = format!("not installed; try `apt-get install {program}`");
-            HostError::new(format!("start `{program}` on the host"), mend)
-        })?;
+        let found = match program.as_str() {
+            program::NAME => program::here()?,
+            other => find(other).ok_or_else(|| {
+                let mend = format!("not installed; try `apt-get install {other}`");
+                HostError::new(format!("start `{other}` on the host"), mend)
+            })?,
+        };
         // The kernel ends the command with the thread that started it, also when kvmtune is killed.
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])

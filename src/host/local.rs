@@ -11,7 +11,7 @@ use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
     Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, guest_job, guest_module,
-    kernel, readback, survey, xml,
+    kernel, program, readback, survey, xml,
 };
 use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
@@ -145,6 +145,11 @@ impl LocalHost {
     /// A user's domain runs again, or not, as it was `found`: from its own definition, in whatever state it is.
     pub fn give_back(&mut self, found: Option<&str>) -> Result<(), HostError> {
         self.pending.clear();
+        if let Some(guest) = &self.guest
+            && let Some(path) = guest.program.get()
+        {
+            program::take_away(&guest.transport, path);
+        }
         match (found, self.instance()) {
             (None, _) => self.power(Power::Off),
             (Some(found), Some(now)) if found == now => Ok(()),
@@ -400,6 +405,8 @@ impl Host for LocalHost {
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         let guest = self.running("run a workload")?;
+        let job = self.placed(guest, job)?;
+        let job = job.as_ref();
         let cancelled = || self.cancel.load(Ordering::Relaxed);
         let server = job
             .server

@@ -14,10 +14,16 @@ macro_rules! built_in {
     };
 }
 built_in!(
+    "connection-rate",
+    "connection-rate-guest-to-host",
     "fio-randread-4k",
     "fio-randwrite-4k",
     "iperf3-guest-to-host",
     "iperf3-host-to-guest",
+    "memory-latency",
+    "memory-latency-1g",
+    "memory-latency-2m",
+    "memory-latency-any",
     "stress-ng-memory",
     "stress-ng-memrate",
 );
@@ -97,7 +103,10 @@ mod tests {
 
     #[test]
     fn a_users_file_takes_the_place_of_a_built_in_one() {
-        let (name, text) = BUILT_IN[0];
+        let (name, text) = BUILT_IN
+            .iter()
+            .find(|(name, _)| *name == "fio-randread-4k.toml")
+            .unwrap();
         let source = |text: String| Source {
             name: format!("mine/{name}"),
             text,

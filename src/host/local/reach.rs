@@ -8,7 +8,9 @@ use crate::host::agent::Agent;
 use crate::host::libvirt::Domain;
 use crate::host::ssh::Ssh;
 use crate::host::transport::{Transport, TransportError};
-use crate::host::{HostError, readback};
+use crate::host::{HostError, Job, program, readback};
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ pub(super) struct Guest {
     pub(super) pid: Option<u32>,
     /// Started with an XML that is not its definition.
     pub(super) changed: bool,
+    /// Where kvmtune's own program is in it, once it was brought there.
+    pub(super) program: OnceCell<String>,
 }
 
 impl LocalHost {
@@ -69,6 +73,20 @@ impl LocalHost {
         Ok(&self.running("reach the guest")?.transport)
     }
 
+    /// The job as it runs in this guest: kvmtune's own program is part of the lab's image, and brought into any other.
+    pub(super) fn placed<'j>(&self, guest: &Guest, job: &'j Job) -> Result<Cow<'j, Job>, HostError> {
+        if matches!(self.owner, Owner::Lab(_)) || !program::is_wanted_in_guest(job) {
+            return Ok(Cow::Borrowed(job));
+        }
+        let path = if let Some(path) = guest.program.get() {
+            path
+        } else {
+            let path = program::bring(&guest.transport)?;
+            guest.program.get_or_init(|| path)
+        };
+        Ok(Cow::Owned(program::at(path, job)))
+    }
+
     pub(super) fn guest_of(&self, domain: Domain, changed: bool) -> Result<Guest, HostError> {
         let transport = match &self.ssh {
             None => Transport::Agent(Agent::new(domain.clone())),
@@ -85,6 +103,7 @@ impl LocalHost {
             domain,
             transport,
             changed,
+            program: OnceCell::new(),
         })
     }
 
