@@ -19,13 +19,14 @@ const FLAGS: &[&str] = &[
     "--remap-path-prefix=guest=guest",
 ];
 
-#[allow(dead_code, reason = "a test compiles the program too, through this file")]
 fn main() {
     println!("cargo::rerun-if-changed=guest");
     println!("cargo::rerun-if-changed=build.rs");
     let of = |name| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
     let program = PathBuf::from(of("OUT_DIR")).join("kvmtune-guest");
     let target = env::var("TARGET").expect("cargo sets TARGET");
+    // For the test that compiles the program once more.
+    println!("cargo::rustc-env=KVMTUNE_TARGET={target}");
     if let Err(why) = compile(Path::new(&of("CARGO_MANIFEST_DIR")), &target, &program) {
         panic!(
             "the program for guests is not built: {why}\nIt is linked statically, which takes a C compiler and \
@@ -35,7 +36,7 @@ fn main() {
 }
 
 /// Compiles `guest/main.rs` below `project` into the file `program`.
-fn compile(project: &Path, target: &str, program: &Path) -> Result<(), String> {
+pub(crate) fn compile(project: &Path, target: &str, program: &Path) -> Result<(), String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(rustc);
     command

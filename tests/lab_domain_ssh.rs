@@ -23,8 +23,21 @@ levels = [60, 10]
 [[factor]]
 tunable = \"domain.disk.cache\"
 levels = [\"writeback\", \"none\"]
-[workload]
-use = \"tiny\"";
+[[workload]]
+use = \"tiny\"
+[[workload]]
+use = \"brought\"";
+
+/// Run by kvmtune's own program, which this guest does not have: the one in its image is spoilt.
+const BROUGHT: &str = "summary = \"brought\"
+run = \"guest\"
+argv = [\"kvmtune-guest\", \"at\", \"0\", \"--\", \"printf\", '\\173\"n\": 1\\175']
+time = \"1s\"
+parser = \"numbers\"
+[[metric]]
+name = \"n\"
+unit = \"1\"
+goal = \"maximize\"";
 
 /// Where the client's socket of a user's guest is.
 const SSH_FOLDER: &str = "/run/kvmtune/ssh";
@@ -53,6 +66,7 @@ fn prepare(daemon: &Daemon) -> PathBuf {
         &[
             ("etc/inittab", 0o100_644, inittab.as_bytes()),
             ("etc/host", 0o100_600, &fs::read(file("host")).unwrap()),
+            ("usr/bin/kvmtune-guest", 0o100_755, b"no program"),
             ("root/.ssh", 0o040_700, b""),
             (
                 "root/.ssh/authorized_keys",
@@ -87,13 +101,14 @@ fn a_guest_that_blocks_guest_exec_is_measured_by_ssh() {
     let user = daemon.define_booting("kt-strict", Agents::WithoutExec, &initrd);
     let folder = daemon.folder().display().to_string();
     let file = daemon.experiment("kt-strict", &EXPERIMENT.replace("FOLDER", &folder));
+    fs::write(daemon.folder().join("workloads/brought.toml"), BROUGHT).unwrap();
     let file = file.to_str().unwrap();
 
     // Off before, off after; it is started with a changed definition in between.
     ended(&daemon, 0, &["check", file]);
     ended(&daemon, 0, &["run", "--quiet", file]);
     let csv = ended(&daemon, 0, &["export", "--csv"]).stdout;
-    assert_eq!(String::from_utf8(csv).unwrap().lines().count(), 1 + 4 * 3);
+    assert_eq!(String::from_utf8(csv).unwrap().lines().count(), 1 + 4 * 3 * 2);
     let is_given_back = || {
         assert_eq!(daemon.journal(), "");
         assert!(!Path::new(SSH_FOLDER).exists());

@@ -14,16 +14,16 @@ macro_rules! built_in {
     };
 }
 built_in!(
-    "connection-rate",
     "connection-rate-guest-to-host",
+    "connection-rate",
     "fio-randread-4k",
     "fio-randwrite-4k",
     "iperf3-guest-to-host",
     "iperf3-host-to-guest",
-    "memory-latency",
     "memory-latency-1g",
     "memory-latency-2m",
     "memory-latency-any",
+    "memory-latency",
     "stress-ng-memory",
     "stress-ng-memrate",
 );

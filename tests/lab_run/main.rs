@@ -10,6 +10,7 @@ mod effect;
 mod hostile;
 mod kills;
 mod place;
+mod program;
 mod stopped;
 mod unchanged;
 mod unproven;

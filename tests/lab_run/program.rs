@@ -1,0 +1,63 @@
+//! Workloads of kvmtune's own program, in the lab: memory latency and short connections.
+
+use crate::place::{Place, script};
+use kvmtune::event::Outcome;
+
+/// The last workload needs 64 pages.
+const EXPERIMENT: &str = "
+[factor]
+tunable = \"guest.hugepages.2MiB\"
+levels = [0, 80]
+[[workload]]
+use = \"connection-rate\"
+time = \"1s\"
+warmup = \"0s\"
+[[workload]]
+use = \"connection-rate-guest-to-host\"
+time = \"1s\"
+warmup = \"0s\"
+[[workload]]
+use = \"memory-latency\"
+time = \"1s\"
+[[workload]]
+use = \"memory-latency-2m\"
+time = \"1s\"
+[design]
+blocks = 2
+";
+
+#[test]
+fn the_guests_own_program_measures_memory_and_connections() {
+    let Some(place) = Place::new(EXPERIMENT, &script("n=1;")) else {
+        return;
+    };
+    place.run();
+    for (label, record) in place.labelled() {
+        match (label.contains("80"), &record.outcome) {
+            (true, Outcome::Measured { observations, .. }) => {
+                let names = [
+                    "connections_per_second",
+                    "p99_us",
+                    "latency_16kib_ns",
+                    "latency_128mib_ns",
+                ];
+                for name in names {
+                    // Of two workloads each.
+                    let values = observations.iter().filter(|o| o.metric == name);
+                    let good = values.filter(|o| o.value > 0.0).count();
+                    assert_eq!(good, 2, "{name}: {observations:#?}");
+                }
+                let failures = observations.iter().filter(|o| o.metric == "failures");
+                assert!(
+                    failures.map(|o| o.value).all(|count| count < 1.0),
+                    "{observations:#?}"
+                );
+            }
+            // Without a pool there is no number, and the way to one is told.
+            (false, Outcome::Failed { message, .. }) => {
+                assert!(message.contains("0 of the 0 in its pool are free"), "{message}");
+            }
+            other => panic!("{label}: {other:#?}"),
+        }
+    }
+}
