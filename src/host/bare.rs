@@ -164,6 +164,18 @@ mod tests {
     }
 
     #[test]
+    fn kvmtunes_own_program_is_there_without_being_installed() {
+        let argv = ["kvmtune-guest", "at", "0", "--", "echo", "here"];
+        let own = Job {
+            argv: argv.map(String::from).to_vec(),
+            series: None,
+            ..job("", 1000)
+        };
+        let out = BareHost::new(None, Cancel::default()).run(&own).unwrap();
+        assert_eq!((out.exit, &out.stdout[..]), (0, &b"here\n"[..]), "{out:?}");
+    }
+
+    #[test]
     fn a_flood_in_a_file_is_refused() {
         let mut host = BareHost::new(None, Cancel::default());
         let flood = host.run(&job("head -c 5000 /dev/zero >\"$0\"", 1000));
