@@ -10,6 +10,8 @@ set -euo pipefail
 packages=(
     # building: the bindings to libvirt link against its library
     libvirt-dev pkg-config
+    # and the guest's program, which is linked statically
+    gcc libc6-dev
     # running guests; the libvirt daemon itself is needed only for guests of your own
     libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils
     # the lab guest: its kernel, its programs, its agent, and what packs them

@@ -117,6 +117,11 @@ fn the_guest_boots_runs_its_tools_and_shuts_down() {
             .run("/usr/bin/stress-ng", &["--version"])
             .starts_with("stress-ng")
     );
+    assert!(
+        guest
+            .run("/usr/bin/kvmtune-guest", &["--help"])
+            .starts_with("usage: kvmtune-guest")
+    );
     assert_eq!(guest.shell("blockdev --getsize64 /dev/kvmtune-data"), "4194304\n");
     assert_eq!(guest.shell("hostname"), "lab7\n");
     assert!(

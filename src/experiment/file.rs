@@ -107,8 +107,7 @@ fn name(file: &mut Reader<'_>, file_name: &str) -> Option<String> {
 }
 
 fn workloads(file: &mut Reader<'_>, library: &Library) -> Option<Vec<Workload>> {
-    let example = library.names().next().unwrap_or("…");
-    let list = file.required("workload", &format!("add [workload] with use = \"{example}\""))?;
+    let list = file.required("workload", "add [workload] with use = \"fio-randread-4k\"")?;
     let mut found: Vec<Workload> = Vec::new();
     let mut complete = true;
     for table in list.tables(MAX_WORKLOADS) {
