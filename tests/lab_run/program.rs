@@ -1,6 +1,6 @@
 //! Workloads of kvmtune's own program, in the lab: memory latency and short connections.
 
-use crate::place::{Place, script};
+use crate::place::Place;
 use kvmtune::event::Outcome;
 
 /// The last workload needs 64 pages.
@@ -17,8 +17,7 @@ use = \"connection-rate-guest-to-host\"
 time = \"1s\"
 warmup = \"0s\"
 [[workload]]
-use = \"memory-latency\"
-time = \"1s\"
+use = \"load\"
 [[workload]]
 use = \"memory-latency-2m\"
 time = \"1s\"
@@ -26,26 +25,44 @@ time = \"1s\"
 blocks = 2
 ";
 
+/// Short, and of pages that need no pool.
+const LOAD: &str = "summary = \"small working sets\"
+run = \"guest\"
+argv = [\"kvmtune-guest\", \"chase\", \"--bytes\", \"16KiB,4MiB\", \"--page\", \"thp\", \"--time\", \"{time}\"]
+time = \"1s\"
+parser = \"numbers\"
+[[metric]]
+name = \"latency_16kib_ns\"
+unit = \"ns\"
+goal = \"minimize\"
+[[metric]]
+name = \"transparent_percent\"
+unit = \"%\"
+goal = \"maximize\"
+[[require]]
+metric = \"transparent_percent\"
+min = 100
+";
+
 #[test]
 fn the_guests_own_program_measures_memory_and_connections() {
-    let Some(place) = Place::new(EXPERIMENT, &script("n=1;")) else {
+    let Some(place) = Place::new(EXPERIMENT, LOAD) else {
         return;
     };
     place.run();
     for (label, record) in place.labelled() {
         match (label.contains("80"), &record.outcome) {
             (true, Outcome::Measured { observations, .. }) => {
-                let names = [
-                    "connections_per_second",
-                    "p99_us",
-                    "latency_16kib_ns",
-                    "latency_128mib_ns",
-                ];
-                for name in names {
-                    // Of two workloads each.
+                for (name, count) in [
+                    ("connections_per_second", 2),
+                    ("p99_us", 2),
+                    ("latency_16kib_ns", 2),
+                    ("transparent_percent", 1),
+                    ("latency_128mib_ns", 1),
+                ] {
                     let values = observations.iter().filter(|o| o.metric == name);
                     let good = values.filter(|o| o.value > 0.0).count();
-                    assert_eq!(good, 2, "{name}: {observations:#?}");
+                    assert_eq!(good, count, "{name}: {observations:#?}");
                 }
                 let failures = observations.iter().filter(|o| o.metric == "failures");
                 assert!(
