@@ -1,7 +1,7 @@
 //! Latencies of several jobs or directions as one: counts added bin by bin, percentiles of what comes out.
 //!
 //! fio counts latencies in bins and writes, with `json+`, each bin that holds any: its middle in nanoseconds, and the
-//! count. A bin spans 1/64 of its value (below 128 ns it is one nanosecond), so that the middle is off by 1/128 at the
+//! count. A bin spans 1/128 to 1/64 of its value (below 128 ns a nanosecond), so that the middle is off by 1/128 at the
 //! most; 17 s and more are in the last ones. (`FIO_IO_U_PLAT_BITS` = 6 in fio's stat.h, `plat_idx_to_val` in stat.c.)
 
 use super::ParseError;
