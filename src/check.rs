@@ -13,7 +13,7 @@ use crate::host::transport::Transport;
 use crate::host::{LocalHost, controllers, program};
 use crate::lab::{self, image};
 use crate::tunable::{Home, Requirement, Tunable, XmlSetting};
-use crate::workload::{Places, Side, Workload};
+use crate::workload::{self, Places, Side, Workload};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -167,18 +167,15 @@ fn controller_lack(tunable: &Tunable, offered: &BTreeSet<String>, lacks: &mut Ve
 }
 
 fn commands(workload: &Workload) -> impl Iterator<Item = (Side, &str)> {
-    let own = workload
-        .argv
-        .first()
-        .map(|program| (workload.side, program.as_str()));
+    let prepare = workload.prepare.as_ref().map(|prepare| &prepare.argv);
+    let own = std::iter::once(&workload.argv).chain(prepare);
+    let own = own.map(|argv| (workload.side, workload::program(argv)));
     let server = workload
         .server
         .as_ref()
         .and_then(|s| Some((s.side, s.argv.first()?.as_str())));
     // kvmtune brings its own.
-    own.into_iter()
-        .chain(server)
-        .filter(|(_, program)| *program != program::NAME)
+    own.chain(server).filter(|(_, name)| *name != program::NAME)
 }
 
 /// What a guest of the user's lacks, as can be told from its definition, without starting it.

@@ -129,6 +129,8 @@ pub enum Stage {
     Apply,
     /// Reading the settings back.
     Verify,
+    /// Making the workload's disk ready.
+    Prepare,
     /// Running the workload.
     Measure,
     /// Reading the workload's output.
@@ -184,7 +186,8 @@ pub enum Outcome {
 /// Where the time of a trial went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Timing {
-    /// From the first read of old values to the last restored value, without guest starts.
+    /// From the first read of old values to the last restored value, without guest starts and what a workload's disk
+    /// was made ready by.
     pub total: Duration,
     /// The workloads' own wall time, as clocked beside the command.
     pub workload: Duration,

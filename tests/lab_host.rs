@@ -19,6 +19,8 @@ fn job(argv: &[&str]) -> Job {
         limit: Duration::from_secs(20),
         max_output: Bytes(100_000),
         series: None,
+        files: Vec::new(),
+        drop_caches: kvmtune::workload::DropCaches::Off,
     }
 }
 

@@ -58,6 +58,8 @@ fn job(argv: &[&str]) -> Job {
         limit: LIMIT,
         max_output: Bytes(100_000),
         series: None,
+        files: Vec::new(),
+        drop_caches: kvmtune::workload::DropCaches::Off,
     }
 }
 

@@ -209,6 +209,41 @@ fn bad_models_are_answered_with_their_places() {
 }
 
 #[test]
+fn a_job_file_is_found_beside_its_workload_or_said_to_be_no_good() {
+    let workload = "summary = \"x\"\nrun = \"guest\"\njob = \"mix.fio\"\n[[metric]]\nname = \"read_iops\"\n\
+                    unit = \"1/s\"\ngoal = \"maximize\"\n";
+    let place = Place::new(&EXPERIMENT.replace("fio-randread-4k", "mine"), NOISE);
+    let folder = place.0.path().join("workloads");
+    fs::create_dir(&folder).unwrap();
+    place.write("workloads/mine.toml", workload);
+    let plan = "plan some.toml --simulate model.toml";
+    let said = |bytes: &[u8]| {
+        fs::write(folder.join("mix.fio"), bytes).unwrap();
+        let said = place.refuses(plan, 3);
+        assert!(
+            said.contains("mine.toml:3:7") && !said.contains('\u{1b}'),
+            "{said}"
+        );
+        said
+    };
+    assert!(place.refuses(plan, 3).contains("there is no job file mix.fio"));
+    assert!(said(&b"[a]\n".repeat(20_000)).contains("larger than 64 KiB"));
+    assert!(said(b"[a]\n\xff\n").contains("no UTF-8"));
+    assert!(said(b"[a]\nfilename=\x1b[2J\n").contains("line 2: control characters"));
+    place.write("workloads/mix.fio", "[a]\nrw=read\nfilename=${SCRATCH}\n");
+    place.does(plan);
+    fs::remove_file(folder.join("mix.fio")).unwrap();
+    fs::create_dir(folder.join("mix.fio")).unwrap();
+    assert!(place.refuses(plan, 3).contains("cannot use the job file mix.fio"));
+    // Nobody names this one.
+    place.write(
+        "workloads/mine.toml",
+        &workload.replace("mix.fio", "fio-randrw-4k.fio"),
+    );
+    place.does(plan);
+}
+
+#[test]
 fn no_root_is_needed() {
     let place = Place::new(EXPERIMENT, &format!("{NOISE}{EFFECTS}"));
     let binary = assert_cmd::cargo::cargo_bin("kvmtune");

@@ -1,8 +1,8 @@
 //! Runs every built-in workload with the real tool, on loopback and a scratch file, where the tool is installed.
 
-use kvmtune::host::{JobOutput, RESULT_FILE, SERIES_FILE};
+use kvmtune::host::{JOB_FOLDER, JobOutput, RESULT_FILE, SERIES_FILE};
 use kvmtune::units::Span;
-use kvmtune::workload::{Library, Places, SteadyRule};
+use kvmtune::workload::{Library, Parser, Places, SteadyRule};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -23,7 +23,11 @@ fn installed(program: &str) -> bool {
 /// Runs the workload for `secs`, all of it on this machine, and gives the names it observed.
 fn measure(name: &str, secs: u64) -> Result<(), Failure> {
     let mut workload = Library::builtin().get(name).ok_or("no such workload")?.clone();
-    if !installed(&workload.argv[0]) {
+    let program = workload
+        .argv
+        .iter()
+        .find(|word| !word.contains('=') && *word != "env");
+    if !installed(program.ok_or("no program")?) {
         return Ok(());
     }
     workload.time = Span::secs(secs);
@@ -31,11 +35,12 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let file = |name| folder.path().join(name).to_string_lossy().into_owned();
     let loopback = "127.0.0.1".to_string();
-    let job = workload.job(&Places {
+    let places = Places {
         scratch: file("scratch.dat"),
         guest_address: loopback.clone(),
         host_address: loopback,
-    });
+    };
+    let job = workload.job(&places);
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let local = |argv: &[String]| -> Vec<String> {
         let place = |a: &String| {
@@ -44,10 +49,22 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
             } else {
                 a.replace(RESULT_FILE, &file("result"))
                     .replace(SERIES_FILE, &file("series"))
+                    .replace(JOB_FOLDER, &folder.path().to_string_lossy())
             }
         };
         argv.iter().map(place).collect()
     };
+    let prepare = workload.prepare_job(&places);
+    for job in [&job].into_iter().chain(&prepare) {
+        for placed in &job.files {
+            std::fs::write(file(&placed.name), &placed.text)?;
+        }
+    }
+    if let Some(prepare) = &prepare {
+        let argv = local(&prepare.argv);
+        let done = Command::new(&argv[0]).args(&argv[1..]).output()?;
+        assert!(done.status.success(), "{done:?}");
+    }
     let mut server = match &job.server {
         Some(server) => Some(serve(&local(&server.argv), port)?),
         None => None,
@@ -63,7 +80,7 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
         stdout: done.stdout,
         stderr: done.stderr,
         result: std::fs::read(file("result")).ok(),
-        series: job.series.map(|path| {
+        series: job.series.as_ref().map(|path| {
             let read = std::fs::read(path.replace(SERIES_FILE, &file("series")));
             read.map_err(|e| e.to_string())
         }),
@@ -72,12 +89,19 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
     let found = workload.observations(&out)?;
     assert_eq!(found.len(), workload.metrics.len(), "{found:?}");
     assert!(found[0].value > 0.0, "{found:?}");
+    if workload.parser == Parser::Fio {
+        let moved = workload.moved_bytes(&out).ok_or("fio told no bytes")?;
+        assert!(moved.read + moved.written > 4096, "{moved:?}");
+    }
     if workload.steady != SteadyRule::Off {
         let samples = workload.samples(&out)?.unwrap_or_default();
         // fio may leave out the last.
         assert!(samples.len() as u64 + 1 >= secs, "{samples:?}");
         let mean = samples.iter().sum::<f64>() / samples.len() as f64;
-        assert!((0.5..2.0).contains(&(mean / found[0].value)), "{mean}: {found:?}");
+        let metric = workload.parser.sampled_metric();
+        let metric = found.iter().find(|o| Some(o.metric.as_str()) == metric);
+        let metric = metric.ok_or("the sampled metric is not declared")?.value;
+        assert!((0.5..2.0).contains(&(mean / metric)), "{mean}: {found:?}");
     }
     Ok(())
 }
@@ -108,6 +132,16 @@ fn fio_random_reads() -> Result<(), Failure> {
 #[test]
 fn fio_random_writes() -> Result<(), Failure> {
     measure("fio-randwrite-4k", 3)
+}
+
+#[test]
+fn fio_job_files() -> Result<(), Failure> {
+    measure("fio-randread-4k-qd1", 2)?;
+    measure("fio-randwrite-4k-qd1", 2)?;
+    measure("fio-randrw-4k", 3)?;
+    measure("fio-seqread-1m", 2)?;
+    measure("fio-seqwrite-1m", 2)?;
+    measure("fio-fsync-4k", 2)
 }
 
 #[test]

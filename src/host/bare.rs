@@ -1,20 +1,13 @@
 //! This machine without a guest: workloads run on it, and what is tuned is the machine itself.
 //!
-//! Knows its kernel's files and how a job's files are placed; does not know what the jobs are.
+//! Knows its kernel's files; does not know what the jobs are.
 
-use super::command::Running;
-use super::guest_job::within_limit;
 use super::kernel::KernelHost;
 use super::local::Cancel;
-use super::{Host, HostError, Job, JobOutput, Power, RESULT_FILE, SERIES_FILE, Scope, actors, survey};
+use super::{Host, HostError, Job, JobOutput, Power, Scope, actors, caches, host_job, survey};
 use crate::facts::Facts;
 use crate::tunable::Address;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use uuid::Uuid;
 
 /// This machine, whichever side a job is for.
 #[derive(Debug)]
@@ -67,64 +60,10 @@ impl Host for BareHost {
             let why = "it has a counterpart on another machine, and there is none";
             return Err(HostError::new("run a workload on the host", why));
         }
-        let folder = Folder::make()?;
-        let placed = |text: &String| {
-            text.replace(RESULT_FILE, &folder.path("result"))
-                .replace(SERIES_FILE, &folder.path("series"))
-        };
-        let argv: Vec<_> = job.argv.iter().map(placed).collect();
-        let max = job.max_output;
-        let cancelled = || self.cancel.load(Ordering::Relaxed);
-        let done = Running::start(&argv, max)?.finish(job.limit, &cancelled)?;
-        // A command that failed may not have come to writing; its exit code tells more.
-        let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
-        let result = wants_result.then(|| read(Path::new(&folder.path("result")), max.0));
-        let result = result.and_then(Result::ok);
-        let whole = result.clone().unwrap_or_default();
-        within_limit(&argv, max, [&done.stdout, &done.stderr])?;
-        within_limit(&argv, max, [&whole, &whole])?;
-        let series = job.series.as_ref().map(placed);
-        let series = series.map(|path| match read(Path::new(&path), max.0) {
-            Ok(bytes) if bytes.len() as u64 > max.0 => Err(format!("it is larger than {max}")),
-            read => read.map_err(|e| e.to_string()),
-        });
-        Ok(JobOutput {
-            exit: done.exit,
-            wall: done.wall,
-            stdout: done.stdout,
-            stderr: done.stderr,
-            result,
-            series,
-        })
-    }
-}
-
-/// A file, and one byte more than `max` when it is longer.
-fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// A job's own folder; removed with all that is in it when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self, HostError> {
-        let path = std::env::temp_dir().join(format!("kvmtune-job-{}", Uuid::now_v7()));
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|e| HostError::new(format!("make the folder {}", path.display()), e))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        if !job.drop_caches.is_off() {
+            caches::drop_here()?;
+        }
+        host_job::run(job, &|| self.cancel.load(Ordering::Relaxed))
     }
 }
 
@@ -132,8 +71,10 @@ impl Drop for Folder {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::host::{RESULT_FILE, SERIES_FILE};
     use crate::units::Bytes;
-    use crate::workload::Side;
+    use crate::workload::{DropCaches, JobFile, Side};
+    use std::path::Path;
     use std::time::Duration;
 
     fn job(script: &str, max: u64) -> Job {
@@ -146,6 +87,8 @@ mod tests {
             limit: Duration::from_secs(20),
             max_output: Bytes(max),
             series: Some(format!("{SERIES_FILE}.1")),
+            files: Vec::new(),
+            drop_caches: DropCaches::Off,
         }
     }
 
@@ -173,6 +116,24 @@ mod tests {
         };
         let out = BareHost::new(None, Cancel::default()).run(&own).unwrap();
         assert_eq!((out.exit, &out.stdout[..]), (0, &b"here\n"[..]), "{out:?}");
+    }
+
+    #[test]
+    fn files_that_come_with_a_job_are_there_when_it_starts() {
+        let mut host = BareHost::new(None, Cancel::default());
+        let mut job = job("cat \"$2/x.fio\"; stat -c %a \"$2\" \"$2/x.fio\"", 1000);
+        job.argv.push("{job}".into());
+        let text = "[job]\nfilename=${SCRATCH}{result}\n".to_string();
+        let name = "x.fio".to_string();
+        job.files.push(JobFile {
+            name,
+            text: text.clone(),
+        });
+        let out = host.run(&job).unwrap();
+        assert_eq!(
+            String::from_utf8(out.stdout).unwrap(),
+            format!("{text}700\n600\n")
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@
 use super::command::Running;
 use super::local::chain;
 use super::transport::{Job as GuestJob, Transport, TransportError};
-use super::{HostError, Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
+use super::{HostError, Job, JobOutput, RESULT_FILE, ServerJob};
 use crate::units::Bytes;
-use crate::workload::Side;
+use crate::workload::{Side, program};
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,14 +38,15 @@ pub(super) fn run(
     guest: &Transport,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<JobOutput, HostError> {
-    let program = job.argv.first().map_or("?", String::as_str);
+    let program = program(&job.argv);
     let doing = || format!("run `{program}` in the guest");
     let token = Uuid::now_v7();
-    let placed = |text: &String| {
-        let folder = format!("/run/kvmtune/{token}");
-        text.replace(RESULT_FILE, &format!("{folder}/result"))
-            .replace(SERIES_FILE, &format!("{folder}/series"))
-    };
+    let placed = |text: &String| super::placed(text, &format!("/run/kvmtune/{token}"));
+    for file in &job.files {
+        guest
+            .put_file(token, &file.name, file.text.as_bytes())
+            .map_err(|e| failed(format!("put {} into the guest", file.name), &e))?;
+    }
     let argv: Vec<_> = job.argv.iter().map(placed).collect();
     let argv: Vec<_> = argv.iter().map(String::as_str).collect();
     let started = guest
@@ -90,7 +91,7 @@ fn flooded(program: &str, max: Bytes) -> HostError {
 
 /// An error when an output passed the limit.
 pub(super) fn within_limit(argv: &[String], max: Bytes, outputs: [&Vec<u8>; 2]) -> Result<(), HostError> {
-    let program = argv.first().map_or("?", String::as_str);
+    let program = program(argv);
     if outputs.iter().any(|o| o.len() > bound(max)) {
         Err(flooded(program, max))
     } else {

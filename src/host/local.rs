@@ -7,11 +7,10 @@ mod patience;
 mod places;
 mod reach;
 
-use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
-    Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, guest_job, guest_module,
-    kernel, program, readback, survey, xml,
+    Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, caches, guest_job,
+    guest_module, host_job, kernel, program, readback, survey, xml,
 };
 use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
@@ -408,6 +407,7 @@ impl Host for LocalHost {
         let job = self.placed(guest, job)?;
         let job = job.as_ref();
         let cancelled = || self.cancel.load(Ordering::Relaxed);
+        caches::drop_caches(job.drop_caches, &guest.transport)?;
         let server = job
             .server
             .as_ref()
@@ -418,7 +418,7 @@ impl Host for LocalHost {
             .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
         let output = ready.and_then(|()| match job.side {
             Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
-            Side::Host => run_here(job, &cancelled),
+            Side::Host => host_job::run(job, &cancelled),
         });
         let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
         let output = output.map_err(|e| self.note_death(e));
@@ -454,18 +454,6 @@ fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
         }
     }
     Ok(())
-}
-
-fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
-    let done = Running::start(&job.argv, job.max_output)?.finish(job.limit, cancelled)?;
-    guest_job::within_limit(&job.argv, job.max_output, [&done.stdout, &done.stderr])?;
-    Ok(JobOutput {
-        exit: done.exit,
-        wall: done.wall,
-        stdout: done.stdout,
-        stderr: done.stderr,
-        ..JobOutput::default()
-    })
 }
 
 /// An error with its sources in one line.

@@ -8,11 +8,13 @@ mod any;
 mod bare;
 mod batch;
 mod build;
+mod caches;
 mod command;
 mod controllers;
 pub mod fake;
 mod guest_job;
 mod guest_module;
+mod host_job;
 mod host_link;
 mod kernel;
 pub mod libvirt;
@@ -40,7 +42,7 @@ pub use simulated::{Position, SimulatedHost};
 use crate::facts::{Facts, Meaning};
 use crate::tunable::{Address, XmlSetting};
 use crate::units::Bytes;
-use crate::workload::Side;
+use crate::workload::{DropCaches, JobFile, Side};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
@@ -77,6 +79,10 @@ pub struct Job {
     pub max_output: Bytes,
     /// Path of the series as the tool names it, [`SERIES_FILE`] with what the tool adds; `None` when it is not wanted.
     pub series: Option<String>,
+    /// Put into the job's own folder before it starts.
+    pub files: Vec<JobFile>,
+    /// Whose page cache is written back and dropped before anything starts.
+    pub drop_caches: DropCaches,
 }
 
 /// A command that serves a [`Job`].
@@ -112,6 +118,15 @@ pub struct JobOutput {
 pub const RESULT_FILE: &str = "{result}";
 /// Stands for the series in the same way.
 pub const SERIES_FILE: &str = "{series}";
+/// Stands for the folder that holds both, and the files that come with the job.
+pub const JOB_FOLDER: &str = "{job}";
+
+/// A text of a job with the paths below its folder put in.
+fn placed(text: &str, folder: &str) -> String {
+    text.replace(RESULT_FILE, &format!("{folder}/result"))
+        .replace(SERIES_FILE, &format!("{folder}/series"))
+        .replace(JOB_FOLDER, folder)
+}
 
 /// A failed host call: what failed, on what, and whether the guest is still good for another trial.
 #[derive(Debug, thiserror::Error)]

@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use crate::host::ServerJob;
     use crate::units::Bytes;
+    use crate::workload::DropCaches;
 
     fn job(side: Side, program: &str, server: Option<(Side, &str)>) -> Job {
         let argv = |program: &str| vec![program.to_string(), NAME.to_string()];
@@ -147,6 +148,8 @@ mod tests {
             limit: Duration::ZERO,
             max_output: Bytes(1),
             series: None,
+            files: Vec::new(),
+            drop_caches: DropCaches::Off,
         }
     }
 

@@ -288,6 +288,9 @@ fn protocol() -> Protocol {
             ],
             requirements: Vec::new(),
             steady: crate::workload::SteadyRule::Off,
+            files: Vec::new(),
+            prepare: None,
+            drop_caches: crate::workload::DropCaches::Off,
         }],
         derived: Vec::new(),
         responses: vec![Response {

@@ -356,6 +356,7 @@ fn stage(stage: Stage) -> &'static str {
         Stage::Start => "starting the guest",
         Stage::Apply => "applying the settings",
         Stage::Verify => "verifying the settings",
+        Stage::Prepare => "making the disk ready",
         Stage::Measure => "running the workload",
         Stage::Parse => "reading the workload's output",
     }

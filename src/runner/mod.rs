@@ -4,6 +4,7 @@
 //! belong to it. Does not know the store or any report: it calls a sink.
 
 mod boot;
+mod prepare;
 mod settle;
 mod trial;
 
@@ -17,6 +18,7 @@ use crate::units::Span;
 use crate::workload::Places;
 use boot::Fit;
 pub use boot::{ATTEMPTS, ThisBoot};
+use prepare::Prepared;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -73,6 +75,7 @@ pub fn run(
         records: task.records.clone(),
         noticed: BTreeSet::new(),
         is_judged: true,
+        prepared: Prepared::default(),
     };
     runner.follow()?;
     if let (Some(stop), false) = (runner.progress.stop, task.to_the_end) {
@@ -119,6 +122,8 @@ struct Runner<'r, 's> {
     noticed: BTreeSet<String>,
     /// False once the numbers could not be judged.
     is_judged: bool,
+    /// Disks that are ready.
+    prepared: Prepared,
 }
 
 /// Why the trials of a whole plot stopped early.
@@ -299,7 +304,10 @@ impl Runner<'_, '_> {
             }
             let trial = self.trial(block, treatment);
             self.say(&Event::TrialStarted { trial: trial.clone() })?;
-            let measured = trial::measure(verified, self.task, treatment).map_err(RunError::from)?;
+            let measured = self
+                .prepared
+                .measure(verified, self.task, (treatment, self.boot))
+                .map_err(RunError::from)?;
             if self.is_cancelled() && !measured.is_complete() {
                 return Err(Break::Over(End::Interrupted));
             }

@@ -18,7 +18,7 @@ use crate::experiment::{Experiment, MetricId};
 use crate::facts::NetworkFacts;
 use crate::tunable::Setting;
 use crate::units::Span;
-use crate::workload::{Parser, SteadyRule, Workload};
+use crate::workload::{DropCaches, Parser, SteadyRule, Workload};
 
 /// The program that stands for every tool in the arguments of a simulated workload; its argument is the workload.
 pub const PROGRAM: &str = "simulate";
@@ -106,6 +106,9 @@ pub fn stand_in(experiment: &Experiment) -> Experiment {
         parser: Parser::Numbers,
         requirements: Vec::new(),
         steady: SteadyRule::Off,
+        files: Vec::new(),
+        prepare: None,
+        drop_caches: DropCaches::Off,
         ..w.clone()
     };
     Experiment {

@@ -1,6 +1,6 @@
 //! Placeholders in arguments: found, checked and replaced argument by argument, never through a shell.
 
-use crate::host::{RESULT_FILE, SERIES_FILE};
+use crate::host::{JOB_FOLDER, RESULT_FILE, SERIES_FILE};
 
 /// What may stand in braces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) enum Hole {
     Result,
     /// Where the job's series begins: tools add to the name.
     Series,
+    /// The folder of the job's own.
+    Job,
     /// The guest's address.
     GuestAddress,
     /// The host's address.
@@ -22,12 +24,13 @@ pub(super) enum Hole {
 }
 
 /// Every placeholder by its name.
-pub(super) const HOLES: [(&str, Hole); 7] = [
+pub(super) const HOLES: [(&str, Hole); 8] = [
     ("time", Hole::Time),
     ("warmup", Hole::Warmup),
     ("scratch", Hole::Scratch),
     ("result", Hole::Result),
     ("series", Hole::Series),
+    ("job", Hole::Job),
     ("guest-address", Hole::GuestAddress),
     ("host-address", Hole::HostAddress),
 ];
@@ -74,6 +77,7 @@ pub(super) fn fill(argv: &[String], value: impl Fn(Hole) -> String) -> Vec<Strin
                 Piece::Text(text) => text.to_string(),
                 Piece::Hole(Hole::Result) => RESULT_FILE.to_string(),
                 Piece::Hole(Hole::Series) => SERIES_FILE.to_string(),
+                Piece::Hole(Hole::Job) => JOB_FOLDER.to_string(),
                 Piece::Hole(hole) => value(hole),
             })
             .collect(),

@@ -3,7 +3,8 @@
 //! Pure: gets text, never opens a file.
 
 use super::argv::{HOLES, Hole, pieces, uses};
-use super::{Metric, Parser, Requirement, Server, Side, SteadyRule, Workload};
+use super::job_file::{JobFile, JobFiles, Use, command, named};
+use super::{DropCaches, Metric, Parser, Requirement, Server, Side, SteadyRule, Workload, prepare};
 use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::experiment::Goal;
@@ -28,12 +29,24 @@ const RULES: [(&str, SteadyRule); 3] = [
     ("off", SteadyRule::Off),
 ];
 
-/// The workload in `source`; it is named after the file.
+const DROPS: [(&str, DropCaches); 4] = [
+    ("off", DropCaches::Off),
+    ("guest", DropCaches::Guest),
+    ("host", DropCaches::Host),
+    ("both", DropCaches::Both),
+];
+
+/// The workload in `source`, with no job files beside it; it is named after the file.
 pub fn parse(source: &Source) -> Result<Workload, Diagnostics> {
-    document(source, |file| workload(file, stem(&source.name)))
+    parse_beside(source, &JobFiles::new())
 }
 
-fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
+/// The workload in `source`, with these job files beside it.
+pub fn parse_beside(source: &Source, jobs: &JobFiles) -> Result<Workload, Diagnostics> {
+    document(source, |file| workload(file, stem(&source.name), jobs))
+}
+
+fn workload(file: &mut Reader<'_>, name: &str, jobs: &JobFiles) -> Option<Workload> {
     if !is_name(name) {
         let message = format!("`{}` is no workload name", one_line(name, 60));
         file.mistakes().add(
@@ -47,8 +60,12 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
     let side = file
         .required("run", "write run = \"guest\" or run = \"host\"")
         .and_then(|f| f.word(&SIDES));
-    let argv_field = file.required("argv", "write argv = [\"program\", \"argument\"]");
-    let argv = argv_field.as_ref().and_then(|f| argv(f, &[]));
+    let Command {
+        field,
+        argv,
+        files,
+        parser,
+    } = what_runs(file, jobs);
     let server = file.take("server").and_then(|f| f.table()).map(server);
     let time = duration(file, "time", Span::secs(10), 1);
     let warmup = duration(file, "warmup", Span::secs(0), 0);
@@ -56,15 +73,14 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
     let max_output = file
         .take("max-output")
         .map_or(Some(Bytes::mib(1)), |f| max_output(&f));
-    let parser = file
-        .required(
-            "parser",
-            "write parser = \"fio\", \"iperf3\", \"stress-ng\" or \"numbers\"",
-        )
-        .and_then(|f| f.word(&PARSERS));
-    if let (Some(field), Some(argv)) = (&argv_field, &argv) {
-        files_are_read(field, argv, side, parser);
+    if let (Some(field), Some(argv)) = (&field, &argv) {
+        series_is_read(field, argv, parser);
     }
+    let prepare = file.take("prepare").and_then(|f| f.table());
+    let prepare = prepare.map(|table| prepare::parse(table, jobs));
+    let drop_caches = file
+        .take("drop-caches")
+        .map_or(Some(DropCaches::Off), |f| drop_caches(&f));
     let steady = steady(file, parser, argv.as_deref());
     let metrics = metrics(file, parser);
     let requirements = requirements(file, parser);
@@ -85,18 +101,69 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
         metrics: metrics?,
         requirements,
         steady: steady?,
+        files,
+        prepare: match prepare {
+            Some(prepare) => Some(prepare?),
+            None => None,
+        },
+        drop_caches: drop_caches?,
     })
 }
 
-/// Says where a file that the command writes would be read by nobody.
-fn files_are_read(field: &Field<'_>, argv: &[String], side: Option<Side>, parser: Option<Parser>) {
-    let series = uses(argv, Hole::Series);
-    if side == Some(Side::Host) && (series || uses(argv, Hole::Result)) {
-        field.wrong(
-            "files of a command on the host are not read",
-            "write to standard output, or run it in the guest",
+/// What a workload runs, as far as it could be read.
+struct Command<'f> {
+    /// Where it is written.
+    field: Option<Field<'f>>,
+    argv: Option<Vec<String>>,
+    files: Vec<JobFile>,
+    parser: Option<Parser>,
+}
+
+/// Either a command line and who reads its output, or a job file of fio.
+fn what_runs<'f>(file: &mut Reader<'f>, jobs: &JobFiles) -> Command<'f> {
+    let Some(field) = file.take("job") else {
+        let hint = "write argv = [\"program\", \"argument\"], or job = \"x.fio\"";
+        let field = file.required("argv", hint);
+        let parser = file.required(
+            "parser",
+            "write parser = \"fio\", \"iperf3\", \"stress-ng\" or \"numbers\"",
         );
+        return Command {
+            argv: field.as_ref().and_then(|f| argv(f, &NOTHING)),
+            field,
+            files: Vec::new(),
+            parser: parser.and_then(|f| f.word(&PARSERS)),
+        };
+    };
+    file.refuse(
+        "argv",
+        "a job file has a command line of its own; remove one of the two",
+    );
+    if let Some(parser) = file.take("parser")
+        && parser.word(&PARSERS).is_some_and(|known| known != Parser::Fio)
+    {
+        parser.wrong("a job file is fio's", "remove the key");
     }
+    let found = named(&field, jobs, Use::Measured);
+    Command {
+        field: Some(field),
+        argv: found.as_ref().map(|found| command(found, Use::Measured)),
+        files: found.into_iter().collect(),
+        parser: Some(Parser::Fio),
+    }
+}
+
+fn drop_caches(field: &Field<'_>) -> Option<DropCaches> {
+    match field.as_bool() {
+        Some(true) => Some(DropCaches::Guest),
+        Some(false) => Some(DropCaches::Off),
+        None => field.word(&DROPS),
+    }
+}
+
+/// Says where a series that the command writes would be read by nobody.
+fn series_is_read(field: &Field<'_>, argv: &[String], parser: Option<Parser>) {
+    let series = uses(argv, Hole::Series);
     if series && parser.is_some_and(|parser| parser != Parser::Fio) {
         field.wrong(
             "this parser reads no `{series}`",
@@ -167,8 +234,22 @@ fn is_line(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= 200 && !text.contains(char::is_control)
 }
 
-/// Program and arguments with known placeholders, none of them in `barred`.
-fn argv(field: &Field<'_>, barred: &[Hole]) -> Option<Vec<String>> {
+/// Placeholders that cannot be filled; what is said of them, and what to do instead.
+pub(super) struct Barred<'b> {
+    pub(super) holes: &'b [Hole],
+    pub(super) message: &'static str,
+    pub(super) hint: &'static str,
+}
+
+/// None at all.
+const NOTHING: Barred<'_> = Barred {
+    holes: &[],
+    message: "",
+    hint: "",
+};
+
+/// Program and arguments with known placeholders, none of them barred.
+pub(super) fn argv(field: &Field<'_>, barred: &Barred<'_>) -> Option<Vec<String>> {
     let elements = field.list(256, "[\"program\", \"argument\"]")?;
     let checked: Vec<_> = elements
         .iter()
@@ -178,7 +259,7 @@ fn argv(field: &Field<'_>, barred: &[Hole]) -> Option<Vec<String>> {
     checked.into_iter().collect()
 }
 
-fn argument(field: &Field<'_>, program: bool, barred: &[Hole]) -> Option<String> {
+fn argument(field: &Field<'_>, program: bool, barred: &Barred<'_>) -> Option<String> {
     let text = field.text()?;
     if text.contains(char::is_control) || text.len() > 4096 {
         field.wrong(
@@ -196,11 +277,8 @@ fn argument(field: &Field<'_>, program: bool, barred: &[Hole]) -> Option<String>
     }
     let known = HOLES.iter().map(|(name, _)| *name);
     match pieces(text) {
-        Ok(_) if barred.iter().any(|hole| uses(&[text.to_string()], *hole)) => {
-            field.wrong(
-                "a server has no time, files or scratch of its own",
-                "use {guest-address} and {host-address} only",
-            );
+        Ok(_) if barred.holes.iter().any(|hole| uses(&[text.to_string()], *hole)) => {
+            field.wrong(barred.message, barred.hint);
             None
         }
         Ok(_) => Some(text.to_string()),
@@ -216,13 +294,18 @@ fn argument(field: &Field<'_>, program: bool, barred: &[Hole]) -> Option<String>
 }
 
 fn server(mut table: Reader<'_>) -> Option<Server> {
-    let barred = [
-        Hole::Time,
-        Hole::Warmup,
-        Hole::Result,
-        Hole::Series,
-        Hole::Scratch,
-    ];
+    let barred = Barred {
+        holes: &[
+            Hole::Time,
+            Hole::Warmup,
+            Hole::Result,
+            Hole::Series,
+            Hole::Scratch,
+            Hole::Job,
+        ],
+        message: "a server has no time, files or scratch of its own",
+        hint: "use {guest-address} and {host-address} only",
+    };
     let side = table
         .required("run", "write run = \"guest\" or run = \"host\"")
         .and_then(|f| f.word(&SIDES));
@@ -246,10 +329,11 @@ fn metric_name(field: &Field<'_>, parser: Option<Parser>) -> Option<String> {
     let name = field.text_if(is_name, "letters, digits, `-` and `_`")?;
     let known = parser.and_then(Parser::metrics).unwrap_or(&[]);
     if !known.is_empty() && !known.contains(&name) {
-        field.wrong(
-            format!("the parser gives no `{name}`"),
-            format!("it gives: {}", known.join(", ")),
+        let hint = nearest(name, known.iter().copied()).map_or_else(
+            || format!("it gives: {}", known.join(", ")),
+            |near| format!("did you mean `{near}`?"),
         );
+        field.wrong(format!("the parser gives no `{name}`"), hint);
         return None;
     }
     Some(name.to_string())

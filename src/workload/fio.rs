@@ -1,120 +1,253 @@
-//! fio's JSON to numbers, and its log of IOPS to samples. Knows fio 3; the text comes from the guest and is not trusted.
+//! fio's JSON to numbers. Knows fio 3; the text comes from the guest and is not trusted.
+//!
+//! Jobs and directions are put together here: rates are added, latencies merged bin by bin. A percentile is never the
+//! mean of percentiles.
+
+mod histogram;
+mod log;
 
 use super::ParseError;
-use super::series::Window;
-use crate::diagnostic::one_line;
+use super::measure::MovedBytes;
+use histogram::{Latencies, Latency};
+pub(super) use log::windows;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
-pub(super) const METRICS: &[&str] = &[
-    "iops",
-    "bw",
-    "clat_mean_us",
-    "clat_p50_us",
-    "clat_p99_us",
-    "clat_p999_us",
-    "io_errors",
-    "operations",
-];
+macro_rules! names {
+    ($($of:literal)*; $($other:literal)*) => {
+        &[
+            $(
+                concat!($of, "iops"),
+                concat!($of, "bw"),
+                concat!($of, "clat_mean_us"),
+                concat!($of, "clat_p50_us"),
+                concat!($of, "clat_p90_us"),
+                concat!($of, "clat_p95_us"),
+                concat!($of, "clat_p99_us"),
+                concat!($of, "clat_p999_us"),
+                concat!($of, "clat_p9999_us"),
+                concat!($of, "clat_max_us"),
+                concat!($of, "operations"),
+                concat!($of, "bytes"),
+            )*
+            $($other,)*
+        ]
+    };
+}
 
-/// Percentiles as fio writes their keys.
-const PERCENTILES: [(&str, &str); 3] = [
-    ("50.000000", "clat_p50_us"),
-    ("99.000000", "clat_p99_us"),
-    ("99.900000", "clat_p999_us"),
-];
+/// Every name there can be. The rest after a direction's word is of that direction alone.
+pub(super) const METRICS: &[&str] = names!(
+    "" "read_" "write_" "trim_";
+    "io_errors"
+    "sync_operations"
+    "sync_lat_mean_us" "sync_lat_p50_us" "sync_lat_p90_us" "sync_lat_p95_us" "sync_lat_p99_us" "sync_lat_p999_us"
+    "sync_lat_p9999_us" "sync_lat_max_us"
+);
 
 #[derive(Deserialize)]
 struct Report {
     jobs: Vec<Job>,
 }
 
+/// A job, or with `group_reporting` a group of them.
 #[derive(Deserialize)]
 struct Job {
+    /// One more after each `stonewall`.
+    #[serde(default)]
+    groupid: u64,
     error: i64,
     /// Only there with `continue_on_error`.
     total_err: Option<u64>,
-    read: Direction,
-    write: Direction,
+    read: Option<Direction>,
+    write: Option<Direction>,
+    trim: Option<Direction>,
+    /// In the place of the three with `unified_rw_reporting=mixed`, beside them with `both`.
+    mixed: Option<Direction>,
+    /// Not in fio 3.3 and before.
+    sync: Option<Sync>,
 }
 
 #[derive(Deserialize)]
 struct Direction {
-    /// Bytes per second.
-    bw_bytes: f64,
+    io_bytes: Option<u64>,
+    /// Bytes per second; not in fio 3.1.
+    bw_bytes: Option<f64>,
+    /// KiB per second, cut to whole ones.
+    bw: Option<f64>,
     iops: f64,
     total_ios: u64,
     clat_ns: Latency,
 }
 
 #[derive(Deserialize)]
-struct Latency {
-    mean: f64,
-    /// Absent when nothing was counted.
-    #[serde(default)]
-    percentile: BTreeMap<String, f64>,
+struct Sync {
+    total_ios: u64,
+    lat_ns: Latency,
 }
 
-/// The numbers of one job, of the direction that ran. Latencies are in microseconds, `bw` in bytes per second.
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
-    let report: Report =
-        serde_json::from_slice(after_notes(bytes)).map_err(|e| ParseError::malformed("fio's JSON", &e))?;
-    let [job] = report.jobs.as_slice() else {
-        return Err(ParseError::Content(format!(
-            "fio reported {} jobs, not one; add --group_reporting",
-            report.jobs.len()
-        )));
-    };
-    let ran = match (job.read.total_ios, job.write.total_ios) {
-        (0, 0) if job.error == 0 => return Err(ParseError::Content("fio did no I/O".into())),
-        (0, 0) => return Err(ParseError::Tool(format!("fio failed with error {}", job.error))),
-        (_, 0) => &job.read,
-        (0, _) => &job.write,
-        _ => {
+/// Takes one direction of a job.
+type Pick = fn(&Job) -> Option<&Direction>;
+
+/// What one direction, or all of them, did in all jobs.
+#[derive(Default)]
+struct Total {
+    iops: f64,
+    bw: f64,
+    operations: u64,
+    /// As far as they were told.
+    bytes: u64,
+    latencies: Latencies,
+}
+
+impl Total {
+    fn add(&mut self, direction: &Direction) -> Result<(), ParseError> {
+        self.iops += direction.iops;
+        let bw = direction.bw_bytes.or_else(|| Some(direction.bw? * 1024.0));
+        self.bw += bw.ok_or_else(|| ParseError::Content("fio reported no bw_bytes".into()))?;
+        self.operations = sum(self.operations, direction.total_ios)?;
+        self.bytes = sum(self.bytes, direction.io_bytes.unwrap_or(0))?;
+        self.latencies.add(&direction.clat_ns, direction.total_ios)
+    }
+
+    fn tell(&self, of: &str, found: &mut Vec<(String, f64)>) {
+        let mut push = |name: &str, value: f64| found.push((format!("{of}{name}"), value));
+        push("iops", self.iops);
+        push("bw", self.bw);
+        push("operations", self.operations as f64);
+        if self.bytes > 0 {
+            push("bytes", self.bytes as f64);
+        }
+        self.latencies.tell(&format!("{of}clat"), found);
+    }
+}
+
+fn sum(one: u64, other: u64) -> Result<u64, ParseError> {
+    let too_large = || ParseError::Content("fio reported counts that are too large to add".into());
+    one.checked_add(other).ok_or_else(too_large)
+}
+
+impl Report {
+    fn read(bytes: &[u8]) -> Result<Self, ParseError> {
+        serde_json::from_slice(after_notes(bytes)).map_err(|e| ParseError::malformed("fio's JSON", &e))
+    }
+
+    /// Fails when the jobs did not run at the same time, or at all.
+    fn check(&self) -> Result<(), ParseError> {
+        if self.jobs.is_empty() {
+            return Err(ParseError::Content("fio reported 0 jobs".into()));
+        }
+        // `new_group` counts too; fio's JSON does not tell the two apart.
+        if self.jobs.iter().any(|job| job.groupid != self.jobs[0].groupid) {
             return Err(ParseError::Content(
-                "fio read and wrote; one direction is expected".into(),
+                "fio's jobs are of several groups, as those are that run one after another (stonewall): that is no \
+                 single measurement; make each a workload of its own"
+                    .into(),
             ));
         }
-    };
-    let errors = job.total_err.unwrap_or(0).max(u64::from(job.error != 0));
-    let mut found = vec![
-        ("iops".to_string(), ran.iops),
-        ("bw".into(), ran.bw_bytes),
-        ("clat_mean_us".into(), ran.clat_ns.mean / 1e3),
-        ("io_errors".into(), errors as f64),
-        ("operations".into(), ran.total_ios as f64),
-    ];
-    for (key, name) in PERCENTILES {
-        if let Some(nanos) = ran.clat_ns.percentile.get(key) {
-            found.push((name.into(), nanos / 1e3));
+        Ok(())
+    }
+
+    /// Whether any job said that it failed.
+    fn errors(&self) -> u64 {
+        let of = |job: &Job| job.total_err.unwrap_or(0).max(u64::from(job.error != 0));
+        self.jobs.iter().map(of).fold(0, u64::saturating_add)
+    }
+
+    /// What each direction did that did anything, by the word before its metrics.
+    fn directions(&self) -> Result<Vec<(&'static str, Total)>, ParseError> {
+        let each: [(&str, Pick); 4] = [
+            ("read_", |job| job.read.as_ref()),
+            ("write_", |job| job.write.as_ref()),
+            ("trim_", |job| job.trim.as_ref()),
+            ("", |job| {
+                let split = job.read.is_some() || job.write.is_some();
+                job.mixed.as_ref().filter(|_| !split)
+            }),
+        ];
+        let mut found = Vec::new();
+        for (of, pick) in each {
+            let mut total = Total::default();
+            for direction in self.jobs.iter().filter_map(pick) {
+                total.add(direction)?;
+            }
+            if total.operations > 0 {
+                found.push((of, total));
+            }
         }
+        Ok(found)
+    }
+
+    /// All directions of all jobs together.
+    fn total(&self) -> Result<Total, ParseError> {
+        let mut total = Total::default();
+        for job in &self.jobs {
+            let split = [&job.read, &job.write, &job.trim];
+            let is_split = split.iter().any(|direction| direction.is_some());
+            let mixed = job.mixed.as_ref().filter(|_| !is_split);
+            for direction in split.into_iter().flatten().chain(mixed) {
+                total.add(direction)?;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Calls of fsync and the like.
+    fn syncs(&self) -> Result<(u64, Latencies), ParseError> {
+        let (mut calls, mut latencies) = (0, Latencies::default());
+        for sync in self.jobs.iter().filter_map(|job| job.sync.as_ref()) {
+            calls = self::sum(calls, sync.total_ios)?;
+            latencies.add(&sync.lat_ns, sync.total_ios)?;
+        }
+        Ok((calls, latencies))
+    }
+}
+
+/// The numbers of all jobs together, and of each direction that did anything. Latencies are in microseconds, `bw` in
+/// bytes per second.
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
+    let report = Report::read(bytes)?;
+    report.check()?;
+    let total = report.total()?;
+    let (calls, syncs) = report.syncs()?;
+    if total.operations == 0 && calls == 0 {
+        let failed = report.jobs.iter().find(|job| job.error != 0);
+        return Err(match failed {
+            Some(job) => ParseError::Tool(format!("fio failed with error {}", job.error)),
+            None => ParseError::Content("fio did no I/O".into()),
+        });
+    }
+    let mut found = vec![("io_errors".to_string(), report.errors() as f64)];
+    if total.operations > 0 {
+        total.tell("", &mut found);
+    }
+    for (of, direction) in report.directions()?.iter().filter(|(of, _)| !of.is_empty()) {
+        direction.tell(of, &mut found);
+    }
+    if calls > 0 {
+        found.push(("sync_operations".into(), calls as f64));
+        syncs.tell("sync_lat", &mut found);
     }
     Ok(found)
 }
 
-/// The windows of a log of IOPS (`--write_iops_log`, `--log_avg_msec`, `--per_job_logs=0`), which leaves out the ramp
-/// time. A line is `milliseconds, IOPS, direction, block size`, with one to three more numbers by version and options.
-pub(super) fn windows(bytes: &[u8]) -> Result<Vec<Window>, ParseError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| ParseError::malformed("fio's log", &e))?;
-    let mut direction = None;
-    text.lines()
-        .map(|line| {
-            let wrong =
-                |why: &str| ParseError::malformed("fio's log", &format!("{why}: `{}`", one_line(line, 60)));
-            let fields: Result<Vec<u64>, _> = line.splitn(9, ',').map(|field| field.trim().parse()).collect();
-            let fields = fields.map_err(|_| wrong("not a line of whole numbers"))?;
-            let (4..=7, [millis, iops, way, ..]) = (fields.len(), fields.as_slice()) else {
-                return Err(wrong("not four to seven numbers"));
-            };
-            if *direction.get_or_insert(*way) != *way {
-                return Err(wrong("reads and writes; one direction is expected"));
-            }
-            Ok(Window {
-                end: *millis as f64 / 1e3,
-                rate: *iops as f64,
-            })
-        })
-        .collect()
+/// What fio says it moved in its measured time, in all jobs: not in `ramp_time`, of which it tells nothing. `None` where
+/// its directions are not told apart.
+pub(super) fn moved_bytes(bytes: &[u8]) -> Option<MovedBytes> {
+    let report = Report::read(bytes).ok()?;
+    let mut moved = MovedBytes::default();
+    let mut directions = report.jobs.iter().flat_map(|job| [&job.read, &job.write]);
+    if directions.any(|direction| direction.as_ref().is_some_and(|d| d.io_bytes.is_none())) {
+        return None;
+    }
+    for (of, direction) in report.directions().ok()? {
+        match of {
+            "read_" => moved.read = direction.bytes,
+            "write_" => moved.written = direction.bytes,
+            // Nothing is moved by a trim.
+            "trim_" => {}
+            _ => return None,
+        }
+    }
+    Some(moved)
 }
 
 /// fio puts `note:` lines before the JSON.
@@ -125,3 +258,7 @@ fn after_notes(bytes: &[u8]) -> &[u8] {
     let start = bytes.windows(2).position(|pair| pair == b"\n{");
     start.map_or(bytes, |at| &bytes[at + 1..])
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -5,7 +5,7 @@
 use super::argv::{Hole, fill, uses};
 use super::{Observation, Parser, Requirement, Workload, fio, iperf3, numbers, stress_ng};
 use crate::diagnostic::one_line;
-use crate::host::{Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
+use crate::host::{JOB_FOLDER, Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
 use std::fmt::Display;
 
 /// Where a workload finds disk and network of one host and guest.
@@ -17,6 +17,15 @@ pub struct Places {
     pub guest_address: String,
     /// The host's address as the guest reaches it.
     pub host_address: String,
+}
+
+/// Bytes that a tool says it moved, for a comparison with what the host counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MovedBytes {
+    /// Read from the disk.
+    pub read: u64,
+    /// Written to the disk.
+    pub written: u64,
 }
 
 /// Output that gives no numbers. The texts are safe to show.
@@ -115,7 +124,8 @@ impl Parser {
 impl Workload {
     /// True when it overwrites the scratch device or file.
     pub fn needs_scratch(&self) -> bool {
-        uses(&self.argv, Hole::Scratch)
+        let prepare = self.prepare.as_ref();
+        uses(&self.argv, Hole::Scratch) || prepare.is_some_and(|p| uses(&p.argv, Hole::Scratch))
     }
 
     /// True when host and guest must reach each other over the network.
@@ -125,32 +135,37 @@ impl Workload {
         uses(&all, Hole::GuestAddress) || uses(&all, Hole::HostAddress)
     }
 
-    /// The job that measures it; `{result}` and `{series}` are left for the host to replace.
+    /// A command line with its holes filled, but for those of the job's files.
+    pub(super) fn filled(&self, argv: &[String], places: &Places) -> Vec<String> {
+        fill(argv, |hole| match hole {
+            Hole::Time => self.time.as_secs_ceil().to_string(),
+            Hole::Warmup => self.warmup.as_secs_ceil().to_string(),
+            Hole::Scratch => places.scratch.clone(),
+            Hole::GuestAddress => places.guest_address.clone(),
+            Hole::HostAddress => places.host_address.clone(),
+            Hole::Result => RESULT_FILE.to_string(),
+            Hole::Series => SERIES_FILE.to_string(),
+            Hole::Job => JOB_FOLDER.to_string(),
+        })
+    }
+
+    /// The job that measures it; `{result}`, `{series}` and `{job}` are left for the host to replace.
     pub fn job(&self, places: &Places) -> Job {
-        let filled = |argv: &[String]| {
-            fill(argv, |hole| match hole {
-                Hole::Time => self.time.as_secs_ceil().to_string(),
-                Hole::Warmup => self.warmup.as_secs_ceil().to_string(),
-                Hole::Scratch => places.scratch.clone(),
-                Hole::GuestAddress => places.guest_address.clone(),
-                Hole::HostAddress => places.host_address.clone(),
-                Hole::Result => RESULT_FILE.to_string(),
-                Hole::Series => SERIES_FILE.to_string(),
-            })
-        };
         let expected = self.warmup.0.saturating_add(self.time.0);
         Job {
             side: self.side,
-            argv: filled(&self.argv),
+            argv: self.filled(&self.argv, places),
             server: self.server.as_ref().map(|server| ServerJob {
                 side: server.side,
-                argv: filled(&server.argv),
+                argv: self.filled(&server.argv, places),
                 port: server.port,
             }),
             expected,
             limit: expected.saturating_add(self.grace.0),
             max_output: self.max_output,
             series: self.series_file(),
+            files: self.files.clone(),
+            drop_caches: self.drop_caches,
         }
     }
 
@@ -187,6 +202,15 @@ impl Workload {
         self.metrics.iter().map(observe).collect()
     }
 
+    /// What the tool says it read from and wrote to the disk in its measured time, without the warm-up, of which fio
+    /// tells nothing; `None` for a tool that does not tell, and for output that cannot be read.
+    pub fn moved_bytes(&self, out: &JobOutput) -> Option<MovedBytes> {
+        match self.parser {
+            Parser::Fio => fio::moved_bytes(self.output(out)?),
+            _ => None,
+        }
+    }
+
     /// The result file where the command has one, else its standard output.
     pub(super) fn output<'o>(&self, out: &'o JobOutput) -> Option<&'o [u8]> {
         if uses(&self.argv, Hole::Result) {
@@ -206,7 +230,7 @@ impl Workload {
             (_, None) => "it said nothing".into(),
         };
         MeasureError::Exit {
-            program: self.argv.first().cloned().unwrap_or_default(),
+            program: super::program(&self.argv).to_string(),
             exit: out.exit,
             said,
         }

@@ -6,18 +6,23 @@ mod argv;
 mod file;
 mod fio;
 mod iperf3;
+mod job_file;
 mod library;
 mod measure;
 mod numbers;
 mod path;
+mod prepare;
 mod series;
 mod stress_ng;
 
-pub use file::parse;
 pub(crate) use file::whole_seconds;
+pub use file::{parse, parse_beside};
+pub(crate) use job_file::program;
+pub use job_file::{JobFile, JobFiles, MAX_JOB_FILE};
 pub use library::Library;
-pub use measure::{MeasureError, ParseError, Places};
+pub use measure::{MeasureError, MovedBytes, ParseError, Places};
 pub use path::{PathMeasured, path_job, path_measured};
+pub use prepare::{Prepare, PrepareWhen};
 
 use crate::experiment::Goal;
 use crate::units::{Bytes, Span};
@@ -58,6 +63,29 @@ pub enum SteadyRule {
     /// Not at all.
     #[default]
     Off,
+}
+
+/// Whose page cache is written back and dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropCaches {
+    /// Nobody's.
+    #[default]
+    Off,
+    /// The guest's.
+    Guest,
+    /// The whole host's.
+    Host,
+    /// The guest's, then the host's.
+    Both,
+}
+
+impl DropCaches {
+    /// True when nothing is dropped.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
 }
 
 /// A command that must be running before the workload starts and is ended with it.
@@ -102,6 +130,15 @@ pub struct Workload {
     /// How it is told whether it settled; runs recorded without this did not ask.
     #[serde(default)]
     pub steady: SteadyRule,
+    /// What is put into its folder before it starts: a job file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<JobFile>,
+    /// What makes its disk ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Prepare>,
+    /// Whose page cache is dropped before it starts.
+    #[serde(default, skip_serializing_if = "DropCaches::is_off")]
+    pub drop_caches: DropCaches,
 }
 
 /// One metric of a workload.

@@ -91,7 +91,7 @@ fn seconds(windows: &[Window]) -> Result<Vec<f64>, ParseError> {
     let starts = std::iter::once(0.0).chain(windows.iter().map(|w| w.end));
     // Also false for what is no number.
     if !starts.zip(windows).all(|(start, window)| window.end > start) {
-        return wrong("goes back in time; it must be of one job".into());
+        return wrong("goes back in time".into());
     }
     let apart = last.end / windows.len() as f64;
     if (apart - 1.0).abs() > JITTER {

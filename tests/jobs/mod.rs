@@ -38,6 +38,22 @@ pub(crate) fn run_and_are_stopped(guest: &Transport) {
     let (output, _) = wait(&["/bin/sh", "-c", "sleep 300 & echo left"], 1000);
     assert_eq!((&output.stdout[..], output.exit_code), (&b"left\n"[..], 0));
 
+    // Larger than what an agent or an ssh command takes at once, and nothing of it is taken for more than text.
+    let token = Uuid::now_v7();
+    let text = "[job]\nfilename=${SCRATCH} `id` 'x' \\\n".repeat(1800);
+    guest.put_file(token, "mix.fio", text.as_bytes()).unwrap();
+    let show = "cd \"$1\" && ls *.fio && cat mix.fio";
+    let directory = format!("/run/kvmtune/{token}");
+    let job = guest
+        .start_job(token, &["/bin/sh", "-c", show, "x", &directory], 100_000)
+        .unwrap();
+    guest.wait_job(&job, LIMIT, LIMIT, &|| false).unwrap();
+    let output = guest.collect_job(&job).unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!("mix.fio\n{text}")
+    );
+
     let token = Uuid::now_v7();
     let job = guest.start_job(token, &["sleep", "300"], 1000).unwrap();
     assert!(
@@ -76,7 +92,15 @@ pub(crate) fn run_and_are_stopped(guest: &Transport) {
         Err(TransportError::Vanished { .. })
     ));
     let left = guest
-        .exec(&["/bin/sh", "-c", "ls /run/kvmtune"], None, LIMIT)
+        .exec(
+            &[
+                "/bin/sh",
+                "-c",
+                "ls /run/kvmtune; ls -d /run/kvmtune-* 2>/dev/null; true",
+            ],
+            None,
+            LIMIT,
+        )
         .unwrap();
     assert_eq!(left.stdout, b"");
 }

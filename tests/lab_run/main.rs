@@ -6,6 +6,7 @@
 mod by_ssh;
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
 mod effect;
 mod hostile;
 mod kills;

@@ -101,6 +101,8 @@ pub fn job() -> Job {
         limit: Duration::from_secs(1),
         max_output: Bytes(1),
         series: None,
+        files: Vec::new(),
+        drop_caches: kvmtune::workload::DropCaches::Off,
     }
 }
 

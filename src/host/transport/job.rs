@@ -12,13 +12,18 @@ use uuid::Uuid;
 use super::{Transport, TransportError};
 use crate::host::agent::MAX_REQUEST;
 
-/// Makes the directory, starts [`RUN`] in a session of its own and prints its pid, which is also the
-/// session's. Arguments: `RUN`, directory, limit, then the command. Nothing is spliced into the text.
+/// Makes the directory, moves the files that were put there for it into it, starts [`RUN`] in a session of its own and
+/// prints its pid, which is also the session's. Arguments: `RUN`, directory, limit, then the command. Nothing is spliced
+/// into the text.
 const START: &str = r#"
 umask 077
 run=$1 dir=$2
 shift
 mkdir -p /run/kvmtune && mkdir -m 700 "$dir" && cd / || exit 1
+put=/run/kvmtune-${dir##*/}.
+for file in "$put"*; do
+if [ -e "$file" ]; then mv "$file" "$dir/${file#"$put"}" || exit 1; fi
+done
 setsid sh -c "$run" kvmtune "$@" </dev/null >/dev/null 2>&1 &
 echo "$!"
 "#;
@@ -110,6 +115,11 @@ pub struct JobOutput {
 }
 
 impl Transport {
+    /// Puts a file for the job of this token, which finds it in its directory; to be called before it is started.
+    pub fn put_file(&self, token: Uuid, name: &str, bytes: &[u8]) -> Result<(), TransportError> {
+        self.write_file(&format!("/run/kvmtune-{token}.{name}"), bytes)
+    }
+
     /// Starts `argv` detached, in `/run/kvmtune/TOKEN` in the guest (mode 700); at most `max_output` bytes
     /// are kept of each output. Starting a token twice is refused by the guest.
     pub fn start_job(&self, token: Uuid, argv: &[&str], max_output: usize) -> Result<Job, TransportError> {

@@ -48,8 +48,35 @@ fn fio_gives_a_sample_a_second_but_for_the_last() {
     // Of 45 seconds.
     assert_eq!(found.len(), 44);
     assert_eq!((found[0].round(), found[43].round()), (119_977.0, 85_593.0));
-    assert!(said(fio(BOTH_WAYS)).contains("one direction"));
-    assert!(said(fio(TWO_JOBS)).contains("of one job"));
+}
+
+/// The seconds of what a log says, added up by a reader of lines.
+fn by_hand(log: &[u8]) -> std::collections::BTreeMap<u64, f64> {
+    let mut seconds = std::collections::BTreeMap::new();
+    for line in String::from_utf8_lossy(log).lines() {
+        let mut fields = line.split(", ").map(|f| f.parse::<u32>().unwrap());
+        let (millis, iops) = (fields.next().unwrap(), fields.next().unwrap());
+        *seconds.entry((u64::from(millis) + 500) / 1000).or_default() += f64::from(iops);
+    }
+    seconds
+}
+
+#[test]
+fn directions_and_jobs_of_fio_are_added_second_by_second() {
+    for log in [BOTH_WAYS, TWO_JOBS] {
+        let (found, want) = (fio(log).unwrap().unwrap(), by_hand(log));
+        assert_eq!(found, want.values().copied().collect::<Vec<_>>());
+        assert!(found.len() >= 2, "{found:?}");
+    }
+    // The second job began late and lost its last second; its first second it only wrote.
+    let log =
+        b"1000, 10, 0, 0, 0\n1000, 5, 1, 0, 0\n2001, 20, 0, 0, 0\n2001, 5, 1, 0, 0\n3000, 30, 0, 0, 0\n\
+                1004, 100, 1, 0, 0\n1999, 100, 0, 0, 0\n1999, 200, 1, 0, 0\n";
+    assert_eq!(fio(log).unwrap().unwrap(), [115.0, 325.0]);
+    // Thirty jobs of one line each.
+    assert_eq!(fio(&b"999, 2, 1, 0, 0\n".repeat(30)).unwrap().unwrap(), [60.0]);
+    let far = b"1000, 5, 0, 0, 0\n18446744073709551615, 5, 1, 0, 0\n";
+    assert!(said(fio(far)).contains("not in one"));
 }
 
 #[test]
@@ -100,7 +127,7 @@ fn what_is_no_series_is_said_to_be_none() {
         (b"1000, 5, 0, 0, 0\n\x1b[31m\n", "not a line of whole numbers"),
         (b"\xff\xfe", "cannot read fio's log"),
         (b"0, 5, 0, 0, 0\n", "back in time"),
-        (b"1000, 5, 0, 0, 0\n1000, 5, 0, 0, 0\n", "back in time"),
+        (b"0, 5, 0, 0, 0\n0, 5, 0, 0, 0\n", "back in time"),
         (b"18446744073709551615, 5, 0, 0, 0\n", "not in one"),
         (b"10000, 5, 0, 0, 0\n20000, 5, 0, 0, 0\n", "sample in 10.0 s"),
     ] {
@@ -108,7 +135,10 @@ fn what_is_no_series_is_said_to_be_none() {
         assert!(said.contains(say), "{said}");
     }
     assert!(said(fio(&vec![b'7'; 10 << 20])).contains("not a line of whole numbers"));
-    assert!(said(fio(&b"1,1,1,1\n".repeat(10 << 17))).contains("more than 200000 samples"));
+    let long: Vec<_> = (1..=200_001).map(|second| format!("{second}000,1,1,1")).collect();
+    let long = long.join("\n");
+    assert!(said(fio(long.as_bytes())).contains("more than 200000 samples"));
+    assert!(said(fio(&b"1,1,1,1\n".repeat(10 << 17))).contains("back in time"));
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! Latencies of several jobs or directions as one: counts added bin by bin, percentiles of what comes out.
+//!
+//! fio counts latencies in bins and writes, with `json+`, each bin that holds any: its middle in nanoseconds, and the
+//! count. A bin spans 1/128 to 1/64 of its value (below 128 ns a nanosecond), so that the middle is off by 1/128 at the
+//! most; 17 s and more are in the last ones. (`FIO_IO_U_PLAT_BITS` = 6 in fio's stat.h, `plat_idx_to_val` in stat.c.)
+
+use super::ParseError;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Percentiles in ten-thousandths, as they end the names of metrics, and as fio writes their keys.
+pub(super) const PERCENTILES: [(u32, &str, &str); 6] = [
+    (5000, "p50", "50.000000"),
+    (9000, "p90", "90.000000"),
+    (9500, "p95", "95.000000"),
+    (9900, "p99", "99.000000"),
+    (9990, "p999", "99.900000"),
+    (9999, "p9999", "99.990000"),
+];
+
+/// Latencies of one job in one direction, in nanoseconds.
+#[derive(Deserialize)]
+pub(super) struct Latency {
+    max: Option<f64>,
+    mean: f64,
+    /// How many were counted; not in fio 3.16 and before.
+    #[serde(rename = "N")]
+    samples: Option<u64>,
+    /// Absent when nothing was counted.
+    #[serde(default)]
+    percentile: BTreeMap<String, f64>,
+    /// Counts by the middle of their bin; only with `json+`.
+    bins: Option<BTreeMap<u64, u64>>,
+}
+
+/// Counts by the middle of their bin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Histogram {
+    bins: BTreeMap<u64, u64>,
+    total: u64,
+}
+
+impl Histogram {
+    /// Adds these counts; `None` when there are more than can be counted.
+    pub(super) fn add(&mut self, bins: &BTreeMap<u64, u64>) -> Option<()> {
+        for (value, count) in bins {
+            self.total = self.total.checked_add(*count)?;
+            // No more than the total.
+            *self.bins.entry(*value).or_default() += count;
+        }
+        Some(())
+    }
+
+    /// The middle of the first bin up to which at least so many ten-thousandths of all are counted, as fio has it
+    /// (`calc_clat_percentiles`); `None` of nothing.
+    pub(super) fn percentile(&self, ten_thousandths: u32) -> Option<u64> {
+        let wanted = u128::from(self.total) * u128::from(ten_thousandths);
+        let mut below: u128 = 0;
+        let reached = self
+            .bins
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .find(|(_, count)| {
+                below += u128::from(**count);
+                below * 10_000 >= wanted
+            });
+        reached.map(|(value, _)| *value)
+    }
+}
+
+/// Latencies of all jobs.
+#[derive(Default)]
+pub(super) struct Latencies {
+    samples: u64,
+    /// Sum of what was counted.
+    sum: f64,
+    max: f64,
+    /// `None` once something came without bins.
+    merged: Option<Histogram>,
+    /// fio's own percentiles of the only part there is.
+    only: BTreeMap<String, f64>,
+    parts: usize,
+}
+
+impl Latencies {
+    /// Adds one job in one direction, that did so many operations.
+    pub(super) fn add(&mut self, latency: &Latency, operations: u64) -> Result<(), ParseError> {
+        let samples = latency.samples.unwrap_or(operations);
+        if samples == 0 {
+            return Ok(());
+        }
+        self.parts += 1;
+        self.samples = super::sum(self.samples, samples)?;
+        self.sum += latency.mean * samples as f64;
+        self.max = self.max.max(latency.max.unwrap_or(0.0));
+        let before = if self.parts == 1 {
+            Some(Histogram::default())
+        } else {
+            self.merged.take()
+        };
+        if let (Some(mut merged), Some(bins)) = (before, &latency.bins) {
+            let too_large = || ParseError::Content("fio's bins hold more than can be counted".into());
+            merged.add(bins).ok_or_else(too_large)?;
+            self.merged = Some(merged);
+        }
+        self.only = if self.parts == 1 {
+            latency.percentile.clone()
+        } else {
+            BTreeMap::new()
+        };
+        Ok(())
+    }
+
+    /// Pushes mean, percentiles and maximum in microseconds. The maximum is the largest there was, not a bin.
+    pub(super) fn tell(&self, of: &str, found: &mut Vec<(String, f64)>) {
+        if self.samples == 0 {
+            return;
+        }
+        let mut push = |name: &str, nanos: f64| found.push((format!("{of}_{name}_us"), nanos / 1e3));
+        push("mean", self.sum / self.samples as f64);
+        if self.max > 0.0 {
+            push("max", self.max);
+        }
+        for (ten_thousandths, name, key) in PERCENTILES {
+            let merged = self.merged.as_ref().and_then(|m| m.percentile(ten_thousandths));
+            // Without bins fio's own word is all there is, and of one job alone.
+            let told = merged
+                .map(|nanos| nanos as f64)
+                .or_else(|| self.only.get(key).copied());
+            if let Some(nanos) = told {
+                push(name, nanos);
+            }
+        }
+    }
+}
