@@ -6,8 +6,10 @@ use super::command::Running;
 use super::guest_job::within_limit;
 use super::kernel::KernelHost;
 use super::local::Cancel;
+use super::telemetry::{Sampler, Subject};
 use super::{Host, HostError, Job, JobOutput, Power, RESULT_FILE, SERIES_FILE, Scope, actors, survey};
 use crate::facts::Facts;
+use crate::telemetry::Series;
 use crate::tunable::Address;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
@@ -21,6 +23,7 @@ use uuid::Uuid;
 pub struct BareHost {
     scratch: Option<String>,
     cancel: Cancel,
+    sampler: Option<Sampler>,
 }
 
 impl BareHost {
@@ -29,6 +32,7 @@ impl BareHost {
         Self {
             scratch: scratch.map(str::to_string),
             cancel,
+            sampler: None,
         }
     }
 }
@@ -62,6 +66,18 @@ impl Host for BareHost {
         actors::likely(address, &actors::processes())
     }
 
+    fn watch(&mut self) {
+        let disk = self.scratch.as_deref().and_then(device_behind);
+        self.sampler = Sampler::start(Subject {
+            disk,
+            ..Subject::default()
+        });
+    }
+
+    fn watched(&mut self) -> Option<Series> {
+        self.sampler.take()?.end()
+    }
+
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         if job.server.is_some() {
             let why = "it has a counterpart on another machine, and there is none";
@@ -75,7 +91,11 @@ impl Host for BareHost {
         let argv: Vec<_> = job.argv.iter().map(placed).collect();
         let max = job.max_output;
         let cancelled = || self.cancel.load(Ordering::Relaxed);
-        let done = Running::start(&argv, max)?.finish(job.limit, &cancelled)?;
+        let running = Running::start(&argv, max)?;
+        if let Some(sampler) = &self.sampler {
+            sampler.began();
+        }
+        let done = running.finish(job.limit, &cancelled)?;
         // A command that failed may not have come to writing; its exit code tells more.
         let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
         let result = wants_result.then(|| read(Path::new(&folder.path("result")), max.0));
@@ -97,6 +117,12 @@ impl Host for BareHost {
             series,
         })
     }
+}
+
+/// The device that a file is on, or will be when it is made.
+fn device_behind(file: &str) -> Option<String> {
+    let folder = Path::new(file).parent()?.to_str()?;
+    survey::host_device(file).or_else(|| survey::host_device(folder))
 }
 
 /// A file, and one byte more than `max` when it is longer.

@@ -6,9 +6,11 @@ mod levels;
 mod patience;
 mod places;
 mod reach;
+mod watch;
 
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
+use super::telemetry::Sampler;
 use super::{
     Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, guest_job, guest_module,
     kernel, readback, survey, xml,
@@ -16,6 +18,7 @@ use super::{
 use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
+use crate::telemetry::Series;
 use crate::tunable::{Address, KernelFile, XmlSetting};
 use crate::workload::Side;
 use reach::Guest;
@@ -57,6 +60,8 @@ pub struct LocalHost {
     cancel: Cancel,
     /// What the first boot took.
     first_boot: Option<Duration>,
+    /// What watches this machine beside a job.
+    sampler: Option<(Sampler, Option<(u64, u64)>)>,
 }
 
 impl LocalHost {
@@ -79,6 +84,7 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
+            sampler: None,
         })
     }
 
@@ -102,6 +108,7 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
+            sampler: None,
         };
         if domain.is_active().map_err(fail)? {
             host.guest = Some(host.guest_of(domain, false)?);
@@ -394,6 +401,14 @@ impl Host for LocalHost {
         self.likely_actors(address)
     }
 
+    fn watch(&mut self) {
+        self.begin_to_watch();
+    }
+
+    fn watched(&mut self) -> Option<Series> {
+        self.end_watching()
+    }
+
     fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         self.judge(setting, value)
     }
@@ -401,6 +416,7 @@ impl Host for LocalHost {
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         let guest = self.running("run a workload")?;
         let cancelled = || self.cancel.load(Ordering::Relaxed);
+        let began = || self.tell_began();
         let server = job
             .server
             .as_ref()
@@ -410,8 +426,8 @@ impl Host for LocalHost {
             .as_ref()
             .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
         let output = ready.and_then(|()| match job.side {
-            Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
-            Side::Host => run_here(job, &cancelled),
+            Side::Guest => guest_job::run(job, &guest.transport, &began, &cancelled),
+            Side::Host => run_here(job, &began, &cancelled),
         });
         let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
         let output = output.map_err(|e| self.note_death(e));
@@ -449,8 +465,10 @@ fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
     Ok(())
 }
 
-fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
-    let done = Running::start(&job.argv, job.max_output)?.finish(job.limit, cancelled)?;
+fn run_here(job: &Job, began: &dyn Fn(), cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
+    let running = Running::start(&job.argv, job.max_output)?;
+    began();
+    let done = running.finish(job.limit, cancelled)?;
     guest_job::within_limit(&job.argv, job.max_output, [&done.stdout, &done.stderr])?;
     Ok(JobOutput {
         exit: done.exit,

@@ -233,6 +233,7 @@ fn outcome(block: u32, index: usize, order: u32, ratio: f64) -> Outcome {
                 value,
             };
             Outcome::Measured {
+                suspect: Vec::new(),
                 observations: vec![observation("iops", iops), observation("clat_p99_us", p99)],
             }
         }
@@ -288,6 +289,8 @@ fn protocol() -> Protocol {
             ],
             requirements: Vec::new(),
             steady: crate::workload::SteadyRule::Off,
+            cross_check: crate::workload::CrossCheck::Off,
+            suspect: crate::workload::Suspect::Counts,
         }],
         derived: Vec::new(),
         responses: vec![Response {

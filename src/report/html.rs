@@ -211,7 +211,7 @@ fn value_or_reason(report: &Report<'_>, outcome: &Outcome) -> String {
     let protocol = &report.header.protocol;
     let metric = &protocol.response().metric;
     match outcome {
-        Outcome::Measured { observations } => observations
+        Outcome::Measured { observations, .. } => observations
             .iter()
             .find(|o| o.workload == metric.workload && o.metric == metric.metric)
             .map_or_else(

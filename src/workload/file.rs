@@ -3,12 +3,12 @@
 //! Pure: gets text, never opens a file.
 
 use super::argv::{HOLES, Hole, pieces, uses};
-use super::{Metric, Parser, Requirement, Server, Side, SteadyRule, Workload};
+use super::{CrossCheck, Metric, Parser, Requirement, Server, Side, SteadyRule, Suspect, Workload};
 use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::experiment::Goal;
 use crate::tunable::nearest;
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, Percent, Span};
 use std::time::Duration;
 
 /// Beyond what an agent or a parser should be asked to carry.
@@ -27,6 +27,11 @@ const RULES: [(&str, SteadyRule); 3] = [
     ("snia", SteadyRule::Snia),
     ("off", SteadyRule::Off),
 ];
+
+const SUSPECTS: [(&str, Suspect); 2] = [("counts", Suspect::Counts), ("fails", Suspect::Fails)];
+/// Of what a tool says it moved, so much may be missing in the host's counters: the last requests of a warm-up, the
+/// seconds' edges.
+const MARGIN: Percent = Percent(20.0);
 
 /// The workload in `source`; it is named after the file.
 pub fn parse(source: &Source) -> Result<Workload, Diagnostics> {
@@ -66,6 +71,12 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
         files_are_read(field, argv, side, parser);
     }
     let steady = steady(file, parser, argv.as_deref());
+    let cross_check = file
+        .take("cross-check")
+        .map_or(Some(CrossCheck::Within(MARGIN)), |f| cross_check(&f));
+    let suspect = file
+        .take("suspect")
+        .map_or(Some(Suspect::Counts), |f| f.word(&SUSPECTS));
     let metrics = metrics(file, parser);
     let requirements = requirements(file, parser);
     Some(Workload {
@@ -85,6 +96,8 @@ fn workload(file: &mut Reader<'_>, name: &str) -> Option<Workload> {
         metrics: metrics?,
         requirements,
         steady: steady?,
+        cross_check: cross_check?,
+        suspect: suspect?,
     })
 }
 
@@ -103,6 +116,14 @@ fn files_are_read(field: &Field<'_>, argv: &[String], side: Option<Side>, parser
             "remove it; only the parser `fio` reads one",
         );
     }
+}
+
+/// How far the host's counters may be from what the tool says: a share, or `off`.
+fn cross_check(field: &Field<'_>) -> Option<CrossCheck> {
+    if field.as_text() == Some("off") {
+        return Some(CrossCheck::Off);
+    }
+    field.parse("20%").map(CrossCheck::Within)
 }
 
 /// How it is told whether the workload settled: by default MSER-5 where there are samples.

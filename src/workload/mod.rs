@@ -8,6 +8,7 @@ mod fio;
 mod iperf3;
 mod library;
 mod measure;
+mod moved;
 mod numbers;
 mod path;
 mod series;
@@ -17,10 +18,11 @@ pub use file::parse;
 pub(crate) use file::whole_seconds;
 pub use library::Library;
 pub use measure::{MeasureError, ParseError, Places};
+pub use moved::Moved;
 pub use path::{PathMeasured, path_job, path_measured};
 
 use crate::experiment::Goal;
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, Percent, Span};
 use serde::{Deserialize, Serialize};
 
 /// Where a command runs.
@@ -58,6 +60,28 @@ pub enum SteadyRule {
     /// Not at all.
     #[default]
     Off,
+}
+
+/// Whether what a workload says it moved is held against the host's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrossCheck {
+    /// It is not.
+    #[default]
+    Off,
+    /// So much of it may be missing there.
+    Within(Percent),
+}
+
+/// What becomes of a trial whose numbers the host's counters do not bear out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Suspect {
+    /// It counts, and reports say so.
+    #[default]
+    Counts,
+    /// It has failed.
+    Fails,
 }
 
 /// A command that must be running before the workload starts and is ended with it.
@@ -102,6 +126,12 @@ pub struct Workload {
     /// How it is told whether it settled; runs recorded without this did not ask.
     #[serde(default)]
     pub steady: SteadyRule,
+    /// How far the host's counters may be from what it says it moved; runs recorded without this did not ask.
+    #[serde(default)]
+    pub cross_check: CrossCheck,
+    /// What becomes of a trial in which they are farther.
+    #[serde(default)]
+    pub suspect: Suspect,
 }
 
 /// One metric of a workload.

@@ -36,6 +36,7 @@ fn hostile_texts_stay_whole_as_data() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = store_with(&dir, &[(1, "cache")]);
     let odd = Outcome::Measured {
+        suspect: Vec::new(),
         observations: vec![observation(hostile, "=1+1", 1e-7)],
     };
     store.record(&finished(1, odd)).unwrap();

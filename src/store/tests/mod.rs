@@ -99,6 +99,7 @@ fn observation(workload: &str, metric: &str, value: f64) -> Observation {
 
 fn measured(value: f64) -> Outcome {
     Outcome::Measured {
+        suspect: Vec::new(),
         observations: vec![
             observation("fio", "iops", value),
             observation("fio", "clat_p99_us", value / 3.0),
