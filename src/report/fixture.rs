@@ -288,7 +288,7 @@ fn protocol() -> Protocol {
                 metric("clat_p99_us", "us", Goal::Minimize),
             ],
             requirements: Vec::new(),
-            steady: crate::workload::SteadyRule::Off,
+            steady: crate::workload::SteadyRule::Mser5,
             cross_check: crate::workload::CrossCheck::Off,
             suspect: crate::workload::Suspect::Counts,
         }],

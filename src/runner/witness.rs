@@ -39,12 +39,10 @@ impl Seen {
                 raw: None,
             };
         };
-        // A tool that ended before its time left an idle machine behind it.
-        let length = workload.time.0.min(output.wall.saturating_sub(workload.warmup.0));
-        let length = if length.is_zero() { workload.time.0 } else { length };
+        let window = series.measured(workload.warmup.0, workload.time.0, output.wall);
         Self {
-            window: series.window(workload.warmup.0, length),
-            suspect: doubts(workload, workload.moved(output), series),
+            suspect: doubts(workload, workload.moved(output), series, window.as_ref()),
+            window,
             raw: Some(RawOutput {
                 workload: HOST.into(),
                 content: series.csv(),

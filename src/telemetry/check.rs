@@ -29,14 +29,19 @@ struct Claim<'c> {
 }
 
 /// What of a workload's own numbers the host did not see; empty when all agrees, or nothing can be held against it.
-pub fn doubts(workload: &Workload, moved: Option<Moved>, series: &Series) -> Vec<String> {
+pub fn doubts(
+    workload: &Workload,
+    moved: Option<Moved>,
+    series: &Series,
+    window: Option<&Window>,
+) -> Vec<String> {
     let CrossCheck::Within(margin) = workload.cross_check else {
         return Vec::new();
     };
-    let (Some(whole), window) = (series.whole(), series.window(workload.warmup.0, workload.time.0)) else {
+    let Some(whole) = series.whole() else {
         return Vec::new();
     };
-    let seen = (window.as_ref(), &whole);
+    let seen = (window, &whole);
     let mut doubts = Vec::new();
     if let (true, Some(disk)) = (workload.needs_scratch(), &series.disk) {
         doubts.extend(disk_doubts(workload, moved, series, disk, seen, margin));
@@ -204,6 +209,11 @@ mod tests {
     use crate::telemetry::Reading;
     use crate::workload::Library;
 
+    fn said_of(workload: &Workload, moved: Option<Moved>, series: &Series) -> Vec<String> {
+        let window = series.measured(workload.warmup.0, workload.time.0, Duration::from_secs(6));
+        doubts(workload, moved, series, window.as_ref())
+    }
+
     const MIB: u64 = 1 << 20;
 
     fn workload(name: &str) -> Workload {
@@ -248,23 +258,23 @@ mod tests {
     fn a_read_that_reached_the_disk_is_believed() {
         let fio = workload("fio-randread-4k");
         assert_eq!(
-            doubts(&fio, read(100), &series(Counter::DiskRead, DIRECT)),
+            said_of(&fio, read(100), &series(Counter::DiskRead, DIRECT)),
             [""; 0]
         );
         // Within the margin.
         assert_eq!(
-            doubts(&fio, read(120), &series(Counter::DiskRead, DIRECT)),
+            said_of(&fio, read(120), &series(Counter::DiskRead, DIRECT)),
             [""; 0]
         );
         // Nothing was said, and something moved.
-        assert_eq!(doubts(&fio, None, &series(Counter::DiskRead, DIRECT)), [""; 0]);
+        assert_eq!(said_of(&fio, None, &series(Counter::DiskRead, DIRECT)), [""; 0]);
     }
 
     #[test]
     fn a_read_from_a_cache_is_doubted_in_words() {
         let fio = workload("fio-randread-4k");
         let mut cached = series(Counter::DiskRead, [0, 3, 3, 3, 3, 3, 3, 3]);
-        let said = doubts(&fio, read(1229), &cached);
+        let said = said_of(&fio, read(1229), &cached);
         assert_eq!(
             said,
             [
@@ -273,14 +283,14 @@ mod tests {
             ]
         );
         cached.by_qemu = Some((1400 * MIB, 0));
-        assert!(doubts(&fio, read(1229), &cached)[0].ends_with("the host's page cache served it"));
+        assert!(said_of(&fio, read(1229), &cached)[0].ends_with("the host's page cache served it"));
         cached.by_qemu = Some((3 * MIB, 0));
-        assert!(doubts(&fio, read(1229), &cached)[0].ends_with("the guest's page cache served it"));
+        assert!(said_of(&fio, read(1229), &cached)[0].ends_with("the guest's page cache served it"));
         let off = Workload {
             cross_check: CrossCheck::Off,
             ..fio
         };
-        assert_eq!(doubts(&off, read(1229), &cached), [""; 0]);
+        assert_eq!(said_of(&off, read(1229), &cached), [""; 0]);
     }
 
     #[test]
@@ -292,18 +302,18 @@ mod tests {
             written: (100 * MIB) as f64,
             time: Duration::from_secs(5),
         });
-        assert_eq!(doubts(&fio, written, &late), [""; 0]);
+        assert_eq!(said_of(&fio, written, &late), [""; 0]);
         let never = series(Counter::DiskRead, [0; 8]);
-        assert!(doubts(&fio, written, &never)[0].contains("took 0 bytes"));
+        assert!(said_of(&fio, written, &never)[0].contains("took 0 bytes"));
     }
 
     #[test]
     fn more_than_was_asked_for_is_somebody_elses() {
         let fio = workload("fio-randread-4k");
-        let said = doubts(&fio, read(40), &series(Counter::DiskRead, DIRECT));
+        let said = said_of(&fio, read(40), &series(Counter::DiskRead, DIRECT));
         assert!(said[0].contains("something else"), "{said:?}");
         assert_eq!(
-            doubts(&fio, read(60), &series(Counter::DiskRead, DIRECT)),
+            said_of(&fio, read(60), &series(Counter::DiskRead, DIRECT)),
             [""; 0]
         );
     }
@@ -311,10 +321,13 @@ mod tests {
     #[test]
     fn a_workload_that_says_nothing_must_reach_the_disk() {
         let fio = workload("fio-randread-4k");
-        let said = doubts(&fio, None, &series(Counter::DiskRead, [0; 8]));
+        let said = said_of(&fio, None, &series(Counter::DiskRead, [0; 8]));
         assert!(said[0].contains("never reached"), "{said:?}");
         let memory = workload("stress-ng-memory");
-        assert_eq!(doubts(&memory, None, &series(Counter::DiskRead, [0; 8])), [""; 0]);
+        assert_eq!(
+            said_of(&memory, None, &series(Counter::DiskRead, [0; 8])),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -328,14 +341,14 @@ mod tests {
         };
         // Headers: six in a hundred more on the wire.
         assert_eq!(
-            doubts(&iperf3, moved(94), &series(Counter::ToGuest, DIRECT)),
+            said_of(&iperf3, moved(94), &series(Counter::ToGuest, DIRECT)),
             [""; 0]
         );
         assert_eq!(
-            doubts(&iperf3, moved(94), &series(Counter::FromGuest, DIRECT)),
+            said_of(&iperf3, moved(94), &series(Counter::FromGuest, DIRECT)),
             [""; 0]
         );
-        let said = doubts(&iperf3, moved(94), &series(Counter::DiskRead, [0; 8]));
+        let said = said_of(&iperf3, moved(94), &series(Counter::DiskRead, [0; 8]));
         assert!(
             said[0].contains("link vnet0 carried 0 bytes: its traffic took another way"),
             "{said:?}"
@@ -345,11 +358,11 @@ mod tests {
     #[test]
     fn nothing_is_doubted_without_counters() {
         let fio = workload("fio-randread-4k");
-        assert_eq!(doubts(&fio, read(100), &Series::default()), [""; 0]);
+        assert_eq!(said_of(&fio, read(100), &Series::default()), [""; 0]);
         let unknown = Series {
             disk: None,
             ..series(Counter::DiskRead, [0; 8])
         };
-        assert_eq!(doubts(&fio, read(100), &unknown), [""; 0]);
+        assert_eq!(said_of(&fio, read(100), &unknown), [""; 0]);
     }
 }

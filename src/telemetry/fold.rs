@@ -75,6 +75,15 @@ impl Series {
         self.between(from, from.saturating_add(length))
     }
 
+    /// What happened while a workload was measured: the last `time` before its command ended, `wall` after it began, and
+    /// nothing of its warm-up. What a tool does before it begins (starting, laying out a file) can take longer than what
+    /// it does after its end.
+    pub fn measured(&self, warmup: Duration, time: Duration, wall: Duration) -> Option<Window> {
+        let from = wall.saturating_sub(time).max(warmup);
+        let length = wall.saturating_sub(from);
+        self.window(from, if length.is_zero() { time } else { length })
+    }
+
     /// What happened all the time.
     pub fn whole(&self) -> Option<Window> {
         self.between(Duration::ZERO, Duration::MAX)
@@ -237,6 +246,21 @@ mod tests {
         let all = series.whole().unwrap();
         assert!((all.rate(cpu).unwrap() - 0.8).abs() < 1e-9);
         assert_eq!(window.observations().len(), 1, "only what is told");
+    }
+
+    #[test]
+    fn what_a_tool_does_before_it_begins_is_not_measured() {
+        // Three seconds of laying out a file, one of warm-up, two that are measured.
+        let series = series(Counter::DiskRead, &[0, 0, 0, 0, 100, 300, 500, 500], 0);
+        let seconds = Duration::from_secs;
+        let window = series.measured(seconds(1), seconds(2), seconds(6)).unwrap();
+        assert_eq!(window.count(Counter::DiskRead), Some(400.0));
+        assert!((window.seconds - 2.0).abs() < 1e-9);
+        // One that ended early, and one that tells no time.
+        let early = series.measured(seconds(1), seconds(20), seconds(6)).unwrap();
+        assert!((early.seconds - 5.0).abs() < 1e-9);
+        let untold = series.measured(seconds(4), seconds(2), Duration::ZERO).unwrap();
+        assert_eq!(untold.count(Counter::DiskRead), Some(400.0));
     }
 
     #[test]

@@ -127,10 +127,11 @@ impl Reader {
                     continue;
                 };
                 let before = self.threads.get(&thread);
-                let class = before.map_or_else(
-                    || class_of(&text(place.join("comm")).unwrap_or_default(), thread == pid),
-                    |seen| seen.class,
-                );
+                let class = match before {
+                    Some(seen) if seen.class != ThreadClass::Other => seen.class,
+                    // A new thread has the name of the one that started it until it is given its own.
+                    _ => class_of(&text(place.join("comm")).unwrap_or_default(), thread == pid),
+                };
                 // One that appears later began with nothing; the first time is where counting starts.
                 let start = match before {
                     Some(seen) => seen.schedule,
