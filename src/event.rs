@@ -161,6 +161,9 @@ pub enum Outcome {
     Measured {
         /// At least one.
         observations: Vec<Observation>,
+        /// What the host did not see of what a workload says, in words: the numbers count, and are suspect.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        suspect: Vec<String>,
     },
     /// No numbers.
     Failed {

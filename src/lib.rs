@@ -25,6 +25,9 @@ pub mod design;
 // On what, when there is no machine; pure.
 pub mod simulation;
 
+// What the machine did meanwhile; pure.
+pub mod telemetry;
+
 // The machine.
 pub mod across;
 pub mod change;

@@ -7,7 +7,7 @@ mod libvirtd;
 
 use kvmtune::host::{Host, Job, JobOutput, LocalHost};
 use kvmtune::units::Bytes;
-use kvmtune::workload::Side;
+use kvmtune::workload::{DropCaches, Side};
 use libvirtd::{Agents, Daemon, User};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ fn chase(host: &mut LocalHost, more: &str) -> Result<JobOutput, String> {
         limit: Duration::from_mins(1),
         max_output: Bytes::mib(1),
         series: None,
+        files: Vec::new(),
+        drop_caches: DropCaches::Off,
     };
     host.run(&job).map_err(|e| e.to_string())
 }

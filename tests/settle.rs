@@ -119,7 +119,7 @@ fn run(
 }
 
 fn iops(record: &TrialRecord) -> f64 {
-    let Outcome::Measured { observations } = &record.outcome else {
+    let Outcome::Measured { observations, .. } = &record.outcome else {
         panic!("{record:#?}");
     };
     observations.iter().find(|o| o.metric == "iops").unwrap().value
@@ -158,7 +158,7 @@ fn what_comes_before_it_settled_does_not_count() {
     for trial in &said.trials {
         // Truncation is by batches of five.
         assert!((iops(trial) / (IOPS / 0.9) - 1.0).abs() < 0.02, "{}", iops(trial));
-        let Outcome::Measured { observations } = &trial.outcome else {
+        let Outcome::Measured { observations, .. } = &trial.outcome else {
             panic!("{trial:#?}");
         };
         let bw = observations.iter().find(|o| o.metric == "bw").unwrap();

@@ -2,7 +2,7 @@
 
 use kvmtune::host::{JOB_FOLDER, JobOutput, RESULT_FILE, SERIES_FILE};
 use kvmtune::units::Span;
-use kvmtune::workload::{Library, Parser, Places, SteadyRule};
+use kvmtune::workload::{Library, Moved, Parser, Places, SteadyRule};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -90,8 +90,11 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
     assert_eq!(found.len(), workload.metrics.len(), "{found:?}");
     assert!(found[0].value > 0.0, "{found:?}");
     if workload.parser == Parser::Fio {
-        let moved = workload.moved_bytes(&out).ok_or("fio told no bytes")?;
-        assert!(moved.read + moved.written > 4096, "{moved:?}");
+        let moved = workload.moved(&out);
+        assert!(
+            matches!(moved, Some(Moved::Disk { read, written, .. }) if read + written > 4096.0),
+            "{moved:?}"
+        );
     }
     if workload.steady != SteadyRule::Off {
         let samples = workload.samples(&out)?.unwrap_or_default();

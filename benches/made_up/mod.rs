@@ -185,6 +185,7 @@ fn record(block: u32, order: u32, treatment: &Treatment, night: f64, rng: &mut C
         },
         started: "2026-07-01T10:00:00Z".parse().unwrap(),
         outcome: Outcome::Measured {
+            suspect: Vec::new(),
             observations: (0..METRICS).map(&mut observation).collect(),
         },
         timing: Timing {

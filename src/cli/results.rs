@@ -9,6 +9,7 @@ use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, MetricId};
 use crate::report::{self, Confirmation, Report};
 use crate::store::{RunSummary, Store};
+use crate::telemetry;
 use crate::units::Span;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -273,7 +274,8 @@ fn units(header: &RunHeader) -> BTreeMap<MetricId, String> {
             )
         })
     });
-    metrics.collect()
+    let of_host = telemetry::TABLE.iter().map(|m| (m.id(), m.unit.to_string()));
+    metrics.chain(of_host).collect()
 }
 
 pub(super) fn show_plan(

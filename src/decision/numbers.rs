@@ -127,7 +127,7 @@ impl<'m> Reader<'m> {
     }
 
     fn value(&mut self, record: &TrialRecord) -> Option<f64> {
-        let Outcome::Measured { observations } = &record.outcome else {
+        let Outcome::Measured { observations, .. } = &record.outcome else {
             return None;
         };
         if self.metric.workload == DERIVED {

@@ -150,7 +150,7 @@ impl Plan {
             treatments,
             guests: match part {
                 Part::Confirm { .. } => Guests::Fresh,
-                _ => Guests::Shared,
+                _ => experiment.fresh,
             },
             planned: 0,
             blocks: Vec::new(),
@@ -260,7 +260,8 @@ impl Plan {
 
     /// Number of guest starts.
     pub fn restarts(&self) -> usize {
-        let restarting = |p: &WholePlot| self.guests == Guests::Fresh || !self.restart_settings(p).is_empty();
+        let restarting =
+            |p: &WholePlot| self.guests != Guests::Shared || !self.restart_settings(p).is_empty();
         let in_block = |block: &Block| {
             let mut boot = None;
             let starts = block.plots.iter().filter(|p| {

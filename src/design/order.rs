@@ -50,6 +50,8 @@ pub enum Guests {
     /// Those that need the same settings at the start.
     #[default]
     Shared,
+    /// The same, of one block: each block has starts of its own.
+    Block,
     /// None: every trial has a fresh guest.
     Fresh,
 }
@@ -77,7 +79,7 @@ pub fn block(number: u32, treatments: &[Treatment], guests: Guests, seed: u64) -
         };
         let shares = |p: &&mut WholePlot| {
             let twins = is_twin && !treatment.restart.is_empty();
-            guests == Guests::Shared && first(p).restart == treatment.restart && !twins
+            guests != Guests::Fresh && first(p).restart == treatment.restart && !twins
         };
         let plot = WholePlot {
             boot: 0,

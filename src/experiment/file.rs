@@ -15,6 +15,7 @@ pub(crate) use judge::{metric, metrics};
 use super::{DesignKind, Experiment, Guest};
 use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
+use crate::telemetry::HOST;
 use crate::tunable::nearest;
 use crate::units::Span;
 use crate::workload::{Library, Workload, whole_seconds};
@@ -39,7 +40,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     let question = file
         .take("question")
         .map(|f| f.text_if(is_question, "at most 1000 characters of plain text"));
-    let guest = guest::guest(file);
+    let (guest, fresh) = guest::guest(file).map_or((None, None), |(guest, fresh)| (Some(guest), Some(fresh)));
     let design = design::design(file);
     let listed = design.is_some_and(|d| matches!(d.kind, DesignKind::Explicit | DesignKind::AB));
     let (factors, treatments) = treatment::factors_and_treatments(file, listed, design.map(|d| d.kind));
@@ -55,8 +56,8 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         guest::refuse_without_guest(file, factors.as_deref(), workloads.as_deref());
     }
     let known = workloads.as_deref().unwrap_or(&[]);
-    let derived = judge::derived(file, known);
-    let metrics = judge::metrics(known, &derived);
+    let derived = judge::derived(file, known, guest.as_ref());
+    let metrics = judge::with_host(judge::metrics(known, &derived), guest.as_ref());
     let responses = judge::responses(file, &metrics);
     let guards = judge::guards(file, &metrics, &responses);
     let (time_budget, reboot) = budget(file);
@@ -67,6 +68,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         name: name?,
         question: question.flatten().map(str::to_string),
         guest: guest?,
+        fresh: fresh?,
         allow,
         factors: factors?,
         workloads: workloads?,
@@ -135,6 +137,13 @@ fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
     let warmup = table.take("warmup").map(|f| whole_seconds(&f, 0));
     table.finish();
     let (name, field) = name?;
+    if name == HOST {
+        field.wrong(
+            "`host` names what the host tells of itself",
+            "call the workload's file something else",
+        );
+        return None;
+    }
     let Some(mut workload) = library.get(name).cloned() else {
         let near = nearest(name, library.names()).map(|n| format!("did you mean `{n}`? "));
         let hint = format!("{}known workloads: {known}", near.unwrap_or_default());

@@ -11,7 +11,9 @@ pub(crate) use file::{metric, metrics};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 pub use ssh::SshTarget;
 
+use crate::design::Guests;
 use crate::diagnostic::Source;
+use crate::telemetry::{HOST, HostMetric};
 use crate::tunable::{Hazard, Tunable};
 use crate::units::{Bytes, Percent, Span};
 use crate::workload::Workload;
@@ -27,6 +29,8 @@ pub struct Experiment {
     pub question: Option<String>,
     /// Where the workloads run.
     pub guest: Guest,
+    /// Which trials share a start of it, beside those that need one of their own.
+    pub fresh: Guests,
     /// Dangers the user takes on.
     pub allow: Vec<Hazard>,
     /// What is changed.
@@ -100,8 +104,19 @@ impl Protocol {
         &self.responses[0]
     }
 
-    /// A metric's name in reports: with its workload where several give one of that name.
+    /// Every metric that is judged: responses, guards, and what derived metrics are made of.
+    pub fn named_metrics(&self) -> impl Iterator<Item = &MetricId> {
+        let responses = self.responses.iter().map(|r| &r.metric);
+        let guards = self.guards.iter().map(|g| &g.metric);
+        let derived = self.derived.iter().flat_map(|d| d.formula.metrics());
+        responses.chain(guards).chain(derived)
+    }
+
+    /// A metric's name in reports: with its workload where several give one of that name, and those of the host.
     pub fn name_of(&self, id: &MetricId) -> String {
+        if id.workload == HOST {
+            return id.to_string();
+        }
         let own = self.workloads.iter().flat_map(|w| &w.metrics).map(|m| &m.name);
         let all = own.chain(self.derived.iter().map(|d| &d.name));
         if all.filter(|name| **name == id.metric).count() > 1 {
@@ -116,6 +131,9 @@ impl Protocol {
         if id.workload == DERIVED {
             let derived = self.derived.iter().find(|d| d.name == id.metric);
             return derived.map_or("", |d| d.unit.as_str());
+        }
+        if id.workload == HOST {
+            return HostMetric::named(&id.metric).map_or("", |m| m.unit);
         }
         let workload = self.workloads.iter().find(|w| w.name == id.workload);
         let metric = workload.and_then(|w| w.metrics.iter().find(|m| m.name == id.metric));

@@ -77,6 +77,14 @@ pub enum Formula {
 }
 
 impl Formula {
+    /// The metrics it is computed from.
+    pub fn metrics(&self) -> Vec<&MetricId> {
+        match self {
+            Self::Ratio(over, under) => vec![over, under],
+            Self::Product(all) | Self::Sum(all) => all.iter().collect(),
+        }
+    }
+
     /// The value, from those of other metrics; `None` where one is missing, or the result is not finite.
     pub fn value(&self, of: impl Fn(&MetricId) -> Option<f64>) -> Option<f64> {
         let value = match self {

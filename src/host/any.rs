@@ -4,6 +4,7 @@
 
 use super::{BareHost, Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
 use crate::facts::{Facts, Meaning};
+use crate::telemetry::Series;
 use crate::tunable::{Address, XmlSetting};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -75,6 +76,14 @@ impl Host for AnyHost {
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         self.inner().run(job)
+    }
+
+    fn watch(&mut self) {
+        self.inner().watch();
+    }
+
+    fn watched(&mut self) -> Option<Series> {
+        self.inner().watched()
     }
 
     fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {

@@ -4,9 +4,12 @@
 
 use super::kernel::KernelHost;
 use super::local::Cancel;
+use super::telemetry::{Sampler, Subject};
 use super::{Host, HostError, Job, JobOutput, Power, Scope, actors, caches, host_job, survey};
 use crate::facts::Facts;
+use crate::telemetry::Series;
 use crate::tunable::Address;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 /// This machine, whichever side a job is for.
@@ -14,6 +17,7 @@ use std::sync::atomic::Ordering;
 pub struct BareHost {
     scratch: Option<String>,
     cancel: Cancel,
+    sampler: Option<Sampler>,
 }
 
 impl BareHost {
@@ -22,6 +26,7 @@ impl BareHost {
         Self {
             scratch: scratch.map(str::to_string),
             cancel,
+            sampler: None,
         }
     }
 }
@@ -55,6 +60,18 @@ impl Host for BareHost {
         actors::likely(address, &actors::processes())
     }
 
+    fn watch(&mut self) {
+        let disk = self.scratch.as_deref().and_then(device_behind);
+        self.sampler = Sampler::start(Subject {
+            disk,
+            ..Subject::default()
+        });
+    }
+
+    fn watched(&mut self) -> Option<Series> {
+        self.sampler.take()?.end()
+    }
+
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         if job.server.is_some() {
             let why = "it has a counterpart on another machine, and there is none";
@@ -63,8 +80,19 @@ impl Host for BareHost {
         if !job.drop_caches.is_off() {
             caches::drop_here()?;
         }
-        host_job::run(job, &|| self.cancel.load(Ordering::Relaxed))
+        let began = || {
+            if let Some(sampler) = &self.sampler {
+                sampler.began();
+            }
+        };
+        host_job::run(job, &began, &|| self.cancel.load(Ordering::Relaxed))
     }
+}
+
+/// The device that a file is on, or will be when it is made.
+fn device_behind(file: &str) -> Option<String> {
+    let folder = Path::new(file).parent()?.to_str()?;
+    survey::host_device(file).or_else(|| survey::host_device(folder))
 }
 
 #[cfg(test)]

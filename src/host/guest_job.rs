@@ -32,10 +32,11 @@ fn bound(max: Bytes) -> usize {
     usize::try_from(max.0).unwrap_or(usize::MAX)
 }
 
-/// Runs a job in the guest to its end and takes its results.
+/// Runs a job in the guest to its end and takes its results; tells when it `began`.
 pub(super) fn run(
     job: &Job,
     guest: &Transport,
+    began: &dyn Fn(),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<JobOutput, HostError> {
     let program = program(&job.argv);
@@ -52,6 +53,7 @@ pub(super) fn run(
     let started = guest
         .start_job(token, &argv, bound(job.max_output))
         .map_err(|e| failed(doing(), &e))?;
+    began();
     guest
         .wait_job(&started, job.expected, job.limit, cancelled)
         .map_err(|e| failed(doing(), &e))?;

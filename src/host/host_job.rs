@@ -12,8 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// Runs a job to its end, in the calling thread's namespaces, and takes its results.
-pub(super) fn run(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
+/// Runs a job to its end, in the calling thread's namespaces, and takes its results; tells when it `began`.
+pub(super) fn run(job: &Job, began: &dyn Fn(), cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
     let folder = Folder::make()?;
     for file in &job.files {
         folder.put(file)?;
@@ -21,7 +21,9 @@ pub(super) fn run(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, 
     let placed = |text: &String| super::placed(text, &folder.path());
     let argv: Vec<_> = job.argv.iter().map(placed).collect();
     let max = job.max_output;
-    let done = Running::start(&argv, max)?.finish(job.limit, cancelled)?;
+    let running = Running::start(&argv, max)?;
+    began();
+    let done = running.finish(job.limit, cancelled)?;
     // A command that failed may not have come to writing; its exit code tells more.
     let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
     let result = wants_result.then(|| read(&folder.0.join("result"), max.0));

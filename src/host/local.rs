@@ -6,8 +6,10 @@ mod levels;
 mod patience;
 mod places;
 mod reach;
+mod watch;
 
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
+use super::telemetry::Sampler;
 use super::{
     Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, caches, guest_job,
     guest_module, host_job, kernel, program, readback, survey, xml,
@@ -15,6 +17,7 @@ use super::{
 use crate::experiment::SshTarget;
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
+use crate::telemetry::Series;
 use crate::tunable::{Address, KernelFile, XmlSetting};
 use crate::workload::Side;
 use reach::Guest;
@@ -56,6 +59,8 @@ pub struct LocalHost {
     cancel: Cancel,
     /// What the first boot took.
     first_boot: Option<Duration>,
+    /// What watches this machine beside a job.
+    sampler: Option<(Sampler, Option<(u64, u64)>)>,
 }
 
 impl LocalHost {
@@ -78,6 +83,7 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
+            sampler: None,
         })
     }
 
@@ -101,6 +107,7 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
+            sampler: None,
         };
         if domain.is_active().map_err(fail)? {
             host.guest = Some(host.guest_of(domain, false)?);
@@ -398,6 +405,14 @@ impl Host for LocalHost {
         self.likely_actors(address)
     }
 
+    fn watch(&mut self) {
+        self.begin_to_watch();
+    }
+
+    fn watched(&mut self) -> Option<Series> {
+        self.end_watching()
+    }
+
     fn meaning(&mut self, setting: &XmlSetting, value: &str) -> Option<Meaning> {
         self.judge(setting, value)
     }
@@ -408,6 +423,7 @@ impl Host for LocalHost {
         let job = job.as_ref();
         let cancelled = || self.cancel.load(Ordering::Relaxed);
         caches::drop_caches(job.drop_caches, &guest.transport)?;
+        let began = || self.tell_began();
         let server = job
             .server
             .as_ref()
@@ -417,8 +433,8 @@ impl Host for LocalHost {
             .as_ref()
             .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
         let output = ready.and_then(|()| match job.side {
-            Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
-            Side::Host => host_job::run(job, &cancelled),
+            Side::Guest => guest_job::run(job, &guest.transport, &began, &cancelled),
+            Side::Host => host_job::run(job, &began, &cancelled),
         });
         let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
         let output = output.map_err(|e| self.note_death(e));

@@ -27,6 +27,7 @@ mod readback;
 mod simulated;
 pub mod ssh;
 mod survey;
+mod telemetry;
 pub mod transport;
 pub mod xml;
 
@@ -40,6 +41,7 @@ pub use next_boot::{Boots, NextBoot, reboot_now};
 pub use simulated::{Position, SimulatedHost};
 
 use crate::facts::{Facts, Meaning};
+use crate::telemetry::Series;
 use crate::tunable::{Address, XmlSetting};
 use crate::units::Bytes;
 use crate::workload::{DropCaches, JobFile, Side};
@@ -233,6 +235,12 @@ pub trait Host {
     fn power(&mut self, power: Power) -> Result<(), HostError>;
     /// Runs a command to its end.
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError>;
+    /// Begins to watch this machine beside a job that comes next.
+    fn watch(&mut self) {}
+    /// Ends that, and tells what was seen; nothing on a host that cannot be watched.
+    fn watched(&mut self) -> Option<Series> {
+        None
+    }
     /// What a value of domain XML means on this host; `None` when it means what it says.
     fn meaning(&mut self, _setting: &XmlSetting, _value: &str) -> Option<Meaning> {
         None

@@ -1,9 +1,10 @@
 //! The answer of a run in one sentence, and what must be said beside it. Knows no layout.
 
-use super::{Report, certificate, verdict, wording};
+use super::{Report, certificate, machine, verdict, wording};
 use crate::analysis::{Comparison, Effect, Judgement, Verdict};
 use crate::decision::{Blocked, KeepReason, Recommendation, Winner};
 use crate::event::{End, Purpose};
+use crate::workload::SteadyRule;
 use std::fmt::Write as _;
 
 /// Names the best treatment, or says that none is proven better and why.
@@ -229,6 +230,8 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
             wording::tame(&metric.to_string(), wording::NAME)
         ));
     }
+    notices.extend(machine::suspects(report));
+    notices.extend(never_asked(report));
     let counts = report.evaluation.counts;
     let lost = counts.failed + counts.invalid + counts.unsteady;
     if lost > 0 {
@@ -242,4 +245,14 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
         ));
     }
     notices
+}
+
+/// Names the workloads that were never asked whether they settled.
+fn never_asked(report: &Report<'_>) -> Option<String> {
+    let workloads = report.header.protocol.workloads.iter();
+    let off = workloads.filter(|w| w.steady == SteadyRule::Off);
+    let names: Vec<_> = off.map(|w| wording::tame(&w.name, wording::NAME)).collect();
+    let is_real = report.header.facts.simulated().is_none();
+    (is_real && !names.is_empty())
+        .then(|| format!("not asked whether they had settled: {}", names.join(", ")))
 }

@@ -233,6 +233,7 @@ fn outcome(block: u32, index: usize, order: u32, ratio: f64) -> Outcome {
                 value,
             };
             Outcome::Measured {
+                suspect: Vec::new(),
                 observations: vec![observation("iops", iops), observation("clat_p99_us", p99)],
             }
         }
@@ -287,10 +288,12 @@ fn protocol() -> Protocol {
                 metric("clat_p99_us", "us", Goal::Minimize),
             ],
             requirements: Vec::new(),
-            steady: crate::workload::SteadyRule::Off,
+            steady: crate::workload::SteadyRule::Mser5,
             files: Vec::new(),
             prepare: None,
             drop_caches: crate::workload::DropCaches::Off,
+            cross_check: crate::workload::CrossCheck::Off,
+            suspect: crate::workload::Suspect::Counts,
         }],
         derived: Vec::new(),
         responses: vec![Response {

@@ -4,7 +4,7 @@
 //! they are.
 
 use super::overhead::overhead;
-use super::{Report, ReportError, certificate, conclusion, effects, plots, text, verdict, wording};
+use super::{Report, ReportError, certificate, conclusion, effects, machine, plots, text, verdict, wording};
 use crate::analysis::Comparison;
 use crate::decision::Recommendation;
 use crate::event::{Outcome, TrialRecord};
@@ -38,6 +38,7 @@ pub fn html(report: &Report<'_>) -> Result<String, ReportError> {
                         div .plot { (PreEscaped(plots::effects_plot(report)?)) }
                         div .plot { (PreEscaped(plots::samples_plot(report)?)) }
                     }
+                    (host(report))
                     (trials(report))
                     (record(report))
                 }
@@ -166,6 +167,24 @@ fn candidate(label: &str, comparison: &Comparison) -> Markup {
     }
 }
 
+/// What the host did under each treatment.
+fn host(report: &Report<'_>) -> Markup {
+    html! {
+        @if let Some((header, rows)) = machine::table(report) {
+            section {
+                h2 { "The host" }
+                p .small { "What it did in the measured time of a trial; medians." }
+                div .wide {
+                    table {
+                        thead { tr { @for name in header { th scope="col" { (name) } } } }
+                        tbody { @for row in rows { tr { @for cell in row { td { (cell) } } } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn trials(report: &Report<'_>) -> Markup {
     let without = text::without_number(report).len();
     html! {
@@ -211,7 +230,7 @@ fn value_or_reason(report: &Report<'_>, outcome: &Outcome) -> String {
     let protocol = &report.header.protocol;
     let metric = &protocol.response().metric;
     match outcome {
-        Outcome::Measured { observations } => observations
+        Outcome::Measured { observations, .. } => observations
             .iter()
             .find(|o| o.workload == metric.workload && o.metric == metric.metric)
             .map_or_else(

@@ -1,5 +1,6 @@
 //! The report as one JSON document, schema `kvmtune-report-2`. Knows no layout; texts stand in it as they were found.
 
+use super::machine::{self, HostRow};
 use super::overhead::{Overhead, overhead};
 use super::{Report, conclusion, pace, verdict, wording};
 use crate::analysis::{Comparison, Interval, Rule, Stop};
@@ -46,6 +47,8 @@ pub struct Document<'a> {
     counts: Counts,
     trials: Vec<TrialRow<'a>>,
     overhead: Overhead,
+    /// What the host did under each treatment.
+    host_did: Vec<HostRow<'a>>,
     notices: Vec<String>,
     facts: &'a BTreeMap<String, String>,
 }
@@ -157,6 +160,7 @@ impl<'a> From<Report<'a>> for Document<'a> {
             counts: evaluation.counts,
             trials: report.records.iter().map(trial).collect(),
             overhead: overhead(&report),
+            host_did: machine::rows(&report),
             notices: conclusion::notices(&report),
             facts: &header.facts.record,
         }

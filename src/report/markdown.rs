@@ -1,6 +1,6 @@
 //! The verdict table in Markdown (GitHub's flavour). Knows its escapes, not where it is shown.
 
-use super::{Report, certificate, conclusion, effects, text, verdict, wording};
+use super::{Report, certificate, conclusion, effects, machine, text, verdict, wording};
 use crate::analysis::Comparison;
 use std::fmt::Write as _;
 
@@ -41,6 +41,7 @@ pub fn markdown(report: &Report<'_>) -> String {
     if let Some(certificate) = report.certified {
         out += &list("Certificate", &certificate::lines(certificate));
     }
+    out += &list("What the host did, medians", &machine::lines(report));
     out += &list("Trials without a number", &text::without_number(report));
     out += &list("Notices", &conclusion::notices(report));
     out

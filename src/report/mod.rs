@@ -11,6 +11,7 @@ mod error;
 mod fixture;
 mod html;
 mod json;
+mod machine;
 mod markdown;
 mod overhead;
 mod pace;

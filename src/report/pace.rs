@@ -56,7 +56,7 @@ pub(super) fn step(marks: &[Mark], restarts: bool) -> Option<Duration> {
 /// Time a block of so many `trials` takes in this run.
 pub(super) fn block(header: &RunHeader, records: &[TrialRecord], trials: usize) -> Option<Duration> {
     let marks: Vec<_> = records.iter().map(Mark::from).collect();
-    let fresh = header.plan.guests == Guests::Fresh;
+    let fresh = header.plan.guests != Guests::Shared;
     let restarts = fresh || header.plan.treatments.iter().any(|t| !t.restart.is_empty());
     let trials = u32::try_from(trials).unwrap_or(u32::MAX);
     step(&marks, restarts).map(|step| step.saturating_mul(trials))

@@ -7,7 +7,7 @@ use super::table::{fill, table};
 use super::wording;
 use crate::analysis::{Rule, registered_looks};
 use crate::decision::claim_rule;
-use crate::design::{Block, Plan, Treatment, WholePlot};
+use crate::design::{Block, Guests, Plan, Treatment, WholePlot};
 use crate::event::RunHeader;
 use crate::tunable::Address;
 use crate::units::Span;
@@ -183,7 +183,8 @@ fn order(plan: &Plan, block: &Block) -> String {
         });
         return boots.collect::<Vec<_>>().join(" ");
     }
-    let several = plan.treatments.iter().any(|t: &Treatment| !t.restart.is_empty());
+    let several =
+        plan.guests != Guests::Shared || plan.treatments.iter().any(|t: &Treatment| !t.restart.is_empty());
     let plot = |treatments: &[usize]| {
         let names: Vec<_> = treatments.iter().map(|t| format!("T{t}")).collect();
         if several {

@@ -5,7 +5,7 @@
 use super::pace::{self, Mark};
 use super::wording;
 use crate::decision::observed;
-use crate::design::TreatmentId;
+use crate::design::{Guests, TreatmentId};
 use crate::event::{End, Event, Outcome, RunHeader, Trial, TrialRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write as _;
@@ -223,7 +223,7 @@ impl Teller {
         if let Some(reason) = wording::reason(outcome) {
             return format!("{}: {reason}", wording::outcome(outcome));
         }
-        let (Outcome::Measured { observations }, Some(header)) = (outcome, &self.header) else {
+        let (Outcome::Measured { observations, .. }, Some(header)) = (outcome, &self.header) else {
             return wording::outcome(outcome).into();
         };
         let metric = &header.protocol.response().metric;
@@ -240,7 +240,11 @@ impl Teller {
     fn left(&self) -> String {
         let left = self.trials().saturating_sub(self.done);
         let treatments = self.header.iter().flat_map(|h| &h.plan.treatments);
-        let restarts = treatments.into_iter().any(|t| !t.restart.is_empty());
+        let fresh = self
+            .header
+            .as_ref()
+            .is_some_and(|h| h.plan.guests != Guests::Shared);
+        let restarts = fresh || treatments.into_iter().any(|t| !t.restart.is_empty());
         match pace::step(&self.marks, restarts) {
             Some(step) if left > 0 => format!("  (eta {})", wording::duration(step.saturating_mul(left))),
             _ => String::new(),

@@ -219,7 +219,7 @@ fn hostile_texts_stay_texts() {
 fn many_treatments_and_blocks_are_drawn() {
     let mut fixture = Fixture::quickstart();
     for record in &mut fixture.records {
-        if let Outcome::Measured { observations } = &mut record.outcome {
+        if let Outcome::Measured { observations, .. } = &mut record.outcome {
             observations[0].value = 5.0;
         }
     }

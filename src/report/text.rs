@@ -1,7 +1,7 @@
 //! The verdict table for a terminal. Knows how wide it may be and whether it may be coloured, not what stdout is.
 
 use super::table::{fill, pieces, table};
-use super::{Report, certificate, conclusion, effects, verdict, wording};
+use super::{Report, certificate, conclusion, effects, machine, verdict, wording};
 use crate::analysis::{Comparison, Judgement};
 use crate::design::Treatment;
 use std::fmt::Write as _;
@@ -28,6 +28,7 @@ pub fn text(report: &Report<'_>, width: u16, colour: bool) -> String {
     if let Some(certificate) = report.certified {
         out += &list("certificate", &certificate::lines(certificate), width);
     }
+    out += &list("what the host did, medians", &machine::lines(report), width);
     out += &list("trials without a number", &without_number(report), width);
     out += &list("notices", &conclusion::notices(report), width);
     out

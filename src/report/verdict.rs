@@ -54,7 +54,7 @@ fn response(report: &Report<'_>, judgement: &Judgement) -> String {
     let blocks = judgement.effect.blocks;
     let fresh = match report.header.plan.guests {
         Guests::Fresh => "fresh ",
-        Guests::Shared => "",
+        Guests::Shared | Guests::Block => "",
     };
     format!(
         "{} {} {} | {} | {blocks} {fresh}blocks ({} trials)",

@@ -7,6 +7,7 @@ mod boot;
 mod prepare;
 mod settle;
 mod trial;
+mod witness;
 
 use crate::change::{Change, ChangeError, Journal, Outcome as Changed, Verified, with_treatment};
 use crate::decision::{Progress, progress};
@@ -233,7 +234,7 @@ impl Runner<'_, '_> {
     ) -> Result<Option<End>, RunError> {
         let plan = &self.task.header.plan;
         let settings = plan.restart_settings(plot);
-        let restarts = plan.guests == Guests::Fresh || !settings.is_empty();
+        let restarts = plan.guests != Guests::Shared || !settings.is_empty();
         let activation = if restarts {
             Activation::DomainRestart
         } else {

@@ -67,6 +67,7 @@ fn goes_on(iops: f64) -> (End, Vec<Event>) {
         },
         started,
         outcome: Outcome::Measured {
+            suspect: Vec::new(),
             observations: vec![Observation {
                 workload: "fio-randread-4k".into(),
                 metric: "iops".into(),

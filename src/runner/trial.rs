@@ -4,6 +4,7 @@
 
 use super::Task;
 use super::settle::{Settling, correct, judge};
+use super::witness::{Seen, Witness};
 use crate::change::{Change, ChangeError, Drift as Found, Outcome as Changed, Stage as Step, Verified};
 use crate::event::{Drift, Outcome, RawOutput, Stage, Timing};
 use crate::host::JobOutput;
@@ -35,6 +36,15 @@ struct Work {
     notices: Vec<(String, String)>,
     /// Settings of the whole plot that no longer hold.
     drift: Vec<Drift>,
+    /// What the host did meanwhile.
+    witness: Witness,
+}
+
+/// What one run of a workload gave.
+struct Once {
+    observations: Vec<Observation>,
+    settling: Settling,
+    seen: Seen,
 }
 
 /// Why a trial has no numbers that count.
@@ -118,7 +128,10 @@ impl Measured {
         self.timing.workload = work.wall;
         let observations = work.observations;
         match work.lost {
-            None => Outcome::Measured { observations },
+            None => Outcome::Measured {
+                observations,
+                suspect: work.witness.suspect,
+            },
             Some(Lost::Unsteady(message)) => Outcome::Unsteady {
                 observations,
                 message,
@@ -138,11 +151,18 @@ fn work(verified: &mut Verified<'_>, task: &Task<'_>, whole_plot: &[Setting]) ->
         raw: Vec::new(),
         notices: Vec::new(),
         drift: Vec::new(),
+        witness: Witness::default(),
     };
     for workload in &task.header.protocol.workloads {
         work.lost = settled(verified, task, workload, &mut work).err();
         if work.lost.is_some() {
             break;
+        }
+    }
+    if work.lost.is_none() {
+        match work.witness.observations(task, &work.observations) {
+            Ok(told) => work.observations.extend(told),
+            Err(why) => work.lost = Some(Lost::Failed(Stage::Measure, why)),
         }
     }
     if matches!(work.lost, Some(Lost::Failed(..))) {
@@ -162,10 +182,9 @@ fn settled(
     workload: &Workload,
     work: &mut Work,
 ) -> Result<(), Lost> {
-    let (observations, settling) = once(verified, task, workload, work)?;
-    let Settling::Unsettled { .. } = settling else {
-        work.observations.extend(observations);
-        return Ok(());
+    let first = once(verified, task, workload, work)?;
+    let Settling::Unsettled { .. } = first.settling else {
+        return work.count(workload, first).map(drop);
     };
     if task.cancel.load(Ordering::Relaxed) {
         let why = format!("interrupted before {} could be run again", workload.name);
@@ -175,9 +194,8 @@ fn settled(
         time: Span(workload.time.0.saturating_mul(2)),
         ..workload.clone()
     };
-    let (observations, settling) = once(verified, task, &longer, work)?;
-    work.observations.extend(observations);
-    let what = match settling {
+    let second = once(verified, task, &longer, work)?;
+    let what = match work.count(&longer, second)? {
         Settling::Settled { .. } | Settling::NotAsked => return Ok(()),
         Settling::Unsettled { what } => what,
         // It is known not to have settled, and not known to have.
@@ -198,11 +216,14 @@ fn once(
     task: &Task<'_>,
     workload: &Workload,
     work: &mut Work,
-) -> Result<(Vec<Observation>, Settling), Lost> {
-    let output = verified
-        .run(&workload.job(task.places))
-        .map_err(|e| Lost::Failed(Stage::Measure, e.to_string()))?;
+) -> Result<Once, Lost> {
+    verified.host().watch();
+    let output = verified.run(&workload.job(task.places));
+    let series = verified.host().watched();
+    let output = output.map_err(|e| Lost::Failed(Stage::Measure, e.to_string()))?;
     work.keep(workload, &output);
+    let mut seen = Seen::of(workload, &output, series.as_ref());
+    work.raw.extend(seen.raw.take());
     let mut observations = workload
         .observations(&output)
         .map_err(|e| Lost::Failed(Stage::Parse, e.to_string()))?;
@@ -216,10 +237,29 @@ fn once(
         }
         Settling::NotAsked | Settling::Unsettled { .. } => {}
     }
-    Ok((observations, settling))
+    Ok(Once {
+        observations,
+        settling,
+        seen,
+    })
 }
 
 impl Work {
+    /// Takes the numbers of a workload as those of the trial, unless what the host did not see fails it.
+    fn count(&mut self, workload: &Workload, once: Once) -> Result<Settling, Lost> {
+        if let Some(why) = once.seen.fails(workload) {
+            return Err(Lost::Failed(Stage::Measure, why));
+        }
+        self.observations.extend(once.observations);
+        let known = self.witness.suspect.len();
+        self.witness.take(once.seen);
+        for doubt in &self.witness.suspect[known..] {
+            let text = format!("suspect: {doubt}; the trial counts, and reports say so");
+            self.notices.push((format!("suspect {}", workload.name), text));
+        }
+        Ok(once.settling)
+    }
+
     /// Keeps what a tool left as it is: its numbers, then its samples where they have a file of their own.
     fn keep(&mut self, workload: &Workload, output: &JobOutput) {
         self.wall += output.wall;

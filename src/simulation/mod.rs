@@ -16,6 +16,7 @@ pub use truth::{Moment, Truth};
 use crate::diagnostic::Source;
 use crate::experiment::{Experiment, MetricId};
 use crate::facts::NetworkFacts;
+use crate::telemetry;
 use crate::tunable::Setting;
 use crate::units::Span;
 use crate::workload::{DropCaches, Parser, SteadyRule, Workload};
@@ -96,6 +97,19 @@ pub struct Effect {
     pub log_change: f64,
 }
 
+/// The workloads, and the host after them where something of it is judged: on a machine that is only described its
+/// numbers are described too.
+fn described(experiment: &Experiment) -> Vec<Workload> {
+    let protocol = experiment.protocol();
+    let judged: Vec<_> = protocol.named_metrics().cloned().collect();
+    let like = experiment.workloads.first();
+    let is_there = experiment.workloads.iter().any(|w| w.name == telemetry::HOST);
+    let host = like
+        .filter(|_| !is_there)
+        .and_then(|like| telemetry::stand_in(&judged, like));
+    experiment.workloads.iter().cloned().chain(host).collect()
+}
+
 /// The experiment with workloads that a simulated host understands: same names, metrics and times, nothing to run. What
 /// they require of numbers that no model gives is dropped.
 #[must_use]
@@ -112,7 +126,7 @@ pub fn stand_in(experiment: &Experiment) -> Experiment {
         ..w.clone()
     };
     Experiment {
-        workloads: experiment.workloads.iter().map(workload).collect(),
+        workloads: described(experiment).iter().map(workload).collect(),
         ..experiment.clone()
     }
 }

@@ -151,7 +151,11 @@ impl<'a, W: Write> Table<'a, W> {
         let started = record.started.to_string();
         let mark = self.header.facts.simulated();
         match &record.outcome {
-            Outcome::Measured { observations } => {
+            Outcome::Measured {
+                observations,
+                suspect,
+            } => {
+                let why = suspect.join("; ");
                 for o in observations {
                     let unit = self
                         .units
@@ -159,7 +163,7 @@ impl<'a, W: Write> Table<'a, W> {
                         .copied()
                         .unwrap_or_default();
                     let value = o.value.to_string();
-                    let rest = [&o.workload, &o.metric, unit, &value, "measured", "", &started];
+                    let rest = [&o.workload, &o.metric, unit, &value, "measured", &why, &started];
                     self.row(fixed.iter().copied().chain(rest).chain(mark))?;
                 }
                 Ok(())

@@ -210,10 +210,12 @@ impl Store {
             treatment: treatment(row, 4)?,
         };
         let detail: Option<String> = row.get(7)?;
+        let is_measured = row.get_ref(6)?.as_str()? == "measured";
         let outcome = match detail {
-            Some(text) => parse(7, &text)?,
-            None => Outcome::Measured {
+            Some(text) if !is_measured => parse(7, &text)?,
+            suspect => Outcome::Measured {
                 observations: self.observations(row.get(0)?)?,
+                suspect: suspect.map_or(Ok(Vec::new()), |text| parse(7, &text))?,
             },
         };
         let time = |column| row.get(column).map(Duration::from_nanos);

@@ -66,13 +66,15 @@ impl Store {
         const DOING: &str = "store a trial";
         let run = self.current.ok_or(StoreError::NoRun)?;
         let (outcome, observations) = match &record.outcome {
-            Outcome::Measured { observations } => ("measured", observations.as_slice()),
+            Outcome::Measured { observations, .. } => ("measured", observations.as_slice()),
             Outcome::Unsteady { .. } => ("unsteady", [].as_slice()),
             Outcome::Failed { .. } => ("failed", [].as_slice()),
             Outcome::Invalid { .. } => ("invalid", [].as_slice()),
         };
         let detail = match &record.outcome {
-            Outcome::Measured { .. } => None,
+            Outcome::Measured { suspect, .. } if suspect.is_empty() => None,
+            // The numbers stand in a table of their own.
+            Outcome::Measured { suspect, .. } => Some(json(DOING, suspect)?),
             other => Some(json(DOING, other)?),
         };
         // Compressed before the transaction, so that the lock is held for the writing alone.

@@ -35,7 +35,7 @@ CREATE TABLE trial (
     treatment   TEXT NOT NULL,
     started     TEXT NOT NULL,
     outcome     TEXT NOT NULL CHECK (outcome IN ('measured', 'unsteady', 'failed', 'invalid')),
-    detail      TEXT CHECK (json_valid(detail)), -- numbers and message, stage and message, or drift; NULL when measured
+    detail      TEXT CHECK (json_valid(detail)), -- numbers and message, stage and message, or drift; when measured, why it is suspect, or NULL
     total_ns    INTEGER NOT NULL,
     workload_ns INTEGER NOT NULL,
     apply_ns    INTEGER NOT NULL,

@@ -4,12 +4,14 @@
 
 use super::argv::{HOLES, Hole, pieces, uses};
 use super::job_file::{JobFile, JobFiles, Use, command, named};
-use super::{DropCaches, Metric, Parser, Requirement, Server, Side, SteadyRule, Workload, prepare};
+use super::{
+    CrossCheck, DropCaches, Metric, Parser, Requirement, Server, Side, SteadyRule, Suspect, Workload, prepare,
+};
 use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::experiment::Goal;
 use crate::tunable::nearest;
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, Percent, Span};
 use std::time::Duration;
 
 /// Beyond what an agent or a parser should be asked to carry.
@@ -35,6 +37,10 @@ const DROPS: [(&str, DropCaches); 4] = [
     ("host", DropCaches::Host),
     ("both", DropCaches::Both),
 ];
+const SUSPECTS: [(&str, Suspect); 2] = [("counts", Suspect::Counts), ("fails", Suspect::Fails)];
+/// Of what a tool says it moved, so much may be missing in the host's counters: the last requests of a warm-up, the
+/// seconds' edges.
+const MARGIN: Percent = Percent(20.0);
 
 /// The workload in `source`, with no job files beside it; it is named after the file.
 pub fn parse(source: &Source) -> Result<Workload, Diagnostics> {
@@ -82,6 +88,12 @@ fn workload(file: &mut Reader<'_>, name: &str, jobs: &JobFiles) -> Option<Worklo
         .take("drop-caches")
         .map_or(Some(DropCaches::Off), |f| drop_caches(&f));
     let steady = steady(file, parser, argv.as_deref());
+    let cross_check = file
+        .take("cross-check")
+        .map_or(Some(CrossCheck::Within(MARGIN)), |f| cross_check(&f));
+    let suspect = file
+        .take("suspect")
+        .map_or(Some(Suspect::Counts), |f| f.word(&SUSPECTS));
     let metrics = metrics(file, parser);
     let requirements = requirements(file, parser);
     Some(Workload {
@@ -107,6 +119,8 @@ fn workload(file: &mut Reader<'_>, name: &str, jobs: &JobFiles) -> Option<Worklo
             None => None,
         },
         drop_caches: drop_caches?,
+        cross_check: cross_check?,
+        suspect: suspect?,
     })
 }
 
@@ -170,6 +184,14 @@ fn series_is_read(field: &Field<'_>, argv: &[String], parser: Option<Parser>) {
             "remove it; only the parser `fio` reads one",
         );
     }
+}
+
+/// How far the host's counters may be from what the tool says: a share, or `off`.
+fn cross_check(field: &Field<'_>) -> Option<CrossCheck> {
+    if field.as_text() == Some("off") {
+        return Some(CrossCheck::Off);
+    }
+    field.parse("20%").map(CrossCheck::Within)
 }
 
 /// How it is told whether the workload settled: by default MSER-5 where there are samples.

@@ -7,10 +7,10 @@ mod histogram;
 mod log;
 
 use super::ParseError;
-use super::measure::MovedBytes;
 use histogram::{Latencies, Latency};
 pub(super) use log::windows;
 use serde::Deserialize;
+use std::time::Duration;
 
 macro_rules! names {
     ($($of:literal)*; $($other:literal)*) => {
@@ -69,6 +69,8 @@ struct Job {
 #[derive(Deserialize)]
 struct Direction {
     io_bytes: Option<u64>,
+    /// Milliseconds.
+    runtime: Option<u32>,
     /// Bytes per second; not in fio 3.1.
     bw_bytes: Option<f64>,
     /// KiB per second, cut to whole ones.
@@ -229,13 +231,29 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
     Ok(found)
 }
 
+/// Bytes that fio says it read and wrote, and the time of its longest job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Moved {
+    pub(super) read: u64,
+    pub(super) written: u64,
+    pub(super) time: Duration,
+}
+
 /// What fio says it moved in its measured time, in all jobs: not in `ramp_time`, of which it tells nothing. `None` where
 /// its directions are not told apart.
-pub(super) fn moved_bytes(bytes: &[u8]) -> Option<MovedBytes> {
+pub(super) fn moved_bytes(bytes: &[u8]) -> Option<Moved> {
     let report = Report::read(bytes).ok()?;
-    let mut moved = MovedBytes::default();
-    let mut directions = report.jobs.iter().flat_map(|job| [&job.read, &job.write]);
-    if directions.any(|direction| direction.as_ref().is_some_and(|d| d.io_bytes.is_none())) {
+    let both = report.jobs.iter().flat_map(|job| [&job.read, &job.write]);
+    let times = both.clone().flatten().filter_map(|direction| direction.runtime);
+    let longest = times.max().unwrap_or(0);
+    let mut moved = Moved {
+        time: Duration::from_millis(longest.into()),
+        ..Moved::default()
+    };
+    if both
+        .clone()
+        .any(|direction| direction.as_ref().is_some_and(|d| d.io_bytes.is_none()))
+    {
         return None;
     }
     for (of, direction) in report.directions().ok()? {

@@ -19,15 +19,6 @@ pub struct Places {
     pub host_address: String,
 }
 
-/// Bytes that a tool says it moved, for a comparison with what the host counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MovedBytes {
-    /// Read from the disk.
-    pub read: u64,
-    /// Written to the disk.
-    pub written: u64,
-}
-
 /// Output that gives no numbers. The texts are safe to show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -200,15 +191,6 @@ impl Workload {
             })
         };
         self.metrics.iter().map(observe).collect()
-    }
-
-    /// What the tool says it read from and wrote to the disk in its measured time, without the warm-up, of which fio
-    /// tells nothing; `None` for a tool that does not tell, and for output that cannot be read.
-    pub fn moved_bytes(&self, out: &JobOutput) -> Option<MovedBytes> {
-        match self.parser {
-            Parser::Fio => fio::moved_bytes(self.output(out)?),
-            _ => None,
-        }
     }
 
     /// The result file where the command has one, else its standard output.

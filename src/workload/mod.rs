@@ -9,6 +9,7 @@ mod iperf3;
 mod job_file;
 mod library;
 mod measure;
+mod moved;
 mod numbers;
 mod path;
 mod prepare;
@@ -20,12 +21,13 @@ pub use file::{parse, parse_beside};
 pub(crate) use job_file::program;
 pub use job_file::{JobFile, JobFiles, MAX_JOB_FILE};
 pub use library::Library;
-pub use measure::{MeasureError, MovedBytes, ParseError, Places};
+pub use measure::{MeasureError, ParseError, Places};
+pub use moved::Moved;
 pub use path::{PathMeasured, path_job, path_measured};
 pub use prepare::{Prepare, PrepareWhen};
 
 use crate::experiment::Goal;
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, Percent, Span};
 use serde::{Deserialize, Serialize};
 
 /// Where a command runs.
@@ -88,6 +90,28 @@ impl DropCaches {
     }
 }
 
+/// Whether what a workload says it moved is held against the host's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrossCheck {
+    /// It is not.
+    #[default]
+    Off,
+    /// So much of it may be missing there.
+    Within(Percent),
+}
+
+/// What becomes of a trial whose numbers the host's counters do not bear out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Suspect {
+    /// It counts, and reports say so.
+    #[default]
+    Counts,
+    /// It has failed.
+    Fails,
+}
+
 /// A command that must be running before the workload starts and is ended with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
@@ -139,6 +163,12 @@ pub struct Workload {
     /// Whose page cache is dropped before it starts.
     #[serde(default, skip_serializing_if = "DropCaches::is_off")]
     pub drop_caches: DropCaches,
+    /// How far the host's counters may be from what it says it moved; runs recorded without this did not ask.
+    #[serde(default)]
+    pub cross_check: CrossCheck,
+    /// What becomes of a trial in which they are farther.
+    #[serde(default)]
+    pub suspect: Suspect,
 }
 
 /// One metric of a workload.

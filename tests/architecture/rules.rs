@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "decision",
     "decode",
     "simulation",
+    "telemetry",
 ];
 
 /// Modules with effects: what a pure module must not use.

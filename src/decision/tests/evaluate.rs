@@ -76,6 +76,7 @@ fn measured(metrics: &[(&str, f64)]) -> Outcome {
         value: *value,
     };
     Outcome::Measured {
+        suspect: Vec::new(),
         observations: metrics.iter().map(observation).collect(),
     }
 }
@@ -230,7 +231,7 @@ fn the_baseline_in_the_middle_stands_in_for_a_lost_one() {
 fn trials_without_a_sound_number_count_as_such() {
     let header = sweep(&format!("{SCHEDULERS}[design]\nblocks = 8\n"));
     let records = trials(&header, 8, |block, treatment| {
-        let Outcome::Measured { observations } = measured(&[("iops", 5000.0 + f64::from(block))]) else {
+        let Outcome::Measured { observations, .. } = measured(&[("iops", 5000.0 + f64::from(block))]) else {
             unreachable!()
         };
         Some(match (block, treatment) {
@@ -243,7 +244,10 @@ fn trials_without_a_sound_number_count_as_such() {
                 message: "no".into(),
             },
             (4, 0) => Outcome::Invalid { drift: Vec::new() },
-            _ => Outcome::Measured { observations },
+            _ => Outcome::Measured {
+                observations,
+                suspect: Vec::new(),
+            },
         })
     });
     let evaluation = evaluate(&header, &records).unwrap();
@@ -281,7 +285,7 @@ fn a_derived_metric_is_one_of_each_trial() {
         ("speed", Verdict::Better)
     );
     assert!((found.effect.gain_percent.unwrap() - 20.0).abs() < 0.5);
-    let Outcome::Measured { observations } = &records[0].outcome else {
+    let Outcome::Measured { observations, .. } = &records[0].outcome else {
         panic!()
     };
     let metric = &header.protocol.response().metric;

@@ -3,6 +3,7 @@
 mod transport;
 
 use crate::decode::{Field, Reader};
+use crate::design::Guests;
 use crate::diagnostic::Diagnostic;
 use crate::experiment::{Factor, Guest};
 use crate::tunable::{Home, KernelSide};
@@ -24,10 +25,16 @@ enum Kind {
     Host,
 }
 
-/// The guest; the default lab guest when there is no such table.
-pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
+const FRESH: [(&str, Guests); 3] = [
+    ("trial", Guests::Fresh),
+    ("block", Guests::Block),
+    ("run", Guests::Shared),
+];
+
+/// The guest, and which trials share a start of it; the default lab guest when there is no such table.
+pub(super) fn guest(file: &mut Reader<'_>) -> Option<(Guest, Guests)> {
     let Some(field) = file.take("guest") else {
-        return Some(Guest::default());
+        return Some((Guest::default(), Guests::default()));
     };
     let mut table = field.table()?;
     let kinds = [("lab", Kind::Lab), ("domain", Kind::Domain), ("host", Kind::Host)];
@@ -55,8 +62,18 @@ pub(super) fn guest(file: &mut Reader<'_>) -> Option<Guest> {
             None
         }
     };
+    let fresh = fresh(&mut table, kind);
     table.finish();
-    guest
+    Some((guest?, fresh?))
+}
+
+/// Which trials have a start of the guest of their own.
+fn fresh(table: &mut Reader<'_>, kind: Option<Kind>) -> Option<Guests> {
+    if kind == Some(Kind::Host) {
+        table.refuse("fresh", "it is of a guest, and there is none");
+    }
+    let field = table.take("fresh");
+    field.map_or(Some(Guests::default()), |f| f.word(&FRESH))
 }
 
 fn lab(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Guest> {

@@ -3,7 +3,8 @@
 use super::{MAX_DERIVED, MAX_GUARDS, MAX_RESPONSES};
 use crate::decode::{Field, Reader, is_name};
 use crate::diagnostic::one_line;
-use crate::experiment::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
+use crate::experiment::{DERIVED, Derived, Formula, Goal, Guard, Guest, MetricId, Response};
+use crate::telemetry::{self, HOST};
 use crate::tunable::nearest;
 use crate::units::Percent;
 use crate::workload::Workload;
@@ -23,6 +24,15 @@ pub(crate) fn metrics(workloads: &[Workload], derived: &[Derived]) -> Vec<Known>
     own.chain(derived).collect()
 }
 
+/// Those, and after them what a host with this guest tells of itself.
+pub(super) fn with_host(mut metrics: Vec<Known>, guest: Option<&Guest>) -> Vec<Known> {
+    // While the workloads are wrong nothing is said of metrics.
+    if !metrics.is_empty() {
+        metrics.extend(telemetry::known(guest));
+    }
+    metrics
+}
+
 fn id(workload: &str, metric: &str) -> MetricId {
     MetricId {
         workload: workload.to_string(),
@@ -31,11 +41,11 @@ fn id(workload: &str, metric: &str) -> MetricId {
 }
 
 /// The derived metrics that are right; mistakes are reported for the others.
-pub(super) fn derived(file: &mut Reader<'_>, workloads: &[Workload]) -> Vec<Derived> {
+pub(super) fn derived(file: &mut Reader<'_>, workloads: &[Workload], guest: Option<&Guest>) -> Vec<Derived> {
     let tables = file
         .take("derived")
         .map_or_else(Vec::new, |f| f.tables(MAX_DERIVED));
-    let known = metrics(workloads, &[]);
+    let known = with_host(metrics(workloads, &[]), guest);
     let mut all: Vec<Derived> = Vec::new();
     for mut table in tables {
         let name_field = table.required("name", "name the metric, such as \"iops_per_cpu\"");
@@ -193,16 +203,30 @@ pub(crate) fn metric(field: &Field<'_>, all: &[Known]) -> Option<Known> {
     if all.is_empty() {
         return None;
     }
-    let fits = |id: &MetricId| id.metric == text || id.to_string() == text;
+    // Those of the host have their whole name only: else they would take the names of others.
+    let fits = |id: &MetricId| id.metric == text && id.workload != HOST || id.to_string() == text;
     let found: Vec<_> = all.iter().filter(|(id, _)| fits(id)).collect();
     match found.as_slice() {
         [one] => return Some((*one).clone()),
         [] => {
-            let names: Vec<&str> = all.iter().map(|(id, _)| id.metric.as_str()).collect();
+            let of_host = text.strip_prefix(HOST).is_some_and(|rest| rest.starts_with('.'));
+            let such: Vec<_> = all
+                .iter()
+                .filter(|(id, _)| (id.workload == HOST) == of_host)
+                .collect();
+            let listed: Vec<_> = such.iter().map(|(id, _)| id.to_string()).collect();
+            let names: Vec<&str> = match of_host {
+                true => listed.iter().map(String::as_str).collect(),
+                false => such.iter().map(|(id, _)| id.metric.as_str()).collect(),
+            };
             let near = nearest(text, names.iter().copied()).map(|n| format!("did you mean `{n}`? "));
-            let listed: Vec<_> = all.iter().map(|(id, _)| id.to_string()).collect();
+            let whose = if of_host {
+                "the host tells no"
+            } else {
+                "no workload gives"
+            };
             field.wrong(
-                format!("no workload gives `{}`", one_line(text, 60)),
+                format!("{whose} `{}`", one_line(text, 60)),
                 format!("{}there are: {}", near.unwrap_or_default(), listed.join(", ")),
             );
         }

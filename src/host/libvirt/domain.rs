@@ -276,6 +276,14 @@ impl Domain {
         unsafe { typed::write(self.raw(), Part::Disk(&target), &self.name, &wanted) }
     }
 
+    /// Bytes that the disk with this target name has read and written since the guest was started, by QEMU's reckoning.
+    pub fn block_bytes(&self, target: &str) -> Result<(u64, u64), LibvirtError> {
+        let told = self.inner().block_stats(target);
+        let told = told.map_err(self.failed("read the block statistics of"))?;
+        let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
+        Ok((bytes(told.rd_bytes), bytes(told.wr_bytes)))
+    }
+
     fn target(&self, target: &str) -> Result<CString, LibvirtError> {
         let doing = self.doing("find the disk of");
         CString::new(target).map_err(|_| LibvirtError::own(doing, "its target name holds a NUL byte"))

@@ -36,6 +36,7 @@ fn hostile_texts_stay_whole_as_data() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = store_with(&dir, &[(1, "cache")]);
     let odd = Outcome::Measured {
+        suspect: vec![hostile.into()],
         observations: vec![observation(hostile, "=1+1", 1e-7)],
     };
     store.record(&finished(1, odd)).unwrap();
@@ -49,6 +50,7 @@ fn hostile_texts_stay_whole_as_data() {
     assert_eq!(&rows[2][at("workload")], hostile);
     assert_eq!(&rows[2][at("metric")], "=1+1");
     assert_eq!(rows[2][at("value")].parse(), Ok(1e-7));
+    assert_eq!(&rows[2][at("message")], hostile, "why it is suspect");
     assert_eq!(&rows[3][at("message")], hostile);
     assert_eq!(&rows[3][at("value")], "");
 }

@@ -99,10 +99,18 @@ fn observation(workload: &str, metric: &str, value: f64) -> Observation {
 
 fn measured(value: f64) -> Outcome {
     Outcome::Measured {
+        suspect: Vec::new(),
         observations: vec![
             observation("fio", "iops", value),
             observation("fio", "clat_p99_us", value / 3.0),
         ],
+    }
+}
+
+fn suspect(value: f64) -> Outcome {
+    Outcome::Measured {
+        suspect: vec!["fio says it read 1 GiB, \"and\"\nthe disk gave nothing".into()],
+        observations: vec![observation("host", "cpu", value)],
     }
 }
 
@@ -188,6 +196,7 @@ fn everything_stored_reads_back_the_same() {
         failed("fio: \"no\"\nspace"),
         invalid(),
         measured(-0.0),
+        suspect(1.5),
     ];
     store.record(&started(run, "cache")).unwrap();
     store.record(&Event::GuestStarting { boot: 1 }).unwrap();
@@ -204,7 +213,7 @@ fn everything_stored_reads_back_the_same() {
         .collect();
     assert_eq!(store.trials(run).unwrap(), expected);
     assert_eq!(store.raw(run, 1).unwrap(), record(1, invalid()).raw);
-    let done = [(0, BASELINE), (0, BFQ), (1, BASELINE), (1, BFQ)];
+    let done = [(0, BASELINE), (0, BFQ), (1, BASELINE), (1, BFQ), (2, BASELINE)];
     assert_eq!(
         store.done(run).unwrap(),
         done.map(|(b, t)| (b, treatment(t))).into()
