@@ -14,12 +14,26 @@ macro_rules! built_in {
     };
 }
 built_in!(
+    "cyclictest",
     "fio-randread-4k",
     "fio-randwrite-4k",
+    "hackbench",
+    "iperf3-guest-to-host-4",
     "iperf3-guest-to-host",
+    "iperf3-host-to-guest-4",
     "iperf3-host-to-guest",
+    "iperf3-loaded-rtt",
+    "iperf3-udp-guest-to-host",
+    "iperf3-udp-host-to-guest",
+    "mbw",
+    "nginx-wrk",
+    "pgbench",
+    "redis-get",
+    "sockperf-ping-pong",
     "stress-ng-memory",
     "stress-ng-memrate",
+    "sysbench-cpu",
+    "sysbench-memory",
 );
 
 /// Workloads by name.
@@ -106,7 +120,7 @@ mod tests {
         let library = Library::builtin().with_folder(&[changed]).unwrap();
         assert!(
             library
-                .get("fio-randread-4k")
+                .get(name.trim_end_matches(".toml"))
                 .unwrap()
                 .summary
                 .starts_with("mine: ")
