@@ -1,3 +1,5 @@
+//! Each way to cut a number out, on texts that are right, wrong and hostile.
+
 use super::*;
 
 fn one(spot: Spot) -> Extract {
