@@ -37,7 +37,7 @@ case $((n - n / 6)) in
     12) cat head; fill "$(cat unit)" ;;
     13) exec >&-; exit 0 ;;
     14) yes ;;
-    15) setsid sleep 5 & exit 0 ;;
+    15) setsid sleep 20 & exit 0 ;;
     *) cat good ;;
 esac
 "#;
@@ -119,7 +119,10 @@ const READERS: [Reader; 7] = [
 
 /// What of the trials of one run is not a number: in the order in which the script wrote it.
 fn run(reader: &Reader, evils: usize) -> Vec<TrialRecord> {
-    let folder = tempfile::Builder::new().prefix("kvmtune-evil-").tempdir().unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("kvmtune-evil-")
+        .tempdir()
+        .unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::create_dir(path("workloads")).unwrap();
     let write = |name: &str, text: &str| fs::write(path(name), text).unwrap();
@@ -181,7 +184,11 @@ fn a_hundred_hostile_outputs_are_a_hundred_failed_trials() {
     let started = Instant::now();
     let mut failed = 0;
     for (at, reader) in READERS.iter().enumerate() {
-        let evils = if at + 1 == READERS.len() { EVILS + SLOW } else { EVILS };
+        let evils = if at + 1 == READERS.len() {
+            EVILS + SLOW
+        } else {
+            EVILS
+        };
         let trials = run(reader, evils);
         for record in &trials {
             let Outcome::Failed { stage, message } = &record.outcome else {
@@ -191,11 +198,19 @@ fn a_hundred_hostile_outputs_are_a_hundred_failed_trials() {
             assert!(!message.is_empty() && message.len() < 700, "{message}");
             assert!(!message.contains(char::is_control), "{message:?}");
         }
+        let held = trials
+            .iter()
+            .filter(|r| format!("{:?}", r.outcome).contains("left a process"));
+        assert_eq!(held.count(), usize::from(evils > EVILS), "{}", reader.parser);
         assert!(trials.len() >= evils, "{}: {trials:#?}", reader.parser);
         failed += trials.len();
         eprintln!("peak so far: {} MiB", peak() >> 20);
     }
-    eprintln!("{failed} failed trials in {:.1?}, {} MiB", started.elapsed(), peak() >> 20);
+    eprintln!(
+        "{failed} failed trials in {:.1?}, {} MiB",
+        started.elapsed(),
+        peak() >> 20
+    );
     assert!(failed >= 100, "{failed}");
     assert!(peak() < MOST_MEMORY, "{} MiB", peak() >> 20);
 }
