@@ -16,6 +16,8 @@ packages=(
     libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils
     # the lab guest: its kernel, its programs, its agent, and what packs them
     linux-image-cloud-amd64 busybox-static qemu-guest-agent fio iperf3 stress-ng kmod e2fsprogs
+    # more workloads of the lab guest: cyclictest and hackbench are in rt-tests
+    rt-tests sockperf sysbench
     # the lab's network, loop device and processes
     iproute2 mount util-linux
     # the offloads of the lab guest's link

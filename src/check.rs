@@ -61,7 +61,7 @@ pub fn host_lacks(experiment: Option<&Experiment>) -> Vec<Lack> {
             for (_, program) in here.filter(|(_, program)| image::find(program).is_none()) {
                 lacks.push(Lack::new(
                     format!("program {program} on the host, for workload {}", workload.name),
-                    format!("apt-get install {program}"),
+                    format!("apt-get install {}", image::package_of(program)),
                 ));
             }
         }
@@ -174,8 +174,28 @@ fn commands(workload: &Workload) -> impl Iterator<Item = (Side, &str)> {
         .server
         .as_ref()
         .and_then(|s| Some((s.side, s.argv.first()?.as_str())));
+    let besides = workload
+        .programs
+        .iter()
+        .map(|name| (workload.side, name.as_str()));
     // kvmtune brings its own.
-    own.chain(server).filter(|(_, name)| *name != program::NAME)
+    own.chain(besides)
+        .chain(server)
+        .filter(|(_, name)| *name != program::NAME)
+}
+
+/// What brings a program into the guest.
+fn program_mend(guest: &Guest, program: &str) -> String {
+    let package = image::package_of(program);
+    match guest {
+        Guest::Lab { .. } if image::is_for_labs(program) => {
+            format!("on this machine, from which a lab guest has its programs: apt-get install {package}")
+        }
+        Guest::Lab { .. } => format!(
+            "a lab guest never has it; use a guest of your own with the package {package}: guest = {{ domain = \"…\" }}"
+        ),
+        Guest::Domain { .. } | Guest::Host { .. } => format!("in the guest: apt-get install {package}"),
+    }
 }
 
 /// What a guest of the user's lacks, as can be told from its definition, without starting it.
@@ -275,7 +295,7 @@ fn lacks_inside(experiment: &Experiment, guest: &Transport, places: &Places) -> 
             if !succeeds("command -v -- \"$1\"", program) {
                 lacks.push(Lack::new(
                     format!("program {program} in the guest, for workload {}", workload.name),
-                    format!("in the guest: apt-get install {program}"),
+                    program_mend(&experiment.guest, program),
                 ));
             }
         }

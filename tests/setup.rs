@@ -100,6 +100,10 @@ fn all_that_the_lab_guest_is_made_of_is_installed() {
     for (_, package) in kvmtune::lab::image::TOOLS {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
     }
+    let optional = ["cyclictest", "hackbench", "sockperf", "sysbench"];
+    for package in optional.map(kvmtune::lab::image::package_of) {
+        assert!(installs(package), "scripts/setup.sh lacks {package}");
+    }
     for (_, package) in kvmtune::lab::ssh::PROGRAMS {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
     }

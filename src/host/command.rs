@@ -99,12 +99,26 @@ impl Running {
         let wall = self.started.elapsed();
         // What it left running must not hold the pipes open.
         let _ = killpg(self.group(), Signal::SIGKILL);
+        self.await_outputs(limit, cancelled)?;
         Ok(Finished {
             exit: exit_code(status),
             wall,
             stdout: join(self.stdout.take()),
             stderr: join(self.stderr.take()),
         })
+    }
+
+    /// Waits for the ends of its outputs: a process that left the group can hold them open for ever.
+    fn await_outputs(&self, limit: Duration, cancelled: &dyn Fn() -> bool) -> Result<(), HostError> {
+        let is_read = |reader: &Option<JoinHandle<_>>| reader.as_ref().is_none_or(JoinHandle::is_finished);
+        while !(is_read(&self.stdout) && is_read(&self.stderr)) {
+            if self.started.elapsed() > limit || cancelled() {
+                let why = "it ended and left a process that holds its output open";
+                return Err(HostError::new(format!("run `{}` on the host", self.program), why));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Ends the command and everything it started.
@@ -172,6 +186,8 @@ mod tests {
         assert_eq!(flood.stdout.len(), 1001);
         let hang = run("sleep 600 & sleep 600", 10, Duration::from_millis(100)).unwrap_err();
         assert!(hang.to_string().contains("longer than"), "{hang}");
+        let held = run("setsid sleep 5 & exit 0", 10, Duration::from_millis(300)).unwrap_err();
+        assert!(held.to_string().contains("left a process"), "{held}");
         let missing = Running::start(&["kvmtune-no-such-tool".into()], Bytes(1)).unwrap_err();
         assert!(missing.to_string().contains("apt-get install"), "{missing}");
     }

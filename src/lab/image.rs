@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 
 use fingerprint::Fingerprints;
 use packages::Kernel;
-pub use packages::{MissingPackage, OPTIONAL_TOOLS, Program, TOOLS, find, install_command, missing};
+pub use packages::{
+    MissingPackage, OPTIONAL_TOOLS, Program, TOOLS, find, install_command, is_for_labs, missing, package_of,
+};
 use recipe::Recipe;
 
 /// The serial the disk [`Image::tools`] must be attached with for the guest to mount it on /opt/tools.

@@ -283,6 +283,8 @@ fn protocol() -> Protocol {
             grace: Span::secs(30),
             max_output: Bytes::mib(1),
             parser: Parser::Fio,
+            extracts: Vec::new(),
+            programs: Vec::new(),
             metrics: vec![
                 metric("iops", "1/s", Goal::Maximize),
                 metric("clat_p99_us", "us", Goal::Minimize),

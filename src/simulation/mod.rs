@@ -118,6 +118,8 @@ pub fn stand_in(experiment: &Experiment) -> Experiment {
         argv: vec![PROGRAM.into(), w.name.clone()],
         server: None,
         parser: Parser::Numbers,
+        extracts: Vec::new(),
+        programs: Vec::new(),
         requirements: Vec::new(),
         steady: SteadyRule::Off,
         files: Vec::new(),

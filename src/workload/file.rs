@@ -2,27 +2,33 @@
 //!
 //! Pure: gets text, never opens a file.
 
+mod spot;
+
 use super::argv::{HOLES, Hole, pieces, uses};
 use super::job_file::{JobFile, JobFiles, Use, command, named};
 use super::{
-    CrossCheck, DropCaches, Metric, Parser, Requirement, Server, Side, SteadyRule, Suspect, Workload, prepare,
+    CrossCheck, DropCaches, Extract, Metric, Parser, Requirement, Server, Side, SteadyRule, Suspect,
+    Workload, prepare,
 };
 use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
 use crate::experiment::Goal;
 use crate::tunable::nearest;
 use crate::units::{Bytes, Percent, Span};
+use spot::{Said, said};
 use std::time::Duration;
 
 /// Beyond what an agent or a parser should be asked to carry.
 const MAX_OUTPUT: Bytes = Bytes::mib(16);
 const SIDES: [(&str, Side); 2] = [("guest", Side::Guest), ("host", Side::Host)];
 const GOALS: [(&str, Goal); 2] = [("maximize", Goal::Maximize), ("minimize", Goal::Minimize)];
-const PARSERS: [(&str, Parser); 4] = [
+const PARSERS: [(&str, Parser); 6] = [
     ("fio", Parser::Fio),
     ("iperf3", Parser::Iperf3),
     ("stress-ng", Parser::StressNg),
     ("numbers", Parser::Numbers),
+    ("cyclictest", Parser::Cyclictest),
+    ("exec", Parser::Exec),
 ];
 
 const RULES: [(&str, SteadyRule); 3] = [
@@ -94,8 +100,10 @@ fn workload(file: &mut Reader<'_>, name: &str, jobs: &JobFiles) -> Option<Worklo
     let suspect = file
         .take("suspect")
         .map_or(Some(Suspect::Counts), |f| f.word(&SUSPECTS));
-    let metrics = metrics(file, parser);
-    let requirements = requirements(file, parser);
+    let programs = file.take("programs").map_or(Some(Vec::new()), |f| programs(&f));
+    let mut extracts = Vec::new();
+    let metrics = metrics(file, parser, &mut extracts);
+    let requirements = requirements(file, parser, &mut extracts);
     Some(Workload {
         name: name.to_string(),
         summary: summary?.to_string(),
@@ -110,6 +118,8 @@ fn workload(file: &mut Reader<'_>, name: &str, jobs: &JobFiles) -> Option<Worklo
         grace: grace?,
         max_output: max_output?,
         parser: parser?,
+        extracts,
+        programs: programs?,
         metrics: metrics?,
         requirements,
         steady: steady?,
@@ -140,7 +150,7 @@ fn what_runs<'f>(file: &mut Reader<'f>, jobs: &JobFiles) -> Command<'f> {
         let field = file.required("argv", hint);
         let parser = file.required(
             "parser",
-            "write parser = \"fio\", \"iperf3\", \"stress-ng\" or \"numbers\"",
+            "write parser = \"fio\", \"iperf3\", \"stress-ng\", \"cyclictest\", \"numbers\" or \"exec\"",
         );
         return Command {
             argv: field.as_ref().and_then(|f| argv(f, &NOTHING)),
@@ -346,9 +356,61 @@ fn server(mut table: Reader<'_>) -> Option<Server> {
     })
 }
 
+fn programs(field: &Field<'_>) -> Option<Vec<String>> {
+    let is_program = |text: &str| is_line(text) && !text.starts_with('-') && !text.contains([' ', '{']);
+    let elements = field.list(16, "[\"pgbench\"]")?;
+    let programs = elements
+        .iter()
+        .map(|element| element.text_if(is_program, "the name of a program"));
+    programs.map(|name| name.map(str::to_string)).collect()
+}
+
+/// A name of a number: cut out as the table says, or given by the parser or an earlier extract.
+fn number_name(
+    table: &mut Reader<'_>,
+    (key, may_be_absent): (&'static str, bool),
+    parser: Option<Parser>,
+    extracts: &mut Vec<Extract>,
+) -> Option<String> {
+    let field = table.required(key, "name a number of the output");
+    let name = field
+        .as_ref()
+        .and_then(|f| f.text_if(is_name, "letters, digits, `-` and `_`"));
+    let said = said(table, name, may_be_absent);
+    let (field, name) = (field?, name?);
+    let is_given = parser
+        .and_then(Parser::metrics)
+        .is_some_and(|known| known.contains(&name));
+    let is_cut = extracts.iter().any(|extract| extract.name == name);
+    match said {
+        Said::Extract(_) if is_given || is_cut => {
+            let whose = if is_given {
+                "the parser gives"
+            } else {
+                "there is already"
+            };
+            field.wrong(format!("{whose} a `{name}`"), "give it another name");
+            None
+        }
+        Said::Extract(extract) => {
+            extracts.push(extract);
+            Some(name.to_string())
+        }
+        Said::Nothing if is_cut => Some(name.to_string()),
+        Said::Nothing => metric_name(&field, name, parser),
+        Said::Mistake => None,
+    }
+}
+
 /// A name the parser can give.
-fn metric_name(field: &Field<'_>, parser: Option<Parser>) -> Option<String> {
-    let name = field.text_if(is_name, "letters, digits, `-` and `_`")?;
+fn metric_name(field: &Field<'_>, name: &str, parser: Option<Parser>) -> Option<String> {
+    if parser == Some(Parser::Exec) {
+        field.wrong(
+            format!("nothing says where `{name}` stands in the output"),
+            "add pointer = \"/a/b\", column = \"latency\" or match = 'latency: ([0-9.]+)'",
+        );
+        return None;
+    }
     let known = parser.and_then(Parser::metrics).unwrap_or(&[]);
     if !known.is_empty() && !known.contains(&name) {
         let hint = nearest(name, known.iter().copied()).map_or_else(
@@ -361,13 +423,17 @@ fn metric_name(field: &Field<'_>, parser: Option<Parser>) -> Option<String> {
     Some(name.to_string())
 }
 
-fn metrics(file: &mut Reader<'_>, parser: Option<Parser>) -> Option<Vec<Metric>> {
+fn metrics(
+    file: &mut Reader<'_>,
+    parser: Option<Parser>,
+    extracts: &mut Vec<Extract>,
+) -> Option<Vec<Metric>> {
     let list = file.required("metric", "add [[metric]] with name, unit and goal")?;
     let mut metrics: Vec<Metric> = Vec::new();
     let mut complete = true;
     for mut table in list.tables(64) {
-        let name_field = table.required("name", "name a number that the parser gives");
-        let name = name_field.as_ref().and_then(|f| metric_name(f, parser));
+        let name_field = table.take("name");
+        let name = number_name(&mut table, ("name", false), parser, extracts);
         let unit = table
             .required("unit", "e.g. unit = \"1/s\"")
             .and_then(|f| f.text_if(|t| is_line(t) && t.len() <= 16, "a short unit such as \"us\""));
@@ -388,18 +454,24 @@ fn metrics(file: &mut Reader<'_>, parser: Option<Parser>) -> Option<Vec<Metric>>
     (complete && !metrics.is_empty()).then_some(metrics)
 }
 
-fn requirements(file: &mut Reader<'_>, parser: Option<Parser>) -> Vec<Requirement> {
+fn requirements(
+    file: &mut Reader<'_>,
+    parser: Option<Parser>,
+    extracts: &mut Vec<Extract>,
+) -> Vec<Requirement> {
     let tables = file.take("require").map_or_else(Vec::new, |f| f.tables(64));
     tables
         .into_iter()
-        .filter_map(|table| requirement(table, parser))
+        .filter_map(|table| requirement(table, parser, extracts))
         .collect()
 }
 
-fn requirement(mut table: Reader<'_>, parser: Option<Parser>) -> Option<Requirement> {
-    let metric = table
-        .required("metric", "name a number that the parser gives")
-        .and_then(|f| metric_name(&f, parser));
+fn requirement(
+    mut table: Reader<'_>,
+    parser: Option<Parser>,
+    extracts: &mut Vec<Extract>,
+) -> Option<Requirement> {
+    let metric = number_name(&mut table, ("metric", true), parser, extracts);
     let min = table.take("min").and_then(|f| f.number());
     let max = table.take("max").and_then(|f| f.number());
     let empty = match (min, max) {

@@ -1,11 +1,22 @@
-//! iperf3's JSON of a TCP test to numbers and samples. Knows iperf3 3; the text comes from the guest and is not trusted.
+//! iperf3's JSON of a test of TCP or UDP to numbers and samples. Knows iperf3 3; the text comes from the guest and is not trusted.
 
 use super::ParseError;
 use super::series::Window;
 use crate::diagnostic::one_line;
 use serde::Deserialize;
 
-pub(super) const METRICS: &[&str] = &["bits_per_second", "retransmits"];
+pub(super) const METRICS: &[&str] = &[
+    "bits_per_second",
+    "bytes",
+    "retransmits",
+    "client_cpu_percent",
+    "server_cpu_percent",
+    "packets",
+    "lost_packets",
+    "lost_percent",
+    "delivered_percent",
+    "jitter_us",
+];
 
 #[derive(Deserialize)]
 struct Report {
@@ -19,17 +30,32 @@ struct Report {
 struct End {
     sum_sent: Option<Sent>,
     sum_received: Option<Received>,
+    cpu_utilization_percent: Option<Cpu>,
 }
 
 #[derive(Deserialize)]
 struct Sent {
-    /// Only the sender knows them.
+    /// Only the sender knows them, and only of TCP.
     retransmits: Option<u64>,
 }
 
 #[derive(Deserialize)]
 struct Received {
     bits_per_second: f64,
+    bytes: Option<f64>,
+    /// Of UDP only, like the next two. Those that should have arrived.
+    packets: Option<u64>,
+    /// Negative when some arrived twice.
+    lost_packets: Option<i64>,
+    jitter_ms: Option<f64>,
+}
+
+/// The tool's own processes, in percent of one CPU.
+#[derive(Deserialize)]
+struct Cpu {
+    /// Where the report comes from.
+    host_total: f64,
+    remote_total: f64,
 }
 
 /// The same report, read for its intervals.
@@ -75,7 +101,7 @@ pub(super) fn windows(bytes: &[u8]) -> Result<Vec<Window>, ParseError> {
     Ok(found.into_iter().map(|(_, window)| window).collect())
 }
 
-/// What arrived at the receiver, and the sender's retransmits.
+/// What arrived at the receiver, what the sender sent again, what both took for it, and of UDP what was lost.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
     let report: Report =
         serde_json::from_slice(bytes).map_err(|e| ParseError::malformed("iperf3's JSON", &e))?;
@@ -90,8 +116,40 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
         return Err(ParseError::Content("iperf3 received nothing".into()));
     }
     let mut found = vec![("bits_per_second".to_string(), received.bits_per_second)];
+    if let Some(bytes) = received.bytes {
+        found.push(("bytes".into(), bytes));
+    }
     if let Some(retransmits) = report.end.sum_sent.and_then(|s| s.retransmits) {
         found.push(("retransmits".into(), retransmits as f64));
     }
+    if let Some(cpu) = report.end.cpu_utilization_percent {
+        found.push(("client_cpu_percent".into(), cpu.host_total));
+        found.push(("server_cpu_percent".into(), cpu.remote_total));
+    }
+    if let (Some(packets), Some(lost)) = (received.packets, received.lost_packets) {
+        found.extend(losses(packets, lost)?);
+    }
+    if let Some(jitter) = received.jitter_ms {
+        found.push(("jitter_us".into(), 1e3 * jitter));
+    }
     Ok(found)
+}
+
+/// What of UDP was lost on the way. Its share can be zero, which has no ratio to another; the share that was delivered
+/// can be compared.
+fn losses(packets: u64, lost: i64) -> Result<[(String, f64); 4], ParseError> {
+    // Duplicates are counted against losses.
+    let lost = u64::try_from(lost).unwrap_or(0);
+    if packets == 0 || lost >= packets {
+        return Err(ParseError::Content(format!(
+            "iperf3 lost {lost} of {packets} packets; leave out --omit, whose packets it counts as lost"
+        )));
+    }
+    let share = 100.0 * lost as f64 / packets as f64;
+    Ok([
+        ("packets".into(), packets as f64),
+        ("lost_packets".into(), lost as f64),
+        ("lost_percent".into(), share),
+        ("delivered_percent".into(), 100.0 - share),
+    ])
 }

@@ -17,6 +17,7 @@ macro_rules! embedded {
 const BUILT_IN: &[(&str, &str)] = embedded!(".toml":
     "connection-rate",
     "connection-rate-guest-to-host",
+    "cyclictest",
     "fio-fsync-4k",
     "fio-randread-4k",
     "fio-randread-4k-qd1",
@@ -25,14 +26,27 @@ const BUILT_IN: &[(&str, &str)] = embedded!(".toml":
     "fio-randwrite-4k-qd1",
     "fio-seqread-1m",
     "fio-seqwrite-1m",
+    "hackbench",
     "iperf3-guest-to-host",
+    "iperf3-guest-to-host-4",
     "iperf3-host-to-guest",
+    "iperf3-host-to-guest-4",
+    "iperf3-loaded-rtt",
+    "iperf3-udp-guest-to-host",
+    "iperf3-udp-host-to-guest",
+    "mbw",
     "memory-latency",
     "memory-latency-1g",
     "memory-latency-2m",
     "memory-latency-any",
+    "nginx-wrk",
+    "pgbench",
+    "redis-get",
+    "sockperf-ping-pong",
     "stress-ng-memory",
     "stress-ng-memrate",
+    "sysbench-cpu",
+    "sysbench-memory",
 );
 /// The job files that lie beside them.
 const JOB_FILES: &[(&str, &str)] = embedded!(".fio":
@@ -205,7 +219,7 @@ mod tests {
         let library = Library::builtin().with_folder(&[changed]).unwrap();
         assert!(
             library
-                .get("fio-randread-4k")
+                .get(name.trim_end_matches(".toml"))
                 .unwrap()
                 .summary
                 .starts_with("mine: ")

@@ -3,7 +3,9 @@
 //! Does not run anything: `host` does.
 
 use super::argv::{Hole, fill, uses};
-use super::{Observation, Parser, Requirement, Workload, fio, iperf3, numbers, stress_ng};
+use super::{
+    Observation, Parser, Requirement, Workload, cyclictest, extract, fio, iperf3, numbers, stress_ng,
+};
 use crate::diagnostic::one_line;
 use crate::host::{JOB_FOLDER, Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
 use std::fmt::Display;
@@ -90,6 +92,8 @@ impl Parser {
         match self {
             Self::Fio => Some(fio::METRICS),
             Self::Iperf3 => Some(iperf3::METRICS),
+            Self::Cyclictest => Some(cyclictest::METRICS),
+            Self::Exec => Some(&[]),
             Self::StressNg | Self::Numbers => None,
         }
     }
@@ -101,14 +105,21 @@ impl Parser {
             Self::Iperf3 => iperf3::parse(output),
             Self::StressNg => stress_ng::parse(output),
             Self::Numbers => numbers::parse(output),
+            Self::Cyclictest => cyclictest::parse(output),
+            Self::Exec => Ok(Vec::new()),
         }?;
-        match found.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
-            Some((name, value)) => Err(ParseError::Content(format!(
-                "{} is {value}, which no measurement gives",
-                one_line(name, 40)
-            ))),
-            None => Ok(found),
-        }
+        measured(found)
+    }
+}
+
+/// The numbers, when all of them are finite and not negative.
+fn measured(found: Vec<(String, f64)>) -> Result<Vec<(String, f64)>, ParseError> {
+    match found.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
+        Some((name, value)) => Err(ParseError::Content(format!(
+            "{} is {value}, which no measurement gives",
+            one_line(name, 40)
+        ))),
+        None => Ok(found),
     }
 }
 
@@ -164,7 +175,7 @@ impl Workload {
     pub fn observations(&self, out: &JobOutput) -> Result<Vec<Observation>, MeasureError> {
         let parsed = self.output(out).map_or_else(
             || Err(ParseError::Content("the result file was not written".into())),
-            |bytes| self.parser.parse(bytes),
+            |bytes| self.numbers(bytes),
         );
         if out.exit != 0 {
             return Err(self.exit_error(out, parsed.err()));
@@ -191,6 +202,14 @@ impl Workload {
             })
         };
         self.metrics.iter().map(observe).collect()
+    }
+
+    /// What the workload's own extracts cut out of a tool's output, then what its parser gives; finite and not negative.
+    pub fn numbers(&self, output: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
+        let given = self.parser.parse(output)?;
+        let mut found = measured(extract::read(&self.extracts, output)?)?;
+        found.extend(given);
+        Ok(found)
     }
 
     /// The result file where the command has one, else its standard output.

@@ -3,6 +3,8 @@
 //! Knows tools and their outputs; does not know treatments, blocks or statistics.
 
 mod argv;
+mod cyclictest;
+mod extract;
 mod file;
 mod fio;
 mod iperf3;
@@ -16,6 +18,7 @@ mod prepare;
 mod series;
 mod stress_ng;
 
+pub use extract::{Extract, Spot};
 pub(crate) use file::whole_seconds;
 pub use file::{parse, parse_beside};
 pub(crate) use job_file::program;
@@ -52,6 +55,10 @@ pub enum Parser {
     StressNg,
     /// A flat JSON object of names and numbers.
     Numbers,
+    /// cyclictest's JSON with histograms.
+    Cyclictest,
+    /// Nothing but what the workload's own extracts say.
+    Exec,
 }
 
 /// How the samples of a trial are judged.
@@ -147,6 +154,12 @@ pub struct Workload {
     pub max_output: Bytes,
     /// Who reads the output.
     pub parser: Parser,
+    /// Numbers that are cut out of the output beside those the parser gives.
+    #[serde(default)]
+    pub extracts: Vec<Extract>,
+    /// Programs besides the first of `argv` that must be there where it runs.
+    #[serde(default)]
+    pub programs: Vec<String>,
     /// What it gives.
     pub metrics: Vec<Metric>,
     /// What must hold of the observations for the trial to count.
@@ -207,3 +220,7 @@ pub struct Observation {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tool_tests;

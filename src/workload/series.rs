@@ -25,7 +25,7 @@ impl Parser {
         match self {
             Self::Fio => Some("iops"),
             Self::Iperf3 => Some("bits_per_second"),
-            Self::StressNg | Self::Numbers => None,
+            Self::StressNg | Self::Numbers | Self::Cyclictest | Self::Exec => None,
         }
     }
 
@@ -34,7 +34,7 @@ impl Parser {
         match self {
             Self::Fio => uses(argv, Hole::Series),
             Self::Iperf3 => true,
-            Self::StressNg | Self::Numbers => false,
+            Self::StressNg | Self::Numbers | Self::Cyclictest | Self::Exec => false,
         }
     }
 }
@@ -49,7 +49,7 @@ impl Workload {
         let windows = match self.parser {
             Parser::Fio => fio::windows(series(out)?)?,
             Parser::Iperf3 => iperf3::windows(self.output(out).unwrap_or_default())?,
-            Parser::StressNg | Parser::Numbers => return Ok(None),
+            Parser::StressNg | Parser::Numbers | Parser::Cyclictest | Parser::Exec => return Ok(None),
         };
         seconds(&windows).map(Some)
     }

@@ -22,12 +22,40 @@ pub const TOOLS: &[Program] = &[
 /// Programs the guest has when this machine has them.
 pub const OPTIONAL_TOOLS: &[Program] = &[
     ("chrt", "util-linux"),
+    ("cyclictest", "rt-tests"),
     // For experiments that reach the lab by ssh.
     ("dropbear", "dropbear-bin"),
+    ("hackbench", "rt-tests"),
     ("ip", "iproute2"),
+    ("mbw", "mbw"),
     ("numactl", "numactl"),
+    ("redis-benchmark", "redis-tools"),
+    ("redis-server", "redis-server"),
+    ("sockperf", "sockperf"),
     ("ss", "iproute2"),
+    ("sysbench", "sysbench"),
 ];
+
+/// Programs of workloads that no lab guest has, because what they talk to is a user's own.
+const OTHERS: &[Program] = &[
+    ("nginx", "nginx"),
+    ("pgbench", "postgresql-contrib"),
+    ("runuser", "util-linux"),
+    ("wrk", "wrk"),
+];
+
+/// The Debian package that has a program; its own name, where nothing else is known.
+pub fn package_of(program: &str) -> &str {
+    let known = [TOOLS, OPTIONAL_TOOLS, MACHINERY, OTHERS];
+    let found = known.into_iter().flatten().find(|(name, _)| *name == program);
+    found.map_or(program, |(_, package)| package)
+}
+
+/// Whether lab guests can have a program: they get it from this machine.
+pub fn is_for_labs(program: &str) -> bool {
+    let known = [TOOLS, OPTIONAL_TOOLS];
+    known.into_iter().flatten().any(|(name, _)| *name == program)
+}
 
 /// Programs that make and run the guest, and its agent.
 const MACHINERY: &[Program] = &[
