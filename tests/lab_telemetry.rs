@@ -67,6 +67,25 @@ fn value(record: &TrialRecord, workload: &str, metric: &str) -> f64 {
         .value
 }
 
+/// What a trial costs beside its workloads, of which each is a start, looks for its end and fetching what it left.
+fn print_overhead(records: &[TrialRecord]) {
+    let mut outside: Vec<f64> = records
+        .iter()
+        .map(|r| r.timing.total.saturating_sub(r.timing.workload).as_secs_f64())
+        .collect();
+    outside.sort_by(f64::total_cmp);
+    let median = outside[outside.len() / 2];
+    let of_settings = |r: &TrialRecord| (r.timing.apply + r.timing.verify + r.timing.restore).as_secs_f64();
+    let settings = records.iter().map(of_settings).sum::<f64>() / records.len() as f64;
+    let each = (median - settings) / 3.0;
+    println!(
+        "outside the workloads: {median:.3} s a trial of three, {settings:.3} s of it for settings, {each:.3} s for each \
+         workload; of a trial with one workload of 30 s {:.1} % (target 3 %), {:.3} s (target 0.25 s)",
+        100.0 * (settings + each) / (30.0 + settings + each),
+        settings + each
+    );
+}
+
 #[test]
 fn the_host_bears_witness() {
     let Some(place) = Place::new(EXPERIMENT, CACHED) else {
@@ -106,6 +125,7 @@ fn the_host_bears_witness() {
             host("cpu")
         );
     }
+    print_overhead(&records);
     let starts: BTreeSet<u32> = records.iter().map(|r| r.trial.boot).collect();
     assert_eq!(starts.len(), records.len(), "a start of the guest for each trial");
     let store = Store::open_existing(&place.path().join("results")).unwrap();
