@@ -111,7 +111,8 @@ impl Series {
     fn at(&self, at: Duration, counter: usize) -> Option<f64> {
         let after = self.readings.partition_point(|r| r.at < at);
         let after = self.readings.get(after).or(self.readings.last())?;
-        let before = self.readings.iter().rfind(|r| r.at <= at).unwrap_or(after);
+        let before = self.readings.partition_point(|r| r.at <= at).checked_sub(1);
+        let before = before.and_then(|place| self.readings.get(place)).unwrap_or(after);
         let (low, high) = (before.counters[counter]?, after.counters[counter]?);
         // What falls began anew: nothing is known of the time between.
         let rise = high.checked_sub(low)? as f64;
