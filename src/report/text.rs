@@ -3,7 +3,7 @@
 use super::table::{fill, pieces, table};
 use super::{Report, certificate, conclusion, effects, machine, verdict, wording};
 use crate::analysis::{Comparison, Judgement};
-use crate::design::Treatment;
+use crate::design::{Guests, Treatment};
 use std::fmt::Write as _;
 
 /// Columns all cells but the first need.
@@ -58,7 +58,13 @@ pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
     if let Some(baseline) = report.baseline() {
         head.push(("baseline", wording::tame(&baseline.label(), wording::SENTENCE)));
     }
-    head.push(("guest", wording::guest(&header.protocol.guest)));
+    let fresh = match header.plan.guests {
+        Guests::Shared => "",
+        Guests::Block => "; a fresh one for each block",
+        Guests::Fresh => "; a fresh one for each trial",
+    };
+    let guest = wording::guest(&header.protocol.guest);
+    head.push(("guest", format!("{guest}{fresh}")));
     head.push(("host", wording::host(&header.facts)));
     head.push((
         "run",

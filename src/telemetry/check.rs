@@ -244,12 +244,12 @@ mod tests {
         series
     }
 
-    fn read(mib: u64) -> Option<Moved> {
-        Some(Moved::Disk {
+    fn read(mib: u64) -> Moved {
+        Moved::Disk {
             read: (mib * MIB) as f64,
             written: 0.0,
             time: Duration::from_secs(5),
-        })
+        }
     }
 
     const DIRECT: [u64; 8] = [0, 20, 40, 60, 80, 100, 120, 120];
@@ -258,12 +258,12 @@ mod tests {
     fn a_read_that_reached_the_disk_is_believed() {
         let fio = workload("fio-randread-4k");
         assert_eq!(
-            said_of(&fio, read(100), &series(Counter::DiskRead, DIRECT)),
+            said_of(&fio, Some(read(100)), &series(Counter::DiskRead, DIRECT)),
             [""; 0]
         );
         // Within the margin.
         assert_eq!(
-            said_of(&fio, read(120), &series(Counter::DiskRead, DIRECT)),
+            said_of(&fio, Some(read(120)), &series(Counter::DiskRead, DIRECT)),
             [""; 0]
         );
         // Nothing was said, and something moved.
@@ -274,7 +274,7 @@ mod tests {
     fn a_read_from_a_cache_is_doubted_in_words() {
         let fio = workload("fio-randread-4k");
         let mut cached = series(Counter::DiskRead, [0, 3, 3, 3, 3, 3, 3, 3]);
-        let said = said_of(&fio, read(1229), &cached);
+        let said = said_of(&fio, Some(read(1229)), &cached);
         assert_eq!(
             said,
             [
@@ -283,14 +283,14 @@ mod tests {
             ]
         );
         cached.by_qemu = Some((1400 * MIB, 0));
-        assert!(said_of(&fio, read(1229), &cached)[0].ends_with("the host's page cache served it"));
+        assert!(said_of(&fio, Some(read(1229)), &cached)[0].ends_with("the host's page cache served it"));
         cached.by_qemu = Some((3 * MIB, 0));
-        assert!(said_of(&fio, read(1229), &cached)[0].ends_with("the guest's page cache served it"));
+        assert!(said_of(&fio, Some(read(1229)), &cached)[0].ends_with("the guest's page cache served it"));
         let off = Workload {
             cross_check: CrossCheck::Off,
             ..fio
         };
-        assert_eq!(said_of(&off, read(1229), &cached), [""; 0]);
+        assert_eq!(said_of(&off, Some(read(1229)), &cached), [""; 0]);
     }
 
     #[test]
@@ -310,10 +310,10 @@ mod tests {
     #[test]
     fn more_than_was_asked_for_is_somebody_elses() {
         let fio = workload("fio-randread-4k");
-        let said = said_of(&fio, read(40), &series(Counter::DiskRead, DIRECT));
+        let said = said_of(&fio, Some(read(40)), &series(Counter::DiskRead, DIRECT));
         assert!(said[0].contains("something else"), "{said:?}");
         assert_eq!(
-            said_of(&fio, read(60), &series(Counter::DiskRead, DIRECT)),
+            said_of(&fio, Some(read(60)), &series(Counter::DiskRead, DIRECT)),
             [""; 0]
         );
     }
@@ -358,11 +358,11 @@ mod tests {
     #[test]
     fn nothing_is_doubted_without_counters() {
         let fio = workload("fio-randread-4k");
-        assert_eq!(said_of(&fio, read(100), &Series::default()), [""; 0]);
+        assert_eq!(said_of(&fio, Some(read(100)), &Series::default()), [""; 0]);
         let unknown = Series {
             disk: None,
             ..series(Counter::DiskRead, [0; 8])
         };
-        assert_eq!(said_of(&fio, read(100), &unknown), [""; 0]);
+        assert_eq!(said_of(&fio, Some(read(100)), &unknown), [""; 0]);
     }
 }

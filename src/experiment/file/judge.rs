@@ -215,9 +215,10 @@ pub(crate) fn metric(field: &Field<'_>, all: &[Known]) -> Option<Known> {
                 .filter(|(id, _)| (id.workload == HOST) == of_host)
                 .collect();
             let listed: Vec<_> = such.iter().map(|(id, _)| id.to_string()).collect();
-            let names: Vec<&str> = match of_host {
-                true => listed.iter().map(String::as_str).collect(),
-                false => such.iter().map(|(id, _)| id.metric.as_str()).collect(),
+            let names: Vec<&str> = if of_host {
+                listed.iter().map(String::as_str).collect()
+            } else {
+                such.iter().map(|(id, _)| id.metric.as_str()).collect()
             };
             let near = nearest(text, names.iter().copied()).map(|n| format!("did you mean `{n}`? "));
             let whose = if of_host {

@@ -122,7 +122,7 @@ mod tests {
         sampler.began();
         busy("CPU 0/KVM", Duration::from_millis(1500)).join().unwrap();
         let series = sampler.end().unwrap();
-        let window = series.window(Duration::ZERO, Duration::from_secs(60)).unwrap();
+        let window = series.window(Duration::ZERO, Duration::from_mins(1)).unwrap();
         let rate = |name: &str| window.rate(HostMetric::named(name).unwrap());
         assert!(window.seconds > 1.4 && series.readings.len() >= 4, "{series:?}");
         let (vcpu, all) = (rate("vcpu_cpu").unwrap(), rate("cpu").unwrap());

@@ -32,7 +32,8 @@ echo "$!"
 /// more than the limit is kept, to tell that it was passed. What the command leaves in its process
 /// group is ended after it: at once, or after five seconds when it still holds the outputs (hence this
 /// shell and the readers ignore SIGTERM, the command does not). `exec` keeps a program called like a
-/// shell builtin a program. `rc` appears last and complete.
+/// shell builtin a program. `rc` appears last and complete; it also tells the times and which outputs hold
+/// anything, since each file that is read takes three requests.
 const RUN: &str = r#"
 umask 077
 dir=$1 max=$2
@@ -53,8 +54,10 @@ exec 3>&- 4>&-
 wait "$a"
 wait "$b"
 kill -s TERM 0
-echo "$start $end" >"$dir/times"
-echo "$rc" >"$dir/rc.tmp"
+out=0 err=0
+if [ -s "$dir/out" ]; then out=1; fi
+if [ -s "$dir/err" ]; then err=1; fi
+echo "$rc $start $end $out $err" >"$dir/rc.tmp"
 mv "$dir/rc.tmp" "$dir/rc"
 "#;
 
@@ -222,20 +225,26 @@ impl Transport {
 
     fn read_results(&self, job: &Job) -> Result<JobOutput, TransportError> {
         let read = |name: &str, limit| self.read_file(&format!("{}/{name}", job.directory), limit);
-        let nonsense = |name: &str| {
+        let end = parse_end(&read("rc", 96)?).ok_or_else(|| {
             let place = &job.directory;
-            TransportError::Nonsense(format!("{place}/{name} is not what was written there"))
+            TransportError::Nonsense(format!("{place}/rc is not what was written there"))
+        })?;
+        let output = |name: &str, is_there: bool| {
+            let limit = job.max_output.saturating_add(1);
+            if is_there {
+                read(name, limit)
+            } else {
+                Ok(Vec::new())
+            }
         };
-        let exit_code = parse_exit_code(&read("rc", 16)?).ok_or_else(|| nonsense("rc"))?;
-        let wall = parse_times(&read("times", 64)?).ok_or_else(|| nonsense("times"))?;
-        let mut stdout = read("out", job.max_output.saturating_add(1))?;
-        let mut stderr = read("err", job.max_output.saturating_add(1))?;
+        let mut stdout = output("out", end.out)?;
+        let mut stderr = output("err", end.err)?;
         let truncated = stdout.len().max(stderr.len()) > job.max_output;
         stdout.truncate(job.max_output);
         stderr.truncate(job.max_output);
         Ok(JobOutput {
-            exit_code,
-            wall,
+            exit_code: end.exit_code,
+            wall: end.wall,
             stdout,
             stderr,
             truncated,
@@ -288,23 +297,34 @@ pub fn next_look(expected: Duration, elapsed: Duration) -> Duration {
     left.min(pause)
 }
 
-fn parse_exit_code(bytes: &[u8]) -> Option<i32> {
-    let code: u8 = std::str::from_utf8(bytes)
-        .ok()?
-        .strip_suffix('\n')?
-        .parse()
-        .ok()?;
-    Some(code.into())
+/// How a job ended, and what there is of it.
+#[derive(Debug, PartialEq)]
+struct End {
+    exit_code: i32,
+    wall: Duration,
+    out: bool,
+    err: bool,
 }
 
-/// `START END`, seconds since boot with two decimals.
-fn parse_times(bytes: &[u8]) -> Option<Duration> {
-    let (start, end) = std::str::from_utf8(bytes)
-        .ok()?
-        .strip_suffix('\n')?
-        .split_once(' ')?;
+/// `CODE START END OUT ERR`: the times are seconds since boot with two decimals.
+fn parse_end(bytes: &[u8]) -> Option<End> {
+    let line = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    let [code, start, end, out, err] = line.split(' ').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let code: u8 = code.parse().ok()?;
     let instant = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
-    instant(end)?.checked_sub(instant(start)?)
+    let flag = |text: &str| match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    };
+    Some(End {
+        exit_code: code.into(),
+        wall: instant(end)?.checked_sub(instant(start)?)?,
+        out: flag(out)?,
+        err: flag(err)?,
+    })
 }
 
 const _: () = assert!(

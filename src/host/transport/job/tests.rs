@@ -29,9 +29,15 @@ fn run(shell: &[&str], max: usize, argv: &[&str]) -> Option<(i32, String, String
     let status = command.status().ok()?;
     assert!(status.success(), "{shell:?}: {status}");
     let read = |name: &str| std::fs::read(directory.path().join(name)).unwrap();
-    assert!(parse_times(&read("times")).is_some());
+    let end = parse_end(&read("rc")).unwrap();
     let text = |name: &str| String::from_utf8(read(name)).unwrap();
-    Some((parse_exit_code(&read("rc")).unwrap(), text("out"), text("err")))
+    let (out, err) = (text("out"), text("err"));
+    assert_eq!(
+        (end.out, end.err),
+        (!out.is_empty(), !err.is_empty()),
+        "{shell:?}"
+    );
+    Some((end.exit_code, out, err))
 }
 
 #[test]
@@ -124,21 +130,26 @@ fn the_measured_time_is_left_alone() {
 
 #[test]
 fn result_files_are_parsed_strictly() {
-    assert_eq!(parse_exit_code(b"127\n"), Some(127));
-    for bad in [&b""[..], b"1", b"-1\n", b"256\n", b"1 2\n", b"\xff\n"] {
-        assert_eq!(parse_exit_code(bad), None);
-    }
-    assert_eq!(parse_times(b"10.25 12.50\n"), Some(Duration::from_millis(2250)));
+    let end = parse_end(b"127 10.25 12.50 1 0\n").unwrap();
+    assert_eq!((end.exit_code, end.wall), (127, Duration::from_millis(2250)));
+    assert!(end.out && !end.err);
     for bad in [
         &b""[..],
+        b"1 2 3 0 0",
         b"1\n",
-        b"2 1\n",
-        b"NaN 1\n",
-        b"1 inf\n",
-        b"-1 1\n",
-        b"1 1e300\n",
-        b"1 2",
+        b"-1 1 2 0 0\n",
+        b"256 1 2 0 0\n",
+        b"1 1 2 0\n",
+        b"1 1 2 0 0 0\n",
+        b"1 2 1 0 0\n",
+        b"1 NaN 1 0 0\n",
+        b"1 1 inf 0 0\n",
+        b"1 -1 1 0 0\n",
+        b"1 1 1e300 0 0\n",
+        b"1 1 2 2 0\n",
+        b"1 1 2 0 x\n",
+        b"\xff 1 2 0 0\n",
     ] {
-        assert_eq!(parse_times(bad), None, "{bad:?}");
+        assert_eq!(parse_end(bad), None, "{bad:?}");
     }
 }
