@@ -314,9 +314,15 @@ mod tests {
             ssh: false,
         };
         let here = program_mend(&lab, "hackbench");
-        assert!(here.starts_with("on this machine") && here.ends_with("install rt-tests"), "{here}");
+        assert!(
+            here.starts_with("on this machine") && here.ends_with("install rt-tests"),
+            "{here}"
+        );
         let never = program_mend(&lab, "pgbench");
-        assert!(never.contains("never") && never.contains("postgresql-contrib"), "{never}");
+        assert!(
+            never.contains("never") && never.contains("postgresql-contrib"),
+            "{never}"
+        );
         let own = program_mend(&Guest::Host { scratch: None }, "mytool");
         assert_eq!(own, "in the guest: apt-get install mytool");
     }
@@ -325,7 +331,10 @@ mod tests {
     fn every_program_of_a_workload_is_looked_for() {
         let library = crate::workload::Library::builtin();
         let of = |name: &str| -> Vec<_> { library.get(name).into_iter().flat_map(commands).collect() };
-        assert_eq!(of("pgbench"), [(Side::Guest, "runuser"), (Side::Guest, "pgbench")]);
+        assert_eq!(
+            of("pgbench"),
+            [(Side::Guest, "runuser"), (Side::Guest, "pgbench")]
+        );
         let redis = [(Side::Guest, "redis-benchmark"), (Side::Guest, "redis-server")];
         assert_eq!(of("redis-get"), redis);
     }

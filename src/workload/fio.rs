@@ -1,9 +1,11 @@
 //! fio's JSON to numbers, and its log of IOPS to samples. Knows fio 3; the text comes from the guest and is not trusted.
 
 use super::ParseError;
+use super::bounded;
 use super::series::Window;
 use crate::diagnostic::one_line;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 pub(super) const METRICS: &[&str] = &[
     "iops",
@@ -14,6 +16,13 @@ pub(super) const METRICS: &[&str] = &[
     "clat_p999_us",
     "io_errors",
     "operations",
+];
+
+/// Percentiles as fio writes their keys.
+const PERCENTILES: [(&str, &str); 3] = [
+    ("50.000000", "clat_p50_us"),
+    ("99.000000", "clat_p99_us"),
+    ("99.900000", "clat_p999_us"),
 ];
 
 #[derive(Deserialize)]
@@ -43,19 +52,8 @@ struct Direction {
 struct Latency {
     mean: f64,
     /// Absent when nothing was counted.
-    #[serde(default)]
-    percentile: Percentiles,
-}
-
-/// Those that are wanted, in nanoseconds: a map of all could be as long as the output.
-#[derive(Deserialize, Default)]
-struct Percentiles {
-    #[serde(rename = "50.000000")]
-    p50: Option<f64>,
-    #[serde(rename = "99.000000")]
-    p99: Option<f64>,
-    #[serde(rename = "99.900000")]
-    p999: Option<f64>,
+    #[serde(default, deserialize_with = "bounded::map::<100, _, _, _>")]
+    percentile: BTreeMap<String, f64>,
 }
 
 /// The numbers of one job, of the direction that ran. Latencies are in microseconds, `bw` in bytes per second.
@@ -87,9 +85,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
         ("io_errors".into(), errors as f64),
         ("operations".into(), ran.total_ios as f64),
     ];
-    let Percentiles { p50, p99, p999 } = ran.clat_ns.percentile;
-    for (name, nanos) in [("clat_p50_us", p50), ("clat_p99_us", p99), ("clat_p999_us", p999)] {
-        found.extend(nanos.map(|nanos| (name.to_string(), nanos / 1e3)));
+    for (key, name) in PERCENTILES {
+        if let Some(nanos) = ran.clat_ns.percentile.get(key) {
+            found.push((name.into(), nanos / 1e3));
+        }
     }
     Ok(found)
 }
