@@ -302,3 +302,42 @@ fn lacks_inside(experiment: &Experiment, guest: &Transport, places: &Places) -> 
     }
     lacks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_brings_a_program_depends_on_the_guest() {
+        let lab = Guest::Lab {
+            vcpus: 2,
+            memory: crate::units::Bytes::mib(512),
+            disk: crate::units::Bytes::mib(256),
+            ssh: false,
+        };
+        let here = program_mend(&lab, "hackbench");
+        assert!(
+            here.starts_with("on this machine") && here.ends_with("install rt-tests"),
+            "{here}"
+        );
+        let never = program_mend(&lab, "pgbench");
+        assert!(
+            never.contains("never") && never.contains("postgresql-contrib"),
+            "{never}"
+        );
+        let own = program_mend(&Guest::Host { scratch: None }, "mytool");
+        assert_eq!(own, "in the guest: apt-get install mytool");
+    }
+
+    #[test]
+    fn every_program_of_a_workload_is_looked_for() {
+        let library = crate::workload::Library::builtin();
+        let of = |name: &str| -> Vec<_> { library.get(name).into_iter().flat_map(commands).collect() };
+        assert_eq!(
+            of("pgbench"),
+            [(Side::Guest, "runuser"), (Side::Guest, "pgbench")]
+        );
+        let redis = [(Side::Guest, "redis-benchmark"), (Side::Guest, "redis-server")];
+        assert_eq!(of("redis-get"), redis);
+    }
+}

@@ -37,7 +37,7 @@ case $((n - n / 6)) in
     12) cat head; fill "$(cat unit)" ;;
     13) exec >&-; exit 0 ;;
     14) yes ;;
-    15) setsid sleep 20 & exit 0 ;;
+    15) setsid sleep 20 & sleep 0.3 ;;
     *) cat good ;;
 esac
 "#;

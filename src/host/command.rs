@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(flood.stdout.len(), 1001);
         let hang = run("sleep 600 & sleep 600", 10, Duration::from_millis(100)).unwrap_err();
         assert!(hang.to_string().contains("longer than"), "{hang}");
-        let held = run("setsid sleep 5 & exit 0", 10, Duration::from_millis(300)).unwrap_err();
+        let held = run("setsid sleep 5 & sleep 0.3", 10, Duration::from_secs(1)).unwrap_err();
         assert!(held.to_string().contains("left a process"), "{held}");
         let missing = Running::start(&["kvmtune-no-such-tool".into()], Bytes(1)).unwrap_err();
         assert!(missing.to_string().contains("apt-get install"), "{missing}");

@@ -1,6 +1,7 @@
 //! cyclictest's JSON with histograms to numbers. Knows rt-tests 2; the text comes from the guest and is not trusted.
 
 use super::ParseError;
+use super::bounded;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -24,13 +25,14 @@ const PERCENTILES: [(&str, u64); 3] = [
 struct Report {
     return_code: i64,
     /// By number.
+    #[serde(deserialize_with = "bounded::map::<4096, _, _, _>")]
     thread: BTreeMap<u32, Thread>,
 }
 
 #[derive(Deserialize)]
 struct Thread {
     /// How often a thread woke up so many microseconds late. Without `--histogram` there is none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::map::<200_000, _, _, _>")]
     histogram: BTreeMap<u32, u64>,
     /// Wake-ups, those beyond the histogram too.
     cycles: u64,

@@ -3,6 +3,7 @@
 //! Knows tools and their outputs; does not know treatments, blocks or statistics.
 
 mod argv;
+mod bounded;
 mod cyclictest;
 mod extract;
 mod file;

@@ -5,7 +5,8 @@
 //! most; 17 s and more are in the last ones. (`FIO_IO_U_PLAT_BITS` = 6 in fio's stat.h, `plat_idx_to_val` in stat.c.)
 
 use super::ParseError;
-use serde::Deserialize;
+use crate::workload::bounded;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// Percentiles in ten-thousandths, as they end the names of metrics, and as fio writes their keys.
@@ -27,10 +28,16 @@ pub(super) struct Latency {
     #[serde(rename = "N")]
     samples: Option<u64>,
     /// Absent when nothing was counted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::map::<100, _, _, _>")]
     percentile: BTreeMap<String, f64>,
     /// Counts by the middle of their bin; only with `json+`.
+    #[serde(default, deserialize_with = "bins")]
     bins: Option<BTreeMap<u64, u64>>,
+}
+
+/// fio has 1856 (`FIO_IO_U_PLAT_NR`).
+fn bins<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTreeMap<u64, u64>>, D::Error> {
+    bounded::map::<4096, _, _, _>(from).map(Some)
 }
 
 /// Counts by the middle of their bin.
