@@ -8,6 +8,7 @@ mod factor;
 mod guest;
 mod hazard;
 mod judge;
+mod neighbour;
 mod treatment;
 
 pub(crate) use judge::{metric, metrics};
@@ -22,6 +23,7 @@ use crate::workload::{Library, Workload, whole_seconds};
 const MAX_FACTORS: usize = 16;
 const MAX_LEVELS: usize = 64;
 const MAX_WORKLOADS: usize = 16;
+const MAX_NEIGHBOURS: usize = 8;
 const MAX_GUARDS: usize = 32;
 const MAX_RESPONSES: usize = 8;
 const MAX_DERIVED: usize = 16;
@@ -39,7 +41,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     let question = file
         .take("question")
         .map(|f| f.text_if(is_question, "at most 1000 characters of plain text"));
-    let guest = guest::guest(file);
+    let mut guest = guest::guest(file);
     let design = design::design(file);
     let listed = design.is_some_and(|d| matches!(d.kind, DesignKind::Explicit | DesignKind::AB));
     let (factors, treatments) = treatment::factors_and_treatments(file, listed, design.map(|d| d.kind));
@@ -54,9 +56,16 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     if let Some(Guest::Host { .. }) = guest {
         guest::refuse_without_guest(file, factors.as_deref(), workloads.as_deref());
     }
-    let known = workloads.as_deref().unwrap_or(&[]);
-    let derived = judge::derived(file, known);
-    let metrics = judge::metrics(known, &derived);
+    neighbour::company(file, &mut guest, workloads.as_deref(), library);
+    let mut known = workloads.clone().unwrap_or_default();
+    known.extend(
+        guest
+            .iter()
+            .flat_map(Guest::neighbours)
+            .map(|n| n.workload.clone()),
+    );
+    let derived = judge::derived(file, &known);
+    let metrics = judge::metrics(&known, &derived);
     let responses = judge::responses(file, &metrics);
     let guards = judge::guards(file, &metrics, &responses);
     let (time_budget, reboot) = budget(file);
@@ -129,22 +138,27 @@ fn workloads(file: &mut Reader<'_>, library: &Library) -> Option<Vec<Workload>> 
 /// The workload a table names, with the times of the experiment put in.
 fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
     let known = library.names().collect::<Vec<_>>().join(", ");
-    let name = table
-        .required("use", &format!("name a workload: {known}"))
-        .and_then(|f| Some((f.text()?, f)));
+    let field = table.required("use", &format!("name a workload: {known}"));
     let time = table.take("time").map(|f| whole_seconds(&f, 1));
     let warmup = table.take("warmup").map(|f| whole_seconds(&f, 0));
     table.finish();
-    let (name, field) = name?;
-    let Some(mut workload) = library.get(name).cloned() else {
-        let near = nearest(name, library.names()).map(|n| format!("did you mean `{n}`? "));
-        let hint = format!("{}known workloads: {known}", near.unwrap_or_default());
-        field.wrong(format!("unknown workload `{}`", one_line(name, 60)), hint);
-        return None;
-    };
+    let mut workload = find_workload(&field?, library)?;
     workload.time = time.flatten().unwrap_or(workload.time);
     workload.warmup = warmup.flatten().unwrap_or(workload.warmup);
     Some(workload)
+}
+
+/// The workload a field names.
+fn find_workload(field: &Field<'_>, library: &Library) -> Option<Workload> {
+    let name = field.text()?;
+    let found = library.get(name).cloned();
+    if found.is_none() {
+        let known = library.names().collect::<Vec<_>>().join(", ");
+        let near = nearest(name, library.names()).map(|n| format!("did you mean `{n}`? "));
+        let hint = format!("{}known workloads: {known}", near.unwrap_or_default());
+        field.wrong(format!("unknown workload `{}`", one_line(name, 60)), hint);
+    }
+    found
 }
 
 /// A machine of the user's own has no disk that may be overwritten unless the user names a file for it.

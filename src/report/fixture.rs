@@ -270,6 +270,7 @@ fn protocol() -> Protocol {
             memory: Bytes::mib(1024),
             disk: Bytes::mib(512),
             ssh: false,
+            company: Company::default(),
         },
         workloads: vec![Workload {
             name: "fio-randread-4k".into(),

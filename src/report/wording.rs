@@ -266,10 +266,15 @@ pub(super) fn label(plan: &Plan, id: &TreatmentId) -> String {
 pub(super) fn guest(guest: &Guest) -> String {
     match guest {
         Guest::Lab {
-            vcpus, memory, ssh, ..
+            vcpus,
+            memory,
+            ssh,
+            company,
+            ..
         } => {
             let by = if *ssh { ", by ssh" } else { "" };
-            format!("the lab's own, {vcpus} vCPUs, {memory} memory{by}")
+            let beside = beside(company);
+            format!("the lab's own, {vcpus} vCPUs, {memory} memory{by}{beside}")
         }
         Guest::Domain {
             name, connect, ssh, ..
@@ -282,6 +287,18 @@ pub(super) fn guest(guest: &Guest) -> String {
         }
         Guest::Host { .. } => "none: the workloads run on the host".into(),
     }
+}
+
+/// `, beside hog (fio-randread-4k), over a path of 50ms, 0.1% loss`.
+fn beside(company: &Company) -> String {
+    let of = |n: &Neighbour| format!("{} ({})", tame(n.name(), NAME), tame(&n.uses, NAME));
+    let neighbours: Vec<_> = company.neighbours.iter().map(of).collect();
+    let neighbours = match neighbours.as_slice() {
+        [] => String::new(),
+        all => format!(", beside {}", all.join(", ")),
+    };
+    let path = company.path.map(|path| format!(", over a path of {path}"));
+    neighbours + &path.unwrap_or_default()
 }
 
 /// `Xeon E5, kvm, kernel 6.1.0`: what results may be compared by at a glance.
