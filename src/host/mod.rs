@@ -19,6 +19,7 @@ pub mod libvirt;
 mod local;
 mod next_boot;
 pub mod numa_maps;
+pub(crate) mod program;
 mod proof;
 mod readback;
 mod simulated;

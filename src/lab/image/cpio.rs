@@ -20,6 +20,7 @@ pub(super) fn write(tree: &Tree, out: &mut impl Write) -> io::Result<()> {
         match node {
             Node::Directory { mode } => entry(out, inode, DIRECTORY | mode, path, &[])?,
             Node::Copy { from } => entry(out, inode, FILE | 0o755, path, &std::fs::read(from)?)?,
+            Node::Program { bytes } => entry(out, inode, FILE | 0o755, path, bytes)?,
             Node::Text { text, mode } => entry(out, inode, FILE | mode, path, text.as_bytes())?,
             Node::Link { to } => entry(out, inode, LINK | 0o777, path, to.as_bytes())?,
         }

@@ -70,7 +70,7 @@ fn script(tree: &Tree) -> Result<String, ImageError> {
                     plain(&from)?
                 )
             }
-            Node::Text { .. } => {
+            Node::Text { .. } | Node::Program { .. } => {
                 return Err(ImageError::Name {
                     name: path.to_owned(),
                 });

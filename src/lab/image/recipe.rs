@@ -9,6 +9,7 @@ use super::fingerprint::{Fingerprints, hex};
 use super::packages::{Kernel, OPTIONAL_TOOLS, TOOLS, applets, find, missing};
 use super::tree::{Node, Tree, merged_usr};
 use super::{ImageError, ImageHash, libraries, modules};
+use crate::host::program;
 
 /// Changes whenever the same inputs would give other bytes than before.
 const FORMAT: &str = "kvmtune guest image 1";
@@ -32,6 +33,8 @@ impl Recipe {
         let mut root = skeleton();
         add_busybox(&mut root, &needed("busybox")?)?;
         add_programs(&mut root, &[needed("qemu-ga")?])?;
+        let bytes = program::BYTES;
+        root.insert(&format!("usr/bin/{}", program::NAME), Node::Program { bytes });
         modules::add(&mut root, &release)?;
 
         let mut programs = TOOLS
@@ -58,6 +61,7 @@ impl Recipe {
                 let what = match node {
                     Node::Directory { mode } => format!("directory {mode:o}"),
                     Node::Copy { from } => format!("file {}", fingerprints.of(from)?),
+                    Node::Program { bytes } => format!("file {}", hex(&Sha256::digest(bytes))),
                     Node::Text { text, mode } => format!("text {mode:o} {}", hex(&Sha256::digest(text))),
                     Node::Link { to } => format!("link {to}"),
                 };

@@ -14,6 +14,10 @@ pub(super) enum Node {
     Copy {
         from: PathBuf,
     },
+    /// A program that kvmtune carries in itself.
+    Program {
+        bytes: &'static [u8],
+    },
     /// A file whose text is part of kvmtune or derived from package files.
     Text {
         text: String,
