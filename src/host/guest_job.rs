@@ -38,28 +38,46 @@ pub(super) fn run(
     guest: &Transport,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<JobOutput, HostError> {
-    let program = job.argv.first().map_or("?", String::as_str);
-    let doing = || format!("run `{program}` in the guest");
-    let token = Uuid::now_v7();
-    let placed = |text: &String| {
-        let folder = format!("/run/kvmtune/{token}");
-        text.replace(RESULT_FILE, &format!("{folder}/result"))
-            .replace(SERIES_FILE, &format!("{folder}/series"))
-    };
-    let argv: Vec<_> = job.argv.iter().map(placed).collect();
-    let argv: Vec<_> = argv.iter().map(String::as_str).collect();
-    let started = guest
-        .start_job(token, &argv, bound(job.max_output))
-        .map_err(|e| failed(doing(), &e))?;
+    let started = start(job, &[], guest)?;
     guest
         .wait_job(&started, job.expected, job.limit, cancelled)
-        .map_err(|e| failed(doing(), &e))?;
+        .map_err(|e| failed(doing(job), &e))?;
+    take(job, &started, guest)
+}
+
+fn doing(job: &Job) -> String {
+    let program = job.argv.first().map_or("?", String::as_str);
+    format!("run `{program}` in the guest")
+}
+
+/// A path of the job's own folder for what stands for it.
+fn placed(text: &str, folder: &str) -> String {
+    text.replace(RESULT_FILE, &format!("{folder}/result"))
+        .replace(SERIES_FILE, &format!("{folder}/series"))
+}
+
+/// Starts a job in the guest through a program that becomes it, such as one that waits; in the words of that program
+/// [`RESULT_FILE`] stands for the same file.
+pub(super) fn start(job: &Job, through: &[String], guest: &Transport) -> Result<GuestJob, HostError> {
+    let token = Uuid::now_v7();
+    let folder = format!("/run/kvmtune/{token}");
+    let words = through.iter().chain(&job.argv);
+    let argv: Vec<_> = words.map(|word| placed(word, &folder)).collect();
+    let argv: Vec<_> = argv.iter().map(String::as_str).collect();
+    guest
+        .start_job(token, &argv, bound(job.max_output))
+        .map_err(|e| failed(doing(job), &e))
+}
+
+/// Takes the results of a job that has ended.
+pub(super) fn take(job: &Job, started: &GuestJob, guest: &Transport) -> Result<JobOutput, HostError> {
+    let program = job.argv.first().map_or("?", String::as_str);
     let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
-    let take = |path: &String| guest.read_file(&placed(path), bound(job.max_output));
-    let content = wants_result.then(|| take(&RESULT_FILE.to_string()));
+    let read = |path: &str| guest.read_file(&placed(path, started.directory()), bound(job.max_output));
+    let content = wants_result.then(|| read(RESULT_FILE));
     // Whatever goes wrong with the series: a guest that is lost does not answer what is asked next either.
-    let series = job.series.as_ref().map(|path| take(path).map_err(|e| chain(&e)));
-    let done = guest.collect_job(&started).map_err(|e| failed(doing(), &e))?;
+    let series = job.series.as_ref().map(|path| read(path).map_err(|e| chain(&e)));
+    let done = guest.collect_job(started).map_err(|e| failed(doing(job), &e))?;
     if done.truncated {
         return Err(flooded(program, job.max_output));
     }
@@ -69,7 +87,7 @@ pub(super) fn run(
         // A command that failed may not have come to writing; its exit code tells more.
         Some(Err(error)) if error.is_refused() => None,
         Some(Err(error)) if error.is_too_large() => return Err(flooded(program, job.max_output)),
-        Some(Err(error)) => return Err(failed(doing(), &error)),
+        Some(Err(error)) => return Err(failed(doing(job), &error)),
     };
     Ok(JobOutput {
         exit: done.exit_code,

@@ -2,18 +2,20 @@
 //!
 //! Knows where settings live; does not know why they are changed or what is measured.
 
+mod company;
 mod levels;
 mod patience;
 mod places;
 mod reach;
+mod together;
 
 use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
-    Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, guest_job, guest_module,
-    kernel, readback, survey, xml,
+    BesideJob, Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, Together, build,
+    guest_job, guest_module, kernel, readback, survey, xml,
 };
-use crate::experiment::SshTarget;
+use crate::experiment::{Company, LongPath, SshTarget};
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::tunable::{Address, KernelFile, XmlSetting};
@@ -57,12 +59,27 @@ pub struct LocalHost {
     cancel: Cancel,
     /// What the first boot took.
     first_boot: Option<Duration>,
+    /// The guests beside it that run, by name.
+    company: BTreeMap<String, Guest>,
+    /// The long path to the guest, as it is set.
+    path: Option<LongPath>,
 }
 
 impl LocalHost {
     /// Sets up the lab at `place`; its guest is off. The calling thread is in the lab's network from here on.
     pub fn lab(place: &LabPlace, size: LabSize, cache: &Path, cancel: Cancel) -> Result<Self, HostError> {
-        let lab = Lab::set_up(place, size, cache).map_err(|e| HostError::new("set up the lab", e))?;
+        Self::lab_with(place, size, &Company::default(), cache, cancel)
+    }
+
+    /// The same with others in it.
+    pub fn lab_with(
+        place: &LabPlace,
+        size: LabSize,
+        company: &Company,
+        cache: &Path,
+        cancel: Cancel,
+    ) -> Result<Self, HostError> {
+        let lab = Lab::set_up(place, size, company, cache).map_err(|e| HostError::new("set up the lab", e))?;
         let uri = lab.uri().map_err(|e| HostError::new("set up the lab", e))?;
         let connection =
             Connection::open(&uri).map_err(|e| HostError::new("open the embedded libvirt", e))?;
@@ -79,6 +96,8 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
+            company: BTreeMap::new(),
+            path: company.path,
         })
     }
 
@@ -102,6 +121,8 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
+            company: BTreeMap::new(),
+            path: None,
         };
         if domain.is_active().map_err(fail)? {
             host.guest = Some(host.guest_of(domain, false)?);
@@ -193,9 +214,11 @@ impl LocalHost {
     }
 
     fn start(&mut self) -> Result<(), HostError> {
+        self.gather_company()?;
         let guest = self.launch()?;
         let clock = Instant::now();
         let ready = self.wait_until_ready(&guest);
+        let ready = ready.and_then(|()| self.lay_path(&guest));
         if ready.is_ok() {
             self.first_boot.get_or_insert(clock.elapsed());
         }
@@ -398,6 +421,12 @@ impl Host for LocalHost {
         self.judge(setting, value)
     }
 
+    fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+        let done = self.lockstep(job, beside).map_err(|e| self.note_death(e))?;
+        self.require_path()?;
+        Ok(done)
+    }
+
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         let guest = self.running("run a workload")?;
         let cancelled = || self.cancel.load(Ordering::Relaxed);
@@ -415,7 +444,9 @@ impl Host for LocalHost {
         });
         let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
         let output = output.map_err(|e| self.note_death(e));
-        output.and_then(|o| ended.map(|()| o))
+        let output = output.and_then(|o| ended.map(|()| o))?;
+        self.require_path()?;
+        Ok(output)
     }
 }
 

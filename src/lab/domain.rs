@@ -37,8 +37,10 @@ pub(super) struct Parts<'p> {
 fn data_disk(device: &str, slice: Slice) -> String {
     let source = match slice {
         Slice::Whole => format!("<source dev='/dev/{device}'/>"),
+        // Shareable, because QEMU locks the whole device against others that write to it.
         Slice::Part { offset, size } => format!(
-            "<source dev='/dev/{device}'><slices><slice type='storage' offset='{offset}' size='{size}'/></slices></source>"
+            "<source dev='/dev/{device}'><slices><slice type='storage' offset='{offset}' size='{size}'/></slices></source>
+      <shareable/>"
         ),
     };
     format!(

@@ -6,7 +6,7 @@ use crate::analysis::{
 use crate::decision::Evaluation;
 use crate::design::{Plan, Treatment, TreatmentId};
 use crate::event::{Drift, End, Outcome, Purpose, Stage};
-use crate::experiment::{Goal, Guest};
+use crate::experiment::{Company, Goal, Guest, Neighbour};
 use crate::facts::Facts;
 use crate::simulation::NOTICE;
 use crate::units::Span;

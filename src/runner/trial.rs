@@ -2,8 +2,8 @@
 //!
 //! Does not know blocks or the order of trials.
 
-use super::Task;
 use super::settle::{Settling, correct, judge};
+use super::{Task, beside};
 use crate::change::{Change, ChangeError, Drift as Found, Outcome as Changed, Stage as Step, Verified};
 use crate::event::{Drift, Outcome, RawOutput, Stage, Timing};
 use crate::host::JobOutput;
@@ -199,10 +199,10 @@ fn once(
     workload: &Workload,
     work: &mut Work,
 ) -> Result<(Vec<Observation>, Settling), Lost> {
-    let output = verified
-        .run(&workload.job(task.places))
-        .map_err(|e| Lost::Failed(Stage::Measure, e.to_string()))?;
+    let (output, beside) =
+        beside::run(verified, task, workload).map_err(|(stage, why)| Lost::Failed(stage, why))?;
     work.keep(workload, &output);
+    work.raw.extend(beside.raw);
     let mut observations = workload
         .observations(&output)
         .map_err(|e| Lost::Failed(Stage::Parse, e.to_string()))?;
@@ -216,6 +216,7 @@ fn once(
         }
         Settling::NotAsked | Settling::Unsettled { .. } => {}
     }
+    observations.extend(beside.observations);
     Ok((observations, settling))
 }
 

@@ -17,6 +17,19 @@ pub struct Places {
     pub guest_address: String,
     /// The host's address as the guest reaches it.
     pub host_address: String,
+    /// Those of the neighbours, as the guest reaches them.
+    pub neighbours: Vec<String>,
+}
+
+impl Places {
+    /// The places of a neighbour, by its number: its own part of the disk, its own address.
+    #[must_use]
+    pub fn of_neighbour(&self, number: usize) -> Self {
+        Self {
+            guest_address: self.neighbours.get(number).cloned().unwrap_or_default(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Output that gives no numbers. The texts are safe to show.

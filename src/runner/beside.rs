@@ -1,0 +1,90 @@
+//! A workload with those of the neighbours beside it, behind one barrier.
+//!
+//! Does not know how guests are started together: the host does it.
+
+use super::Task;
+use crate::change::Verified;
+use crate::event::{RawOutput, Stage};
+use crate::experiment::{BARRIER, Neighbour, SKEW};
+use crate::host::{BesideJob, JobOutput, Together};
+use crate::workload::{Observation, Workload};
+use std::time::Duration;
+
+/// Guests that started further apart than this did not compete from the start.
+const LARGEST_SKEW: Duration = Duration::from_millis(250);
+
+/// What the neighbours gave, and how far apart all started.
+pub(super) struct Beside {
+    pub(super) observations: Vec<Observation>,
+    pub(super) raw: Vec<RawOutput>,
+}
+
+/// Runs the workload, with those of the neighbours where there are any.
+pub(super) fn run(
+    verified: &mut Verified<'_>,
+    task: &Task<'_>,
+    workload: &Workload,
+) -> Result<(JobOutput, Beside), (Stage, String)> {
+    let neighbours = task.header.protocol.guest.neighbours();
+    let job = workload.job(task.places);
+    let failed = |e: crate::host::HostError| (Stage::Measure, e.to_string());
+    if neighbours.is_empty() {
+        let none = Beside {
+            observations: Vec::new(),
+            raw: Vec::new(),
+        };
+        return Ok((verified.run(&job).map_err(failed)?, none));
+    }
+    let beside: Vec<_> = neighbours
+        .iter()
+        .enumerate()
+        .map(|(number, neighbour)| beside_job(task, workload, number, neighbour))
+        .collect();
+    let together = verified.run_together(&job, &beside).map_err(failed)?;
+    if together.skew > LARGEST_SKEW {
+        let why = format!(
+            "the guests started {:.0?} apart, more than {LARGEST_SKEW:.0?}: they did not compete from the start",
+            together.skew
+        );
+        return Err((Stage::Measure, why));
+    }
+    let told = tell(neighbours, &together)?;
+    Ok((together.output, told))
+}
+
+/// What a neighbour runs: as long as the workload beside it, which may be run for longer than the experiment says.
+fn beside_job(task: &Task<'_>, workload: &Workload, number: usize, neighbour: &Neighbour) -> BesideJob {
+    let as_long = Workload {
+        time: workload.time,
+        warmup: workload.warmup,
+        ..neighbour.workload.clone()
+    };
+    let mut job = as_long.job(&task.places.of_neighbour(number));
+    // Whether it settled is not asked: it is there to be in the way.
+    job.series = None;
+    BesideJob {
+        neighbour: neighbour.name().to_string(),
+        job,
+    }
+}
+
+fn tell(neighbours: &[Neighbour], together: &Together) -> Result<Beside, (Stage, String)> {
+    let mut told = Beside {
+        observations: vec![Observation {
+            workload: BARRIER.into(),
+            metric: SKEW.into(),
+            value: together.skew.as_secs_f64() * 1e3,
+        }],
+        raw: Vec::new(),
+    };
+    for (neighbour, output) in neighbours.iter().zip(&together.beside) {
+        let found = neighbour.workload.observations(output);
+        let found = found.map_err(|e| (Stage::Parse, format!("neighbour {}: {e}", neighbour.name())))?;
+        told.observations.extend(found);
+        told.raw.push(RawOutput {
+            workload: neighbour.name().to_string(),
+            content: output.result.as_ref().unwrap_or(&output.stdout).clone(),
+        });
+    }
+    Ok(told)
+}
