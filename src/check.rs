@@ -145,7 +145,7 @@ fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
                     "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
                 ));
             }
-            Home::Domain(_) => controller_lack(&factor.tunable, &offered, lacks),
+            Home::Domain(_) | Home::Neighbour(_) => controller_lack(&factor.tunable, &offered, lacks),
             _ => {}
         }
     }

@@ -179,7 +179,10 @@ impl Session {
             scratch: self.scratch.clone().unwrap_or_default(),
             guest_address: address(crate::lab::GUEST_ADDRESS),
             host_address: address(crate::lab::HOST_ADDRESS),
-            neighbours: self.host.local().map_or_else(Vec::new, LocalHost::neighbour_addresses),
+            neighbours: self
+                .host
+                .local()
+                .map_or_else(Vec::new, LocalHost::neighbour_addresses),
         }
     }
 

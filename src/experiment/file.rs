@@ -56,7 +56,13 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     if let Some(Guest::Host { .. }) = guest {
         guest::refuse_without_guest(file, factors.as_deref(), workloads.as_deref());
     }
-    neighbour::company(file, &mut guest, workloads.as_deref(), library);
+    neighbour::company(
+        file,
+        &mut guest,
+        factors.as_deref().unwrap_or(&[]),
+        workloads.as_deref(),
+        library,
+    );
     let mut known = workloads.clone().unwrap_or_default();
     known.extend(
         guest

@@ -80,6 +80,12 @@ pub struct Protocol {
 }
 
 impl Experiment {
+    /// The guest's own workloads, then those of its neighbours.
+    pub fn every_workload(&self) -> Vec<Workload> {
+        let beside = self.guest.neighbours().iter().map(|n| &n.workload);
+        self.workloads.iter().chain(beside).cloned().collect()
+    }
+
     /// What a run needs besides its plan.
     pub fn protocol(&self) -> Protocol {
         Protocol {

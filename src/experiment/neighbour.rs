@@ -81,7 +81,12 @@ pub struct BitRate(pub u64);
 pub struct BitRateError(String);
 
 /// As tc(8) writes them: powers of 1000.
-const UNITS: [(&str, u64); 4] = [("Gbit", 1_000_000_000), ("Mbit", 1_000_000), ("kbit", 1000), ("bit", 1)];
+const UNITS: [(&str, u64); 4] = [
+    ("Gbit", 1_000_000_000),
+    ("Mbit", 1_000_000),
+    ("kbit", 1000),
+    ("bit", 1),
+];
 
 impl std::str::FromStr for BitRate {
     type Err = BitRateError;
@@ -122,7 +127,17 @@ mod tests {
             let rate: BitRate = text.parse().unwrap();
             assert_eq!((rate.0, rate.to_string().as_str()), (bits, told));
         }
-        for bad in ["", "50", "Mbit", "-1Mbit", "+1Mbit", "1.5Mbit", "50MB", "50 Mbit", "99999999999999Gbit"] {
+        for bad in [
+            "",
+            "50",
+            "Mbit",
+            "-1Mbit",
+            "+1Mbit",
+            "1.5Mbit",
+            "50MB",
+            "50 Mbit",
+            "99999999999999Gbit",
+        ] {
             assert!(bad.parse::<BitRate>().is_err(), "{bad}");
         }
     }

@@ -3,7 +3,8 @@
 //! Hands every call on; knows nothing of what is called.
 
 use super::{
-    BareHost, BesideJob, Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost, Together,
+    BareHost, BesideJob, Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost,
+    Together,
 };
 use crate::facts::{Facts, Meaning};
 use crate::tunable::{Address, XmlSetting};

@@ -9,7 +9,6 @@ mod places;
 mod reach;
 mod together;
 
-use super::command::Running;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
     BesideJob, Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, Together, build,
@@ -19,12 +18,11 @@ use crate::experiment::{Company, LongPath, SshTarget};
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::tunable::{Address, KernelFile, XmlSetting};
-use crate::workload::Side;
 use reach::Guest;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +77,8 @@ impl LocalHost {
         cache: &Path,
         cancel: Cancel,
     ) -> Result<Self, HostError> {
-        let lab = Lab::set_up(place, size, company, cache).map_err(|e| HostError::new("set up the lab", e))?;
+        let lab =
+            Lab::set_up(place, size, company, cache).map_err(|e| HostError::new("set up the lab", e))?;
         let uri = lab.uri().map_err(|e| HostError::new("set up the lab", e))?;
         let connection =
             Connection::open(&uri).map_err(|e| HostError::new("open the embedded libvirt", e))?;
@@ -311,6 +310,10 @@ impl Host for LocalHost {
                 self.read_elsewhere(address)
             }
             Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting, &self.disk),
+            Address::Neighbour(of) => {
+                let guest = self.companion(&of.neighbour)?;
+                readback::live(&guest.domain, &of.setting, &self.disk)
+            }
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
                 (Some(guest), _) => self.runs(guest, setting),
                 (None, Some(value)) => Ok(value.clone()),
@@ -341,6 +344,10 @@ impl Host for LocalHost {
             }
             Address::Domain(setting) => {
                 readback::set_live(&self.running(&doing)?.domain, setting, value, &self.disk)
+            }
+            Address::Neighbour(of) => {
+                let guest = self.companion(&of.neighbour)?;
+                readback::set_live(&guest.domain, &of.setting, value, &self.disk)
             }
             Address::DomainXml(setting) => {
                 let defined = self.defined(setting);
@@ -394,6 +401,7 @@ impl Host for LocalHost {
                 id: kernel::boot_id()?,
             },
             Address::DomainXml(_) => Scope::Definition { uuid },
+            Address::Neighbour(of) => self.scope_of(&of.neighbour)?,
             Address::GuestFile { .. }
             | Address::GuestModule(_)
             | Address::GuestCommand(_)
@@ -422,43 +430,11 @@ impl Host for LocalHost {
     }
 
     fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
-        let done = self.lockstep(job, beside).map_err(|e| self.note_death(e))?;
-        self.require_path()?;
-        Ok(done)
+        self.run_beside(job, beside)
     }
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
-        let guest = self.running("run a workload")?;
-        let cancelled = || self.cancel.load(Ordering::Relaxed);
-        let server = job
-            .server
-            .as_ref()
-            .map(|server| guest_job::Server::start(server, &guest.transport, job.max_output));
-        let server = server.transpose()?;
-        let ready = server
-            .as_ref()
-            .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
-        let output = ready.and_then(|()| match job.side {
-            Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
-            Side::Host => run_here(job, &cancelled),
-        });
-        let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
-        let output = output.map_err(|e| self.note_death(e));
-        let output = output.and_then(|o| ended.map(|()| o))?;
-        self.require_path()?;
-        Ok(output)
-    }
-}
-
-impl LocalHost {
-    /// A workload that failed because QEMU ended took the guest with it.
-    fn note_death(&self, error: HostError) -> HostError {
-        let dead = self
-            .guest
-            .as_ref()
-            .and_then(|g| g.pid)
-            .is_some_and(|pid| !readback::process_lives(pid));
-        if dead { error.losing_guest() } else { error }
+        self.run_one(job)
     }
 }
 
@@ -478,18 +454,6 @@ fn ask_to_end(domain: &Domain) -> Result<(), LibvirtError> {
         }
     }
     Ok(())
-}
-
-fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
-    let done = Running::start(&job.argv, job.max_output)?.finish(job.limit, cancelled)?;
-    guest_job::within_limit(&job.argv, job.max_output, [&done.stdout, &done.stderr])?;
-    Ok(JobOutput {
-        exit: done.exit,
-        wall: done.wall,
-        stdout: done.stdout,
-        stderr: done.stderr,
-        ..JobOutput::default()
-    })
 }
 
 /// An error with its sources in one line.

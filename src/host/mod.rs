@@ -242,7 +242,10 @@ pub trait Host {
     /// pretended they run one after the other.
     fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
         let output = self.run(job)?;
-        let beside = beside.iter().map(|b| self.run(&b.job)).collect::<Result<_, _>>()?;
+        let beside = beside
+            .iter()
+            .map(|b| self.run(&b.job))
+            .collect::<Result<_, _>>()?;
         Ok(Together {
             output,
             beside,

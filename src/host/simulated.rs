@@ -188,7 +188,10 @@ impl Host for SimulatedHost {
     fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
         let output = self.run(job)?;
         let ended = self.at.elapsed;
-        let beside = beside.iter().map(|b| self.run(&b.job)).collect::<Result<_, _>>()?;
+        let beside = beside
+            .iter()
+            .map(|b| self.run(&b.job))
+            .collect::<Result<_, _>>()?;
         // They ran in the same time.
         self.at.elapsed = ended;
         Ok(Together {

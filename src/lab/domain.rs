@@ -129,7 +129,9 @@ pub(super) fn definition(parts: &Parts) -> String {
         uuid = uuid::Uuid::now_v7(),
         memory = parts.memory.0,
         vcpus = parts.vcpus,
-        data = parts.disk.map_or_else(String::new, |(device, slice)| data_disk(device, slice)),
+        data = parts
+            .disk
+            .map_or_else(String::new, |(device, slice)| data_disk(device, slice)),
         links = [2, 6][..if parts.is_router { 2 } else { 1 }]
             .iter()
             .map(|slot| interface(*slot, parts.is_router))
@@ -186,7 +188,9 @@ fn guest_pid(place: &LabPlace) -> Option<Pid> {
         let is_qemu = name.into_iter().chain(program).any(|p| p.contains("qemu"));
         let names_lab = |w: &[u8]| {
             let word = String::from_utf8_lossy(w);
-            let is_of_lab = word.strip_prefix(&needle).is_some_and(|rest| rest.starts_with([',', '-']));
+            let is_of_lab = word
+                .strip_prefix(&needle)
+                .is_some_and(|rest| rest.starts_with([',', '-']));
             is_of_lab || word.contains(&root)
         };
         is_qemu && words.any(names_lab)

@@ -74,17 +74,17 @@ pub fn router_commands(path: &LongPath) -> Vec<Command> {
 
 fn netem(link: &str, path: &LongPath) -> Command {
     let delay = path.rtt.0.as_micros() / 2;
-    let mut line = format!(
+    let mut command = words(&format!(
         "tc qdisc replace dev {link} root netem limit {} delay {delay}us",
         path.queue
-    );
+    ));
     if path.loss.0 > 0.0 {
-        line += &format!(" loss {}%", path.loss.0);
+        command.extend(["loss".into(), format!("{}%", path.loss.0)]);
     }
     if let Some(rate) = path.rate {
-        line += &format!(" rate {}bit", rate.0);
+        command.extend(["rate".into(), format!("{}bit", rate.0)]);
     }
-    words(&line)
+    command
 }
 
 /// What leads the guest over the router.
@@ -178,7 +178,9 @@ pub fn is_in_effect(path: &LongPath, told: &[u8]) -> Result<(), String> {
         for (name, found, wanted) in held {
             // The kernel keeps loss in 32 bits and delay in nanoseconds.
             if (found - wanted).abs() > wanted * 1e-3 + 1e-9 {
-                return Err(format!("the router's {link} has a {name} of {found}, not {wanted}"));
+                return Err(format!(
+                    "the router's {link} has a {name} of {found}, not {wanted}"
+                ));
             }
         }
     }
@@ -188,7 +190,9 @@ pub fn is_in_effect(path: &LongPath, told: &[u8]) -> Result<(), String> {
 /// The shortest round trip of busybox's ping.
 pub fn shortest(told: &[u8]) -> Option<Duration> {
     let text = String::from_utf8_lossy(told);
-    let line = text.lines().find_map(|l| l.strip_prefix("round-trip min/avg/max = "))?;
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix("round-trip min/avg/max = "))?;
     let milliseconds: f64 = line.split('/').next()?.parse().ok()?;
     Duration::try_from_secs_f64(milliseconds / 1e3).ok()
 }
@@ -230,9 +234,16 @@ mod tests {
                     r#"{{"kind":"netem","handle":"8001:","dev":"{dev}","root":true,"refcnt":2,"options":{{"limit":1000,"delay":{{"delay":0.025,"jitter":0,"correlation":0}},"loss-random":{{"loss":{loss},"correlation":0}},"rate":{{"rate":6250000,"packetoverhead":0,"cellsize":0,"celloverhead":0}},"ecn":false,"gap":0}}}}"#
                 )
             };
-            format!(r#"[{{"kind":"noqueue","dev":"lo","root":true,"options":{{}}}},{},{}]"#, one("eth0"), one(second))
+            format!(
+                r#"[{{"kind":"noqueue","dev":"lo","root":true,"options":{{}}}},{},{}]"#,
+                one("eth0"),
+                one(second)
+            )
         };
-        assert_eq!(is_in_effect(&PATH, told("0.00099999993", "eth1").as_bytes()), Ok(()));
+        assert_eq!(
+            is_in_effect(&PATH, told("0.00099999993", "eth1").as_bytes()),
+            Ok(())
+        );
         let wrong = is_in_effect(&PATH, told("0.01", "eth1").as_bytes()).unwrap_err();
         assert!(wrong.contains("loss"), "{wrong}");
         let missing = is_in_effect(&PATH, told("0.001", "eth2").as_bytes()).unwrap_err();

@@ -44,9 +44,10 @@ fn model(file: &mut Reader<'_>, source: &Source, experiment: &Experiment, facts:
     let seed = file
         .take("seed")
         .map(|f| f.integer(0..=i64::MAX).and_then(|n| u64::try_from(n).ok()));
-    let mut metrics = all_metrics(&experiment.workloads);
-    values(file, &experiment.workloads, &mut metrics);
-    noises(file, &experiment.workloads, &mut metrics);
+    let workloads = experiment.every_workload();
+    let mut metrics = all_metrics(&workloads);
+    values(file, &workloads, &mut metrics);
+    noises(file, &workloads, &mut metrics);
     let network = match file.take("network") {
         Some(field) => Some(network(&field)?),
         None => None,
@@ -290,7 +291,7 @@ fn effect(mut table: Reader<'_>, experiment: &Experiment, facts: &Facts) -> Opti
         .and_then(|f| settings(&f, experiment, facts));
     let metric = table
         .required("metric", "name the metric that changes, e.g. metric = \"iops\"")
-        .and_then(|f| metric(&f, &named_metrics(&experiment.workloads, &[])));
+        .and_then(|f| metric(&f, &named_metrics(&experiment.every_workload(), &[])));
     table.refuse(
         "gain",
         "write `change`: a gain is better whatever the goal, this is of the metric itself",

@@ -14,7 +14,7 @@ pub use machine::Machine;
 pub use truth::{Moment, Truth};
 
 use crate::diagnostic::Source;
-use crate::experiment::{Experiment, MetricId};
+use crate::experiment::{Experiment, Guest, MetricId};
 use crate::facts::NetworkFacts;
 use crate::tunable::Setting;
 use crate::units::Span;
@@ -108,8 +108,15 @@ pub fn stand_in(experiment: &Experiment) -> Experiment {
         steady: SteadyRule::Off,
         ..w.clone()
     };
+    let mut guest = experiment.guest.clone();
+    if let Guest::Lab { company, .. } = &mut guest {
+        for neighbour in &mut company.neighbours {
+            neighbour.workload = workload(&neighbour.workload);
+        }
+    }
     Experiment {
         workloads: experiment.workloads.iter().map(workload).collect(),
+        guest,
         ..experiment.clone()
     }
 }

@@ -181,6 +181,7 @@ pub(super) fn refuse_without_guest(
         | Home::GuestLink(_)
         | Home::GuestCommand(_)
         | Home::Domain(_)
+        | Home::Neighbour(_)
         | Home::DomainXml(_) => false,
     };
     for factor in factors

@@ -1,10 +1,11 @@
 //! The `[[neighbour]]` and `[path]` tables.
 
 use super::guest::{lab_vcpus, size};
-use super::{find_workload, MAX_NEIGHBOURS};
+use super::{MAX_NEIGHBOURS, find_workload};
 use crate::decode::{Field, Reader, is_name};
 use crate::diagnostic::Diagnostic;
-use crate::experiment::{BARRIER, BitRate, Company, DERIVED, Guest, LongPath, Neighbour};
+use crate::experiment::{BARRIER, BitRate, Company, DERIVED, Factor, Guest, LongPath, Neighbour};
+use crate::tunable::Home;
 use crate::units::{Bytes, Percent, Span};
 use crate::workload::{Library, Side, Workload};
 use std::time::Duration;
@@ -25,11 +26,26 @@ const DEFAULT_QUEUE: u32 = 1000;
 pub(super) fn company(
     file: &mut Reader<'_>,
     guest: &mut Option<Guest>,
+    factors: &[Factor],
     workloads: Option<&[Workload]>,
     library: &Library,
 ) {
     let neighbours = neighbours(file, workloads, library);
-    let path = file.take("path").and_then(|f| Some((f.clone(), path(f.table()?)?)));
+    let path = file
+        .take("path")
+        .and_then(|f| Some((f.clone(), path(f.table()?)?)));
+    for factor in factors {
+        let Home::Neighbour(of) = &factor.tunable.home else {
+            continue;
+        };
+        if neighbours.iter().any(|n| n.name() == of.neighbour) {
+            continue;
+        }
+        let message = format!("there is no neighbour `{}`", of.neighbour);
+        let hint = "name one of the experiment's [[neighbour]]";
+        file.mistakes()
+            .add(Diagnostic::at(factor.span.clone(), message).hint(hint));
+    }
     match guest {
         Some(Guest::Lab { company, .. }) => {
             *company = Company {
@@ -58,7 +74,10 @@ fn neighbours(file: &mut Reader<'_>, workloads: Option<&[Workload]>, library: &L
         Some([one]) => Some(one),
         Some([_, second, ..]) => {
             field.wrong(
-                format!("neighbours run beside one workload, and `{}` is another", second.name),
+                format!(
+                    "neighbours run beside one workload, and `{}` is another",
+                    second.name
+                ),
                 "keep one [workload]; one that runs beside it is a [[neighbour]]",
             );
             None
@@ -80,7 +99,10 @@ fn neighbour(
     others: &[Neighbour],
     library: &Library,
 ) -> Option<Neighbour> {
-    let name_field = table.required("name", "name it, such as \"hog\": its metrics are then `hog.iops`");
+    let name_field = table.required(
+        "name",
+        "name it, such as \"hog\": its metrics are then `hog.iops`",
+    );
     let name = name_field.as_ref().and_then(|f| {
         f.text_if(
             |text| is_name(text) && text.len() <= 20,
@@ -96,7 +118,12 @@ fn neighbour(
         DEFAULT_MEMORY,
         Bytes::mib(256)..=Bytes::mib(1 << 20),
     );
-    let disk = size(&mut table, "disk", DEFAULT_DISK, Bytes::mib(160)..=Bytes::mib(1 << 16));
+    let disk = size(
+        &mut table,
+        "disk",
+        DEFAULT_DISK,
+        Bytes::mib(160)..=Bytes::mib(1 << 16),
+    );
     for key in ["time", "warmup"] {
         table.refuse(key, "a neighbour runs as long as the workload it runs beside");
     }
@@ -132,17 +159,15 @@ fn is_free(field: &Field<'_>, name: &str, victim: Option<&Workload>, others: &[N
             "name the neighbour otherwise: metrics are told apart by these names",
         );
     } else if others.iter().any(|n| n.name() == name) {
-        field.wrong(format!("neighbour `{name}` is there twice"), "give each its own name");
+        field.wrong(
+            format!("neighbour `{name}` is there twice"),
+            "give each its own name",
+        );
     }
 }
 
 /// It starts in the neighbour at an instant, and has nobody else's port.
-fn can_run_beside(
-    field: &Field<'_>,
-    workload: &Workload,
-    victim: Option<&Workload>,
-    others: &[Neighbour],
-) {
+fn can_run_beside(field: &Field<'_>, workload: &Workload, victim: Option<&Workload>, others: &[Neighbour]) {
     if workload.side == Side::Host {
         field.wrong(
             format!("`{}` runs on the host, not in a neighbour", workload.name),
@@ -155,7 +180,10 @@ fn can_run_beside(
         && let Some(other) = taken.into_iter().find(|w| port(w) == Some(own))
     {
         field.wrong(
-            format!("its server and that of `{}` both listen on port {own} of the host", other.name),
+            format!(
+                "its server and that of `{}` both listen on port {own} of the host",
+                other.name
+            ),
             "make a workload file with another port",
         );
     }
@@ -188,7 +216,10 @@ fn path(mut table: Reader<'_>) -> Option<LongPath> {
 
 fn rtt(field: &Field<'_>) -> Option<Span> {
     let span: Span = field.parse("50ms")?;
-    if span.0 > LONGEST || !span.0.subsec_millis().is_multiple_of(2) || span.0.subsec_micros() % 1000 != 0 {
+    if span.0 > LONGEST
+        || !span.0.subsec_millis().is_multiple_of(2)
+        || !span.0.subsec_nanos().is_multiple_of(1_000_000)
+    {
         field.wrong(
             format!("`{span}` is not an even number of milliseconds up to 2s"),
             "half of it is added each way",

@@ -4,8 +4,8 @@
 
 use super::reach::Guest;
 use super::{LocalHost, Owner, readback};
-use crate::host::HostError;
 use crate::host::agent::Agent;
+use crate::host::{HostError, Scope};
 use crate::lab::{ROUTER, router};
 use std::fs;
 use std::process::{Command, Stdio};
@@ -28,14 +28,28 @@ impl LocalHost {
 
     /// A companion that runs.
     pub(super) fn companion(&self, name: &str) -> Result<&Guest, HostError> {
-        self.company
-            .get(name)
-            .ok_or_else(|| HostError::new(format!("reach neighbour {name}"), "it does not run").losing_guest())
+        self.company.get(name).ok_or_else(|| {
+            HostError::new(format!("reach neighbour {name}"), "it does not run").losing_guest()
+        })
+    }
+
+    /// What the settings of a companion live and die with.
+    pub(super) fn scope_of(&self, name: &str) -> Result<Scope, HostError> {
+        let domain = &self.companion(name)?.domain;
+        let number = domain
+            .id()
+            .map(|id| format!("{id} of boot {}", super::kernel::boot_id().unwrap_or_default()));
+        Ok(Scope::Domain {
+            uuid: domain.uuid().to_string(),
+            instance: number.unwrap_or_else(|| Scope::OFF.into()),
+        })
     }
 
     /// Starts those that do not run, or are not well any more; all of them boot at the same time.
     pub(super) fn gather_company(&mut self) -> Result<(), HostError> {
-        let Owner::Lab(lab) = &self.owner else { return Ok(()) };
+        let Owner::Lab(lab) = &self.owner else {
+            return Ok(());
+        };
         let companions = lab.companions().to_vec();
         let mut fresh = Vec::new();
         for companion in companions {
@@ -47,7 +61,10 @@ impl LocalHost {
                 // One that is gone already cannot be ended.
                 let _ = guest.domain.destroy();
             }
-            let doing = format!("start {}, a guest beside the one that is measured", companion.name);
+            let doing = format!(
+                "start {}, a guest beside the one that is measured",
+                companion.name
+            );
             let domain = self
                 .connection
                 .create_xml(&companion.definition)
@@ -82,7 +99,8 @@ impl LocalHost {
         let guest = self.companion(ROUTER)?;
         prepare(guest, &router::router_commands(path), &router::router_files())?;
         for (file, value) in router::host_files() {
-            fs::write(&file, value).map_err(|e| HostError::new(format!("write {file} of the lab's network"), e))?;
+            fs::write(&file, value)
+                .map_err(|e| HostError::new(format!("write {file} of the lab's network"), e))?;
         }
         for argv in router::host_commands() {
             here(&argv)?;
@@ -145,7 +163,10 @@ fn exec(guest: &Guest, argv: &[String]) -> Result<Vec<u8>, HostError> {
         return Ok(done.stdout);
     }
     let said = crate::diagnostic::one_line(&String::from_utf8_lossy(&done.stderr), TAIL);
-    Err(HostError::new(doing(), format!("exit code {}: {said}", done.exit_code)))
+    Err(HostError::new(
+        doing(),
+        format!("exit code {}: {said}", done.exit_code),
+    ))
 }
 
 /// In the lab's network, where the calling thread is.
@@ -154,7 +175,10 @@ fn here(argv: &[String]) -> Result<(), HostError> {
     let (program, arguments) = argv
         .split_first()
         .ok_or_else(|| HostError::new("run a command", "there is none"))?;
-    let done = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let done = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
     let done = done.map_err(|e| HostError::new(doing(), e))?;
     if done.status.success() {
         return Ok(());

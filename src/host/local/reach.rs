@@ -104,7 +104,13 @@ impl LocalHost {
         let ready = self.wait_for(guest, &|limit| guest.transport.ping(limit));
         ready.map_err(|e| HostError {
             doing: format!("start {name}, a guest beside the one that is measured"),
-            cause: format!("{}; its console ends: {}", e.cause, self.lab_of().map(|lab| lab.console_tail_of(name)).unwrap_or_default()),
+            cause: format!(
+                "{}; its console ends: {}",
+                e.cause,
+                self.lab_of()
+                    .map(|lab| lab.console_tail_of(name))
+                    .unwrap_or_default()
+            ),
             ..e
         })
     }

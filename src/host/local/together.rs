@@ -1,14 +1,17 @@
-//! Jobs of several guests that start at one instant, and end together.
+//! Jobs of the guest, alone or with others in its neighbours: these start at one instant.
 //!
 //! The barrier is a clock: each guest's is compared with the host's, each job is started beforehand and waits in its guest
 //! for the same instant, so that it does not matter how long an agent takes to start one after the other. The real
 //! starts are read back. Does not know what the jobs are.
 
+use super::LocalHost;
 use super::reach::Guest;
-use super::{LocalHost, run_here};
 use crate::host::agent::Agent;
+use crate::host::command::Running;
 use crate::host::transport::Job as GuestJob;
-use crate::host::{BesideJob, HostError, Job, JobOutput, RESULT_FILE, Together, guest_job, program};
+use crate::host::{
+    BesideJob, HostError, Job, JobOutput, RESULT_FILE, Together, guest_job, program, readback,
+};
 use crate::workload::Side;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -43,13 +46,57 @@ struct Waiting {
 }
 
 impl LocalHost {
+    /// Runs a job with no others beside it.
+    pub(super) fn run_one(&self, job: &Job) -> Result<JobOutput, HostError> {
+        let guest = self.running("run a workload")?;
+        let cancelled = || self.cancel.load(Ordering::Relaxed);
+        let server = job
+            .server
+            .as_ref()
+            .map(|server| guest_job::Server::start(server, &guest.transport, job.max_output));
+        let server = server.transpose()?;
+        let ready = server
+            .as_ref()
+            .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
+        let output = ready.and_then(|()| match job.side {
+            Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
+            Side::Host => run_here(job, &cancelled),
+        });
+        let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
+        let output = output.map_err(|e| self.note_death(e));
+        let output = output.and_then(|o| ended.map(|()| o))?;
+        self.require_path()?;
+        Ok(output)
+    }
+
+    /// A workload that failed because QEMU ended took the guest with it.
+    fn note_death(&self, error: HostError) -> HostError {
+        let dead = self
+            .guest
+            .as_ref()
+            .and_then(|g| g.pid)
+            .is_some_and(|pid| !readback::process_lives(pid));
+        if dead { error.losing_guest() } else { error }
+    }
+
+    /// Runs a job with others in the neighbours.
+    pub(super) fn run_beside(&self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+        let done = self.lockstep(job, beside).map_err(|e| self.note_death(e))?;
+        self.require_path()?;
+        Ok(done)
+    }
+
     /// Starts all at one instant, waits for their ends, and takes what they left.
-    pub(super) fn lockstep(&self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+    fn lockstep(&self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
         let guest = self.running("run a workload")?;
         let cancelled = || self.cancel.load(Ordering::Relaxed);
         let mut parts = Vec::new();
         for other in beside {
-            parts.push((other.neighbour.as_str(), self.companion(&other.neighbour)?, &other.job));
+            parts.push((
+                other.neighbour.as_str(),
+                self.companion(&other.neighbour)?,
+                &other.job,
+            ));
         }
         // Last, so that the one that is measured waits least.
         parts.push(("the guest", guest, job));
@@ -102,7 +149,10 @@ fn barrier(parts: &[(&str, &Guest, &Job)], cancelled: &dyn Fn() -> bool) -> Resu
     }
     Err(HostError::new(
         "start the guests together",
-        format!("starting their jobs took longer than {:.1?}; the host is too busy", lead / 2),
+        format!(
+            "starting their jobs took longer than {:.1?}; the host is too busy",
+            lead / 2
+        ),
     ))
 }
 
@@ -123,11 +173,7 @@ fn offset(guest: &Guest, anchor: Instant) -> Result<Duration, HostError> {
 }
 
 /// Starts every job, to wait in its guest; one of the host is started when it is time.
-fn launch(
-    parts: &[Part<'_>],
-    anchor: Instant,
-    instant: Duration,
-) -> Result<Vec<Option<Waiting>>, HostError> {
+fn launch(parts: &[Part<'_>], anchor: Instant, instant: Duration) -> Result<Vec<Option<Waiting>>, HostError> {
     let mut waiting = Vec::new();
     for part in parts {
         let job = match part.job.side {
@@ -210,7 +256,10 @@ fn end(
     let start = written.ok().as_deref().and_then(start_in);
     let Some(start) = start else {
         let said = crate::diagnostic::one_line(&String::from_utf8_lossy(&output.stderr), 200);
-        return Err(HostError::new("read when a job started", format!("it did not tell: {said}")));
+        return Err(HostError::new(
+            "read when a job started",
+            format!("it did not tell: {said}"),
+        ));
     };
     let start = start.saturating_sub(part.offset);
     // Waiting for the others is no work.
@@ -240,6 +289,18 @@ fn named(part: &Part<'_>, error: HostError) -> HostError {
     }
 }
 
+fn run_here(job: &Job, cancelled: &dyn Fn() -> bool) -> Result<JobOutput, HostError> {
+    let done = Running::start(&job.argv, job.max_output)?.finish(job.limit, cancelled)?;
+    guest_job::within_limit(&job.argv, job.max_output, [&done.stdout, &done.stderr])?;
+    Ok(JobOutput {
+        exit: done.exit,
+        wall: done.wall,
+        stdout: done.stdout,
+        stderr: done.stderr,
+        ..JobOutput::default()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,7 +308,14 @@ mod tests {
     #[test]
     fn a_start_is_a_number_on_a_line() {
         assert_eq!(start_in(b"1500000000\n"), Some(Duration::from_millis(1500)));
-        for bad in [&b""[..], b"15", b"-1\n", b"1.5\n", b"1\n2\n", b"99999999999999999999999\n"] {
+        for bad in [
+            &b""[..],
+            b"15",
+            b"-1\n",
+            b"1.5\n",
+            b"1\n2\n",
+            b"99999999999999999999999\n",
+        ] {
             assert_eq!(start_in(bad), None);
         }
     }
