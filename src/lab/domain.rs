@@ -54,7 +54,10 @@ fn data_disk(device: &str, slice: Slice) -> String {
     )
 }
 
-fn interface(slot: u8, is_router: bool) -> String {
+/// One on the lab's bridge. Its hardware address is that of the guest that was there before it, so that nobody on the
+/// bridge remembers a wrong one; other labs are in other networks.
+fn interface(slot: u8, address: Ipv4Addr, is_router: bool) -> String {
+    let last = address.octets()[3];
     let driver = if is_router {
         "<driver name='qemu'><host csum='off' gso='off' tso4='off' tso6='off' ecn='off' ufo='off' mrg_rxbuf='on'/>\
          <guest csum='off' tso4='off' tso6='off' ecn='off' ufo='off'/></driver>"
@@ -63,6 +66,7 @@ fn interface(slot: u8, is_router: bool) -> String {
     };
     format!(
         "<interface type='bridge'>
+      <mac address='52:54:00:4b:{slot:02x}:{last:02x}'/>
       <source bridge='{BRIDGE}'/>
       <model type='virtio'/>{driver}
       <rom enabled='no'/>
@@ -134,7 +138,7 @@ pub(super) fn definition(parts: &Parts) -> String {
             .map_or_else(String::new, |(device, slice)| data_disk(device, slice)),
         links = [2, 6][..if parts.is_router { 2 } else { 1 }]
             .iter()
-            .map(|slot| interface(*slot, parts.is_router))
+            .map(|slot| interface(*slot, *address, parts.is_router))
             .collect::<String>(),
         console = parts.console,
         kernel = image.kernel.display(),

@@ -41,13 +41,7 @@ pub(super) fn run(
         .map(|(number, neighbour)| beside_job(task, workload, number, neighbour))
         .collect();
     let together = verified.run_together(&job, &beside).map_err(failed)?;
-    if together.skew > LARGEST_SKEW {
-        let why = format!(
-            "the guests started {:.0?} apart, more than {LARGEST_SKEW:.0?}: they did not compete from the start",
-            together.skew
-        );
-        return Err((Stage::Measure, why));
-    }
+    competed(together.skew).map_err(|why| (Stage::Measure, why))?;
     let told = tell(neighbours, &together)?;
     Ok((together.output, told))
 }
@@ -66,6 +60,15 @@ fn beside_job(task: &Task<'_>, workload: &Workload, number: usize, neighbour: &N
         neighbour: neighbour.name().to_string(),
         job,
     }
+}
+
+fn competed(skew: Duration) -> Result<(), String> {
+    if skew <= LARGEST_SKEW {
+        return Ok(());
+    }
+    Err(format!(
+        "the guests started {skew:.0?} apart, more than {LARGEST_SKEW:.0?}: they did not compete from the start"
+    ))
 }
 
 fn tell(neighbours: &[Neighbour], together: &Together) -> Result<Beside, (Stage, String)> {
@@ -87,4 +90,16 @@ fn tell(neighbours: &[Neighbour], together: &Together) -> Result<Beside, (Stage,
         });
     }
     Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_that_start_too_far_apart_did_not_compete() {
+        assert_eq!(competed(LARGEST_SKEW), Ok(()));
+        let why = competed(Duration::from_millis(251));
+        assert!(why.is_err_and(|why| why.contains("251ms apart")));
+    }
 }
