@@ -73,6 +73,24 @@ fn in_guest(host: &mut LocalHost, argv: &[&str]) -> String {
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
+/// A lab with all of them, that is taken down however the test ends.
+struct Shared {
+    host: LocalHost,
+    place: LabPlace,
+    _state: tempfile::TempDir,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.host.dismiss_company();
+        let off = self.host.power(Power::Off);
+        let down = take_down(&self.place);
+        if off.is_err() || down.is_err() {
+            eprintln!("left behind: {off:?} {down:?}");
+        }
+    }
+}
+
 #[test]
 fn guests_start_together_and_a_long_path_is_one() {
     if !common::lab_is_possible() {
@@ -86,18 +104,25 @@ fn guests_start_together_and_a_long_path_is_one() {
         disk: Bytes::mib(64),
     };
     let cache = common::cache();
-    let mut host = LocalHost::lab_with(&place, size, &company(), &cache, std::sync::Arc::default()).unwrap();
+    let host = LocalHost::lab_with(&place, size, &company(), &cache, std::sync::Arc::default()).unwrap();
+    let id = place.id.clone();
+    let mut shared = Shared {
+        host,
+        place,
+        _state: state,
+    };
+    let host = &mut shared.host;
     host.power(Power::On).unwrap();
-    let disks = in_guest(&mut host, &["blockdev", "--getsize64", "/dev/kvmtune-data"]);
+    let disks = in_guest(host, &["blockdev", "--getsize64", "/dev/kvmtune-data"]);
     assert_eq!(disks.trim(), (64 << 20).to_string(), "its part of the one disk");
-    they_start_together(&mut host);
-    a_setting_of_a_neighbour_is_its_own(&mut host);
-    the_path_is_as_long_and_narrow_as_asked(&mut host);
-    the_buffer_limits_what_is_in_flight(&mut host);
-    a_neighbour_that_dies_fails_the_job_and_comes_back(&mut host, &place);
-    drop(host);
-    take_down(&place).unwrap();
-    assert_eq!(processes_of(&place.id), Vec::<i32>::new());
+    they_start_together(host);
+    a_setting_of_a_neighbour_is_its_own(host);
+    the_path_is_as_long_and_narrow_as_asked(host);
+    the_buffer_limits_what_is_in_flight(host);
+    guests_reach_each_other_by_the_bridge(host);
+    a_neighbour_that_dies_fails_the_job_and_comes_back(host, &id);
+    drop(shared);
+    assert_eq!(processes_of(&id), Vec::<i32>::new());
 }
 
 fn beside(argv: &[&str]) -> [BesideJob; 2] {
@@ -205,8 +230,27 @@ fn the_buffer_limits_what_is_in_flight(host: &mut LocalHost) {
     host.write(&buffer, before.trim()).unwrap();
 }
 
-fn a_neighbour_that_dies_fails_the_job_and_comes_back(host: &mut LocalHost, place: &LabPlace) {
-    let hog = processes_of(&format!("guest=kvmtune-{}-hog,", place.id));
+/// Not by the router, whose path would carry 50 Mbit/s.
+fn guests_reach_each_other_by_the_bridge(host: &mut LocalHost) {
+    let mut between = job(Side::Guest, &["iperf3", "-c", "10.77.0.3", "-t", "2", "--json"]);
+    between.server = Some(ServerJob {
+        side: Side::Neighbour,
+        argv: ["iperf3", "-s", "-B", "10.77.0.3"].map(String::from).to_vec(),
+        port: 5201,
+    });
+    let done = host.run(&between).unwrap();
+    let numbers = Parser::Iperf3.parse(&done.stdout).unwrap();
+    let carried = numbers
+        .iter()
+        .find(|(name, _)| name == "bits_per_second")
+        .unwrap()
+        .1;
+    eprintln!("{:.0} Mbit/s between guests", carried / 1e6);
+    assert!(carried > RATE * 1.5, "{carried}");
+}
+
+fn a_neighbour_that_dies_fails_the_job_and_comes_back(host: &mut LocalHost, id: &str) {
+    let hog = processes_of(&format!("guest=kvmtune-{id}-hog,"));
     assert_eq!(hog.len(), 1, "{hog:?}");
     kill(Pid::from_raw(hog[0]), Signal::SIGKILL).unwrap();
     let own = job(Side::Guest, &["sleep", "0.1"]);

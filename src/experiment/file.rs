@@ -68,7 +68,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         guest
             .iter()
             .flat_map(Guest::neighbours)
-            .map(|n| n.workload.clone()),
+            .filter_map(|n| n.workload.clone()),
     );
     let derived = judge::derived(file, &known);
     let metrics = judge::metrics(&known, &derived);

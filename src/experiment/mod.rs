@@ -82,7 +82,7 @@ pub struct Protocol {
 impl Experiment {
     /// The guest's own workloads, then those of its neighbours.
     pub fn every_workload(&self) -> Vec<Workload> {
-        let beside = self.guest.neighbours().iter().map(|n| &n.workload);
+        let beside = self.guest.neighbours().iter().filter_map(|n| n.workload.as_ref());
         self.workloads.iter().chain(beside).cloned().collect()
     }
 
@@ -110,7 +110,7 @@ impl Protocol {
 
     /// The guest's own workloads, then those of its neighbours.
     fn all_workloads(&self) -> impl Iterator<Item = &Workload> {
-        let beside = self.guest.neighbours().iter().map(|n| &n.workload);
+        let beside = self.guest.neighbours().iter().filter_map(|n| n.workload.as_ref());
         self.workloads.iter().chain(beside)
     }
 

@@ -27,27 +27,22 @@ impl Company {
     }
 }
 
-/// A guest that runs one workload beside each trial's.
+/// A guest that runs one workload beside each trial's, or serves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Neighbour {
+    /// Its name.
+    pub name: String,
     /// What it runs, called by the neighbour's own name, so that its metrics are `hog.iops`; with the times of the
-    /// experiment's workload.
-    pub workload: Workload,
+    /// experiment's workload. `None` for one that only serves.
+    pub workload: Option<Workload>,
     /// What the workload is called elsewhere.
-    pub uses: String,
+    pub uses: Option<String>,
     /// Number of vCPUs.
     pub vcpus: u16,
     /// Memory.
     pub memory: Bytes,
     /// Size of its part of the data disk.
     pub disk: Bytes,
-}
-
-impl Neighbour {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.workload.name
-    }
 }
 
 /// A path between host and guest that is longer, narrower and worse than the lab's bridge.

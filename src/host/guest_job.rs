@@ -132,7 +132,7 @@ impl Server {
     pub(super) fn start(job: &ServerJob, guest: &Transport, max: Bytes) -> Result<Self, HostError> {
         let process = match job.side {
             Side::Host => Process::Here(Running::start(&job.argv, max)?),
-            Side::Guest => {
+            Side::Guest | Side::Neighbour => {
                 let argv: Vec<_> = job.argv.iter().map(String::as_str).collect();
                 let started = guest.start_job(Uuid::now_v7(), &argv, bound(max));
                 Process::Guest(started.map_err(|e| failed("start a server in the guest".into(), &e))?)
@@ -157,7 +157,7 @@ impl Server {
             let listening = tables.iter().any(|path| {
                 let table = match self.side {
                     Side::Host => fs::read(path).unwrap_or_default(),
-                    Side::Guest => guest.read_file(path, 1 << 20).unwrap_or_default(),
+                    Side::Guest | Side::Neighbour => guest.read_file(path, 1 << 20).unwrap_or_default(),
                 };
                 listens(&String::from_utf8_lossy(&table), self.port)
             });

@@ -46,8 +46,8 @@ pub(super) fn companions(
         offset += neighbour.disk.0;
         let parts = domain::Parts {
             place,
-            name: format!("{}-{}", place.domain(), neighbour.name()),
-            console: format!("console-{}", neighbour.name()),
+            name: format!("{}-{}", place.domain(), neighbour.name),
+            console: format!("console-{}", neighbour.name),
             vcpus: neighbour.vcpus,
             memory: neighbour.memory,
             image,
@@ -57,7 +57,7 @@ pub(super) fn companions(
             kvm,
         };
         all.push(Companion {
-            name: neighbour.name().to_string(),
+            name: neighbour.name.clone(),
             definition: domain::definition(&parts),
             address,
         });

@@ -291,7 +291,10 @@ pub(super) fn guest(guest: &Guest) -> String {
 
 /// `, beside hog (fio-randread-4k), over a path of 50ms, 0.1% loss`.
 fn beside(company: &Company) -> String {
-    let of = |n: &Neighbour| format!("{} ({})", tame(n.name(), NAME), tame(&n.uses, NAME));
+    let of = |n: &Neighbour| {
+        let uses = n.uses.as_deref().unwrap_or("serves");
+        format!("{} ({})", tame(&n.name, NAME), tame(uses, NAME))
+    };
     let neighbours: Vec<_> = company.neighbours.iter().map(of).collect();
     let neighbours = match neighbours.as_slice() {
         [] => String::new(),

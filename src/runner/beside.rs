@@ -25,7 +25,7 @@ pub(super) fn run(
     task: &Task<'_>,
     workload: &Workload,
 ) -> Result<(JobOutput, Beside), (Stage, String)> {
-    let neighbours = task.header.protocol.guest.neighbours();
+    let neighbours = loading(task.header.protocol.guest.neighbours());
     let job = workload.job(task.places);
     let failed = |e: crate::host::HostError| (Stage::Measure, e.to_string());
     if neighbours.is_empty() {
@@ -37,27 +37,33 @@ pub(super) fn run(
     }
     let beside: Vec<_> = neighbours
         .iter()
-        .enumerate()
-        .map(|(number, neighbour)| beside_job(task, workload, number, neighbour))
+        .map(|own| beside_job(task, workload, own))
         .collect();
     let together = verified.run_together(&job, &beside).map_err(failed)?;
     competed(together.skew).map_err(|why| (Stage::Measure, why))?;
-    let told = tell(neighbours, &together)?;
+    let told = tell(&neighbours, &together)?;
     Ok((together.output, told))
 }
 
+/// Those that run something, with what it is: their numbers, and workloads that are called by their names.
+fn loading(neighbours: &[Neighbour]) -> Vec<(usize, &Workload)> {
+    let all = neighbours.iter().enumerate();
+    all.filter_map(|(number, neighbour)| Some((number, neighbour.workload.as_ref()?)))
+        .collect()
+}
+
 /// What a neighbour runs: as long as the workload beside it, which may be run for longer than the experiment says.
-fn beside_job(task: &Task<'_>, workload: &Workload, number: usize, neighbour: &Neighbour) -> BesideJob {
+fn beside_job(task: &Task<'_>, workload: &Workload, (number, own): &(usize, &Workload)) -> BesideJob {
     let as_long = Workload {
         time: workload.time,
         warmup: workload.warmup,
-        ..neighbour.workload.clone()
+        ..(*own).clone()
     };
-    let mut job = as_long.job(&task.places.of_neighbour(number));
+    let mut job = as_long.job(&task.places.of_neighbour(*number));
     // Whether it settled is not asked: it is there to be in the way.
     job.series = None;
     BesideJob {
-        neighbour: neighbour.name().to_string(),
+        neighbour: own.name.clone(),
         job,
     }
 }
@@ -71,7 +77,7 @@ fn competed(skew: Duration) -> Result<(), String> {
     ))
 }
 
-fn tell(neighbours: &[Neighbour], together: &Together) -> Result<Beside, (Stage, String)> {
+fn tell(neighbours: &[(usize, &Workload)], together: &Together) -> Result<Beside, (Stage, String)> {
     let mut told = Beside {
         observations: vec![Observation {
             workload: BARRIER.into(),
@@ -80,12 +86,12 @@ fn tell(neighbours: &[Neighbour], together: &Together) -> Result<Beside, (Stage,
         }],
         raw: Vec::new(),
     };
-    for (neighbour, output) in neighbours.iter().zip(&together.beside) {
-        let found = neighbour.workload.observations(output);
-        let found = found.map_err(|e| (Stage::Parse, format!("neighbour {}: {e}", neighbour.name())))?;
+    for ((_, own), output) in neighbours.iter().zip(&together.beside) {
+        let found = own.observations(output);
+        let found = found.map_err(|e| (Stage::Parse, format!("neighbour {}: {e}", own.name)))?;
         told.observations.extend(found);
         told.raw.push(RawOutput {
-            workload: neighbour.name().to_string(),
+            workload: own.name.clone(),
             content: output.result.as_ref().unwrap_or(&output.stdout).clone(),
         });
     }

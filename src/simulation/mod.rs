@@ -111,7 +111,7 @@ pub fn stand_in(experiment: &Experiment) -> Experiment {
     let mut guest = experiment.guest.clone();
     if let Guest::Lab { company, .. } = &mut guest {
         for neighbour in &mut company.neighbours {
-            neighbour.workload = workload(&neighbour.workload);
+            neighbour.workload = neighbour.workload.as_ref().map(workload);
         }
     }
     Experiment {

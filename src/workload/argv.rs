@@ -19,10 +19,12 @@ pub(super) enum Hole {
     GuestAddress,
     /// The host's address.
     HostAddress,
+    /// The first neighbour's address.
+    NeighbourAddress,
 }
 
 /// Every placeholder by its name.
-pub(super) const HOLES: [(&str, Hole); 7] = [
+pub(super) const HOLES: [(&str, Hole); 8] = [
     ("time", Hole::Time),
     ("warmup", Hole::Warmup),
     ("scratch", Hole::Scratch),
@@ -30,6 +32,7 @@ pub(super) const HOLES: [(&str, Hole); 7] = [
     ("series", Hole::Series),
     ("guest-address", Hole::GuestAddress),
     ("host-address", Hole::HostAddress),
+    ("neighbour-address", Hole::NeighbourAddress),
 ];
 
 /// A part of one argument.

@@ -14,6 +14,12 @@ use std::time::Duration;
 /// Beyond what an agent or a parser should be asked to carry.
 const MAX_OUTPUT: Bytes = Bytes::mib(16);
 const SIDES: [(&str, Side); 2] = [("guest", Side::Guest), ("host", Side::Host)];
+/// Where a server may run.
+const ENDS: [(&str, Side); 3] = [
+    ("guest", Side::Guest),
+    ("host", Side::Host),
+    ("neighbour", Side::Neighbour),
+];
 const GOALS: [(&str, Goal); 2] = [("maximize", Goal::Maximize), ("minimize", Goal::Minimize)];
 const PARSERS: [(&str, Parser); 4] = [
     ("fio", Parser::Fio),
@@ -199,7 +205,7 @@ fn argument(field: &Field<'_>, program: bool, barred: &[Hole]) -> Option<String>
         Ok(_) if barred.iter().any(|hole| uses(&[text.to_string()], *hole)) => {
             field.wrong(
                 "a server has no time, files or scratch of its own",
-                "use {guest-address} and {host-address} only",
+                "use {guest-address}, {host-address} and {neighbour-address} only",
             );
             None
         }
@@ -224,8 +230,11 @@ fn server(mut table: Reader<'_>) -> Option<Server> {
         Hole::Scratch,
     ];
     let side = table
-        .required("run", "write run = \"guest\" or run = \"host\"")
-        .and_then(|f| f.word(&SIDES));
+        .required(
+            "run",
+            "write run = \"guest\", run = \"host\" or run = \"neighbour\"",
+        )
+        .and_then(|f| f.word(&ENDS));
     let argv = table
         .required("argv", "write argv = [\"program\", \"argument\"]")
         .and_then(|f| argv(&f, &barred));

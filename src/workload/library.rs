@@ -16,6 +16,7 @@ macro_rules! built_in {
 built_in!(
     "fio-randread-4k",
     "fio-randwrite-4k",
+    "iperf3-guest-to-guest",
     "iperf3-guest-to-host",
     "iperf3-host-to-guest",
     "stress-ng-memory",

@@ -3,7 +3,7 @@
 //! Does not run anything: `host` does.
 
 use super::argv::{Hole, fill, uses};
-use super::{Observation, Parser, Requirement, Workload, fio, iperf3, numbers, stress_ng};
+use super::{Observation, Parser, Requirement, Side, Workload, fio, iperf3, numbers, stress_ng};
 use crate::diagnostic::one_line;
 use crate::host::{Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
 use std::fmt::Display;
@@ -138,6 +138,15 @@ impl Workload {
         uses(&all, Hole::GuestAddress) || uses(&all, Hole::HostAddress)
     }
 
+    /// True when it runs between two guests.
+    pub fn needs_neighbour(&self) -> bool {
+        let server = self.server.as_ref();
+        let words = server.map_or(&[][..], |s| s.argv.as_slice());
+        server.is_some_and(|s| s.side == Side::Neighbour)
+            || uses(&self.argv, Hole::NeighbourAddress)
+            || uses(words, Hole::NeighbourAddress)
+    }
+
     /// The job that measures it; `{result}` and `{series}` are left for the host to replace.
     pub fn job(&self, places: &Places) -> Job {
         let filled = |argv: &[String]| {
@@ -147,6 +156,7 @@ impl Workload {
                 Hole::Scratch => places.scratch.clone(),
                 Hole::GuestAddress => places.guest_address.clone(),
                 Hole::HostAddress => places.host_address.clone(),
+                Hole::NeighbourAddress => places.neighbours.first().cloned().unwrap_or_default(),
                 Hole::Result => RESULT_FILE.to_string(),
                 Hole::Series => SERIES_FILE.to_string(),
             })

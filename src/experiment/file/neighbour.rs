@@ -38,13 +38,20 @@ pub(super) fn company(
         let Home::Neighbour(of) = &factor.tunable.home else {
             continue;
         };
-        if neighbours.iter().any(|n| n.name() == of.neighbour) {
+        if neighbours.iter().any(|n| n.name == of.neighbour) {
             continue;
         }
         let message = format!("there is no neighbour `{}`", of.neighbour);
         let hint = "name one of the experiment's [[neighbour]]";
         file.mistakes()
             .add(Diagnostic::at(factor.span.clone(), message).hint(hint));
+    }
+    let between = workloads.into_iter().flatten().find(|w| w.needs_neighbour());
+    if let (Some(workload), true, Some(field)) = (between, neighbours.is_empty(), file.take("workload")) {
+        field.wrong(
+            format!("`{}` runs between two guests, and there is one", workload.name),
+            "add a guest for it to talk to: [[neighbour]] with name = \"peer\"",
+        );
     }
     match guest {
         Some(Guest::Lab { company, .. }) => {
@@ -109,8 +116,8 @@ fn neighbour(
             "letters, digits, `-` and `_`, at most 20",
         )
     });
-    let run_field = table.required("use", "name the workload it runs");
-    let workload = run_field.as_ref().and_then(|f| find_workload(f, library));
+    let run_field = table.take("use");
+    let workload = run_field.as_ref().map(|f| find_workload(f, library));
     let vcpus = lab_vcpus(&mut table, DEFAULT_VCPUS);
     let memory = size(
         &mut table,
@@ -129,15 +136,22 @@ fn neighbour(
     }
     table.refuse("domain", "neighbours are guests of the lab's own");
     table.finish();
-    let (name_field, name, run_field) = (name_field?, name?, run_field?);
+    let (name_field, name) = (name_field?, name?);
     is_free(&name_field, name, victim, others);
-    let mut workload = workload?;
-    can_run_beside(&run_field, &workload, victim, others);
-    let uses = std::mem::replace(&mut workload.name, name.to_string());
-    if let Some(victim) = victim {
-        (workload.time, workload.warmup) = (victim.time, victim.warmup);
+    let mut workload = match workload {
+        Some(found) => Some(found?),
+        None => None,
+    };
+    let mut uses = None;
+    if let (Some(field), Some(workload)) = (&run_field, &mut workload) {
+        can_run_beside(field, workload, victim, others);
+        uses = Some(std::mem::replace(&mut workload.name, name.to_string()));
+        if let Some(victim) = victim {
+            (workload.time, workload.warmup) = (victim.time, victim.warmup);
+        }
     }
     Some(Neighbour {
+        name: name.to_string(),
         workload,
         uses,
         vcpus: vcpus?,
@@ -158,7 +172,7 @@ fn is_free(field: &Field<'_>, name: &str, victim: Option<&Workload>, others: &[N
             format!("`{name}` is the workload's name"),
             "name the neighbour otherwise: metrics are told apart by these names",
         );
-    } else if others.iter().any(|n| n.name() == name) {
+    } else if others.iter().any(|n| n.name == name) {
         field.wrong(
             format!("neighbour `{name}` is there twice"),
             "give each its own name",
@@ -174,8 +188,16 @@ fn can_run_beside(field: &Field<'_>, workload: &Workload, victim: Option<&Worklo
             "take a workload with run = \"guest\"",
         );
     }
+    if workload.needs_neighbour() {
+        field.wrong(
+            format!("`{}` runs between the guest and a neighbour", workload.name),
+            "make it the experiment's [workload]",
+        );
+    }
     let port = |w: &Workload| w.server.as_ref().filter(|s| s.side == Side::Host).map(|s| s.port);
-    let taken = victim.into_iter().chain(others.iter().map(|n| &n.workload));
+    let taken = victim
+        .into_iter()
+        .chain(others.iter().filter_map(|n| n.workload.as_ref()));
     if let Some(own) = port(workload)
         && let Some(other) = taken.into_iter().find(|w| port(w) == Some(own))
     {

@@ -12,6 +12,7 @@ use crate::host::transport::Job as GuestJob;
 use crate::host::{
     BesideJob, HostError, Job, JobOutput, RESULT_FILE, Together, guest_job, program, readback,
 };
+use crate::lab::ROUTER;
 use crate::workload::Side;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -50,23 +51,38 @@ impl LocalHost {
     pub(super) fn run_one(&self, job: &Job) -> Result<JobOutput, HostError> {
         let guest = self.running("run a workload")?;
         let cancelled = || self.cancel.load(Ordering::Relaxed);
+        let end = self.server_guest(guest, job)?;
         let server = job
             .server
             .as_ref()
-            .map(|server| guest_job::Server::start(server, &guest.transport, job.max_output));
+            .map(|server| guest_job::Server::start(server, &end.transport, job.max_output));
         let server = server.transpose()?;
         let ready = server
             .as_ref()
-            .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
+            .map_or(Ok(()), |s| s.wait_until_listening(&end.transport, &cancelled));
         let output = ready.and_then(|()| match job.side {
-            Side::Guest => guest_job::run(job, &guest.transport, &cancelled),
+            Side::Guest | Side::Neighbour => guest_job::run(job, &guest.transport, &cancelled),
             Side::Host => run_here(job, &cancelled),
         });
-        let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
+        let ended = server.map_or(Ok(()), |s| s.end(&end.transport));
         let output = output.map_err(|e| self.note_death(e));
         let output = output.and_then(|o| ended.map(|()| o))?;
         self.require_path()?;
         Ok(output)
+    }
+
+    /// Whose server a job of `guest` talks to.
+    fn server_guest<'g>(&'g self, guest: &'g Guest, job: &Job) -> Result<&'g Guest, HostError> {
+        match &job.server {
+            Some(server) if server.side == Side::Neighbour => self.companion(&self.first_neighbour()?),
+            _ => Ok(guest),
+        }
+    }
+
+    fn first_neighbour(&self) -> Result<String, HostError> {
+        let all = self.lab_of().map_or(&[][..], |lab| lab.companions());
+        let first = all.iter().find(|c| c.name != ROUTER).map(|c| c.name.clone());
+        first.ok_or_else(|| HostError::new("start the workload's server", "there is no neighbour"))
     }
 
     /// A workload that failed because QEMU ended took the guest with it.
@@ -104,6 +120,7 @@ impl LocalHost {
         let mut done = Ok(());
         for (_, guest, job) in &parts {
             let Some(server) = &job.server else { continue };
+            let guest = &self.server_guest(guest, job)?;
             done = guest_job::Server::start(server, &guest.transport, job.max_output).and_then(|server| {
                 let ready = server.wait_until_listening(&guest.transport, &cancelled);
                 servers.push((server, *guest));
@@ -178,7 +195,7 @@ fn launch(parts: &[Part<'_>], anchor: Instant, instant: Duration) -> Result<Vec<
     for part in parts {
         let job = match part.job.side {
             Side::Host => Ok(None),
-            Side::Guest => {
+            Side::Guest | Side::Neighbour => {
                 let at = (instant + part.offset).as_nanos().to_string();
                 let through = [program::NAME, "at", &at, "--started", STARTED, "--"].map(String::from);
                 guest_job::start(part.job, &through, &part.guest.transport).map(Some)
