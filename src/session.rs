@@ -220,6 +220,10 @@ impl Session {
     pub fn rescue(mut self) -> Result<RecoverReport, SessionError> {
         // Whether or not it stops, recovery looks for itself.
         let _ = self.host.power(Power::Off);
+        if let AnyHost::Local(host) = &mut self.host {
+            // A driver that sees them end later would write into a folder that is gone.
+            host.dismiss_company();
+        }
         drop(self.host);
         let report = recover_journal(&mut self.journal, false);
         if let Hold::Machine { watchman, .. } | Hold::Bare { watchman, .. } = self.hold {

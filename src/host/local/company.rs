@@ -87,7 +87,7 @@ impl LocalHost {
         Ok(())
     }
 
-    /// Ends the companions; those that resist end with the lab.
+    /// Ends the companions, before their driver is left; those that resist end with the lab.
     pub fn dismiss_company(&mut self) {
         for guest in std::mem::take(&mut self.company).into_values() {
             let _ = guest.domain.destroy();
