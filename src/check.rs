@@ -55,6 +55,7 @@ pub fn host_lacks(experiment: Option<&Experiment>) -> Vec<Lack> {
     if let Some(experiment) = experiment {
         client_lacks(&experiment.guest, &mut lacks);
         tunable_lacks(experiment, &mut lacks);
+        lacks.extend(memory_lack(experiment));
         for workload in &experiment.workloads {
             let is_bare = matches!(experiment.guest, Guest::Host { .. });
             let here = commands(workload).filter(|(side, _)| is_bare || *side == Side::Host);
@@ -145,10 +146,33 @@ fn tunable_lacks(experiment: &Experiment, lacks: &mut Vec<Lack>) {
                     "mkdir -p /dev/hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages",
                 ));
             }
-            Home::Domain(_) => controller_lack(&factor.tunable, &offered, lacks),
+            Home::Domain(_) | Home::Neighbour(_) => controller_lack(&factor.tunable, &offered, lacks),
             _ => {}
         }
     }
+}
+
+/// All guests of a lab hold their memory at the same time.
+fn memory_lack(experiment: &Experiment) -> Option<Lack> {
+    let Guest::Lab { memory, company, .. } = &experiment.guest else {
+        return None;
+    };
+    let beside: u64 = company.neighbours.iter().map(|n| n.memory.0).sum();
+    let wanted = memory.0.saturating_add(beside);
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let available: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    (beside > 0 && wanted > available << 10).then(|| {
+        Lack::new(
+            format!(
+                "memory for {} guests: they hold {} MiB, and {} MiB are available",
+                company.neighbours.len() + 1,
+                wanted >> 20,
+                available >> 10
+            ),
+            "give them less `memory`, or name fewer [[neighbour]]",
+        )
+    })
 }
 
 /// A controller that is not mounted; whatever else a tunable needs is asked when the guest runs.
@@ -283,14 +307,16 @@ fn lacks_inside(experiment: &Experiment, guest: &Transport, places: &Places) -> 
             "let kvmtune in as root: guest = { …, ssh = { …, user = \"root\" } }",
         ));
     }
-    let uses_scratch = experiment.workloads.iter().any(Workload::needs_scratch);
+    // Neighbours boot the same image.
+    let workloads = experiment.every_workload();
+    let uses_scratch = workloads.iter().any(Workload::needs_scratch);
     if uses_scratch && !succeeds("test -w \"$1\" || test -w \"${1%/*}/\"", &places.scratch) {
         lacks.push(Lack::new(
             format!("a folder in the guest for the scratch file {}", places.scratch),
             "make it in the guest, or name another file: guest = { …, scratch = \"/var/tmp/kvmtune.dat\" }",
         ));
     }
-    for workload in &experiment.workloads {
+    for workload in &workloads {
         for (_, program) in commands(workload).filter(|(side, _)| *side == Side::Guest) {
             if !succeeds("command -v -- \"$1\"", program) {
                 lacks.push(Lack::new(
@@ -314,6 +340,7 @@ mod tests {
             memory: crate::units::Bytes::mib(512),
             disk: crate::units::Bytes::mib(256),
             ssh: false,
+            company: crate::experiment::Company::default(),
         };
         let here = program_mend(&lab, "hackbench");
         assert!(

@@ -14,7 +14,7 @@ use crate::across::{self, AcrossError};
 use crate::change::{
     ChangeError, HostLock, Journal, Keeper, RecoverReport, Restorer, SessionUndo, Undo, recover,
 };
-use crate::experiment::Guest;
+use crate::experiment::{Company, Guest};
 use crate::host::{
     AnyHost, BareHost, Boots, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost,
     boot_id,
@@ -179,6 +179,10 @@ impl Session {
             scratch: self.scratch.clone().unwrap_or_default(),
             guest_address: address(crate::lab::GUEST_ADDRESS),
             host_address: address(crate::lab::HOST_ADDRESS),
+            neighbours: self
+                .host
+                .local()
+                .map_or_else(Vec::new, LocalHost::neighbour_addresses),
         }
     }
 
@@ -216,6 +220,10 @@ impl Session {
     pub fn rescue(mut self) -> Result<RecoverReport, SessionError> {
         // Whether or not it stops, recovery looks for itself.
         let _ = self.host.power(Power::Off);
+        if let AnyHost::Local(host) = &mut self.host {
+            // A driver that sees them end later would write into a folder that is gone.
+            host.dismiss_company();
+        }
         drop(self.host);
         let report = recover_journal(&mut self.journal, false);
         if let Hold::Machine { watchman, .. } | Hold::Bare { watchman, .. } = self.hold {
@@ -235,6 +243,7 @@ fn give_back(mut host: LocalHost, undo: &SessionUndo) -> Result<(), SessionError
     match undo {
         SessionUndo::Lab(place) => {
             host.power(Power::Off)?;
+            host.dismiss_company();
             drop(host);
             Ok(take_down(place)?)
         }
@@ -262,13 +271,14 @@ fn open_guest(
             memory,
             disk,
             ssh,
+            company,
         } => {
             let size = LabSize {
                 vcpus: *vcpus,
                 memory: *memory,
                 disk: *disk,
             };
-            let (host, undo, seq) = open_lab(journal, size, *ssh, dirs, cancel)?;
+            let (host, undo, seq) = open_lab(journal, size, (company, *ssh), dirs, cancel)?;
             Ok(Opened {
                 host,
                 undo,
@@ -310,14 +320,14 @@ fn open_guest(
 fn open_lab(
     journal: &mut Journal,
     size: LabSize,
-    ssh: bool,
+    (company, ssh): (&Company, bool),
     dirs: &Dirs,
     cancel: Cancel,
 ) -> Result<(LocalHost, SessionUndo, u64), SessionError> {
     let place = LabPlace::new(&dirs.state);
     let undo = SessionUndo::Lab(place.clone());
     let seq = note(journal, &undo)?;
-    let opened = LocalHost::lab(&place, size, &dirs.cache, cancel).and_then(|mut host| {
+    let opened = LocalHost::lab_with(&place, size, company, &dirs.cache, cancel).and_then(|mut host| {
         if ssh {
             host.reach_lab_by_ssh()?;
         }

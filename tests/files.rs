@@ -149,7 +149,11 @@ fn the_examples_of_the_documentation_are_right() -> Result<(), Failure> {
     for (example, _) in &examples {
         let example = if example.contains("[[treatment]]") && !example.contains("[workload]") {
             format!("{example}\n[workload]\nuse = \"fio-randread-4k\"\n[design]\nkind = \"a-b\"")
-        } else if example.contains("[[derived]]") || example.starts_with("[guest]") {
+        } else if example.contains("[[derived]]")
+            || ["[guest]", "[[neighbour]]", "[path]"]
+                .iter()
+                .any(|table| example.starts_with(table))
+        {
             format!("{smallest}\n{example}")
         } else {
             (*example).to_string()

@@ -39,6 +39,7 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
         scratch: file("scratch.dat"),
         guest_address: loopback.clone(),
         host_address: loopback,
+        ..Places::default()
     };
     let job = workload.job(&places);
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();

@@ -6,7 +6,7 @@
 use super::ChangeError;
 use super::journal::{Entry, Journal, Undo, WriteUndo};
 use super::restore::{lost, restore};
-use crate::host::{Host, HostError, Job, JobOutput, Power};
+use crate::host::{BesideJob, Host, HostError, Job, JobOutput, Power, Together};
 use crate::tunable::{Activation, Address, Setting, SettingRole};
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -136,6 +136,13 @@ impl Verified<'_> {
     /// Runs a job under the settings.
     pub fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         let ran = self.host.run(job);
+        self.guest_lost |= lost(&ran);
+        ran
+    }
+
+    /// Runs jobs of the guest and of its neighbours together, under the settings.
+    pub fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+        let ran = self.host.run_together(job, beside);
         self.guest_lost |= lost(&ran);
         ran
     }

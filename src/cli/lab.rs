@@ -6,7 +6,7 @@ use super::recover::recover_patiently;
 use super::watchman::open_host;
 use super::{Common, print, print_json, say};
 use crate::check::host_lacks;
-use crate::experiment::Guest;
+use crate::experiment::{Company, Guest};
 use crate::host::{Cancel, Host, HostError, Power};
 use crate::lab::{image, probe};
 use crate::session::{Session, Watch};
@@ -134,6 +134,7 @@ fn shell(common: &Common) -> Result<Code, Failure> {
         memory: Bytes::mib(512),
         disk: Bytes::mib(256),
         ssh: false,
+        company: Company::default(),
     };
     let failed = |e: HostError| Failure::environment(e.to_string());
     let mut session = open_host(common, &guest, false, Watch::default(), Cancel::default())?;

@@ -8,6 +8,7 @@ mod factor;
 mod guest;
 mod hazard;
 mod judge;
+mod neighbour;
 mod treatment;
 
 pub(crate) use judge::{metric, metrics};
@@ -23,6 +24,7 @@ use crate::workload::{Library, Workload, whole_seconds};
 const MAX_FACTORS: usize = 16;
 const MAX_LEVELS: usize = 64;
 const MAX_WORKLOADS: usize = 16;
+const MAX_NEIGHBOURS: usize = 8;
 const MAX_GUARDS: usize = 32;
 const MAX_RESPONSES: usize = 8;
 const MAX_DERIVED: usize = 16;
@@ -40,7 +42,8 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     let question = file
         .take("question")
         .map(|f| f.text_if(is_question, "at most 1000 characters of plain text"));
-    let (guest, fresh) = guest::guest(file).map_or((None, None), |(guest, fresh)| (Some(guest), Some(fresh)));
+    let (mut guest, fresh) =
+        guest::guest(file).map_or((None, None), |(guest, fresh)| (Some(guest), Some(fresh)));
     let design = design::design(file);
     let listed = design.is_some_and(|d| matches!(d.kind, DesignKind::Explicit | DesignKind::AB));
     let (factors, treatments) = treatment::factors_and_treatments(file, listed, design.map(|d| d.kind));
@@ -55,9 +58,22 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     if let Some(Guest::Host { .. }) = guest {
         guest::refuse_without_guest(file, factors.as_deref(), workloads.as_deref());
     }
-    let known = workloads.as_deref().unwrap_or(&[]);
-    let derived = judge::derived(file, known, guest.as_ref());
-    let metrics = judge::with_host(judge::metrics(known, &derived), guest.as_ref());
+    neighbour::company(
+        file,
+        &mut guest,
+        factors.as_deref().unwrap_or(&[]),
+        workloads.as_deref(),
+        library,
+    );
+    let mut known = workloads.clone().unwrap_or_default();
+    known.extend(
+        guest
+            .iter()
+            .flat_map(Guest::neighbours)
+            .filter_map(|n| n.workload.clone()),
+    );
+    let derived = judge::derived(file, &known, guest.as_ref());
+    let metrics = judge::with_host(judge::metrics(&known, &derived), guest.as_ref());
     let responses = judge::responses(file, &metrics);
     let guards = judge::guards(file, &metrics, &responses);
     let (time_budget, reboot) = budget(file);
@@ -130,29 +146,35 @@ fn workloads(file: &mut Reader<'_>, library: &Library) -> Option<Vec<Workload>> 
 /// The workload a table names, with the times of the experiment put in.
 fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
     let known = library.names().collect::<Vec<_>>().join(", ");
-    let name = table
-        .required("use", &format!("name a workload: {known}"))
-        .and_then(|f| Some((f.text()?, f)));
+    let field = table.required("use", &format!("name a workload: {known}"));
     let time = table.take("time").map(|f| whole_seconds(&f, 1));
     let warmup = table.take("warmup").map(|f| whole_seconds(&f, 0));
     table.finish();
-    let (name, field) = name?;
-    if name == HOST {
+    let field = field?;
+    if field.text()? == HOST {
         field.wrong(
             "`host` names what the host tells of itself",
             "call the workload's file something else",
         );
         return None;
     }
-    let Some(mut workload) = library.get(name).cloned() else {
-        let near = nearest(name, library.names()).map(|n| format!("did you mean `{n}`? "));
-        let hint = format!("{}known workloads: {known}", near.unwrap_or_default());
-        field.wrong(format!("unknown workload `{}`", one_line(name, 60)), hint);
-        return None;
-    };
+    let mut workload = find_workload(&field, library)?;
     workload.time = time.flatten().unwrap_or(workload.time);
     workload.warmup = warmup.flatten().unwrap_or(workload.warmup);
     Some(workload)
+}
+
+/// The workload a field names.
+fn find_workload(field: &Field<'_>, library: &Library) -> Option<Workload> {
+    let name = field.text()?;
+    let found = library.get(name).cloned();
+    if found.is_none() {
+        let known = library.names().collect::<Vec<_>>().join(", ");
+        let near = nearest(name, library.names()).map(|n| format!("did you mean `{n}`? "));
+        let hint = format!("{}known workloads: {known}", near.unwrap_or_default());
+        field.wrong(format!("unknown workload `{}`", one_line(name, 60)), hint);
+    }
+    found
 }
 
 /// A machine of the user's own has no disk that may be overwritten unless the user names a file for it.

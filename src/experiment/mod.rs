@@ -3,11 +3,13 @@
 //! Pure: knows names, levels and budgets; whether this host offers them is decided by `design` from facts.
 
 mod file;
+mod neighbour;
 mod response;
 mod ssh;
 
 pub use file::parse;
 pub(crate) use file::{metric, metrics};
+pub use neighbour::{BARRIER, BitRate, BitRateError, Company, LongPath, Neighbour, SKEW};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 pub use ssh::SshTarget;
 
@@ -82,6 +84,12 @@ pub struct Protocol {
 }
 
 impl Experiment {
+    /// The guest's own workloads, then those of its neighbours.
+    pub fn every_workload(&self) -> Vec<Workload> {
+        let beside = self.guest.neighbours().iter().filter_map(|n| n.workload.as_ref());
+        self.workloads.iter().chain(beside).cloned().collect()
+    }
+
     /// What a run needs besides its plan.
     pub fn protocol(&self) -> Protocol {
         Protocol {
@@ -112,12 +120,18 @@ impl Protocol {
         responses.chain(guards).chain(derived)
     }
 
+    /// The guest's own workloads, then those of its neighbours.
+    fn all_workloads(&self) -> impl Iterator<Item = &Workload> {
+        let beside = self.guest.neighbours().iter().filter_map(|n| n.workload.as_ref());
+        self.workloads.iter().chain(beside)
+    }
+
     /// A metric's name in reports: with its workload where several give one of that name, and those of the host.
     pub fn name_of(&self, id: &MetricId) -> String {
         if id.workload == HOST {
             return id.to_string();
         }
-        let own = self.workloads.iter().flat_map(|w| &w.metrics).map(|m| &m.name);
+        let own = self.all_workloads().flat_map(|w| &w.metrics).map(|m| &m.name);
         let all = own.chain(self.derived.iter().map(|d| &d.name));
         if all.filter(|name| **name == id.metric).count() > 1 {
             id.to_string()
@@ -135,14 +149,14 @@ impl Protocol {
         if id.workload == HOST {
             return HostMetric::named(&id.metric).map_or("", |m| m.unit);
         }
-        let workload = self.workloads.iter().find(|w| w.name == id.workload);
+        let workload = self.all_workloads().find(|w| w.name == id.workload);
         let metric = workload.and_then(|w| w.metrics.iter().find(|m| m.name == id.metric));
         metric.map_or("", |m| m.unit.as_str())
     }
 }
 
 /// Where the workloads run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guest {
     /// The embedded default: a small guest of kvmtune's own.
@@ -156,6 +170,9 @@ pub enum Guest {
         /// Whether it is reached by ssh, not by its agent.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         ssh: bool,
+        /// Who else is in the lab.
+        #[serde(default, skip_serializing_if = "Company::is_none")]
+        company: Company,
     },
     /// An existing libvirt domain.
     Domain {
@@ -186,11 +203,20 @@ impl Default for Guest {
             memory: Bytes::mib(512),
             disk: Bytes::mib(256),
             ssh: false,
+            company: Company::default(),
         }
     }
 }
 
 impl Guest {
+    /// The neighbours beside it.
+    pub fn neighbours(&self) -> &[Neighbour] {
+        match self {
+            Self::Lab { company, .. } => &company.neighbours,
+            Self::Domain { .. } | Self::Host { .. } => &[],
+        }
+    }
+
     /// True when the host's end of the guest's network is a network of its own.
     pub fn has_private_network(&self) -> bool {
         matches!(self, Self::Lab { .. })

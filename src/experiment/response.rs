@@ -74,6 +74,10 @@ pub enum Formula {
     Product(Vec<MetricId>),
     /// All added.
     Sum(Vec<MetricId>),
+    /// How evenly they are shared: Jain's index, 1 when all are equal, 1/n when one has all there is. R. Jain, D. Chiu,
+    /// W. Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource Allocation in Shared Computer
+    /// Systems", DEC TR-301, 1984.
+    Fairness(Vec<MetricId>),
 }
 
 impl Formula {
@@ -81,7 +85,7 @@ impl Formula {
     pub fn metrics(&self) -> Vec<&MetricId> {
         match self {
             Self::Ratio(over, under) => vec![over, under],
-            Self::Product(all) | Self::Sum(all) => all.iter().collect(),
+            Self::Product(all) | Self::Sum(all) | Self::Fairness(all) => all.iter().collect(),
         }
     }
 
@@ -91,7 +95,36 @@ impl Formula {
             Self::Ratio(over, under) => of(over)? / of(under)?,
             Self::Product(all) => all.iter().map(of).product::<Option<f64>>()?,
             Self::Sum(all) => all.iter().map(of).sum::<Option<f64>>()?,
+            Self::Fairness(all) => jain(&all.iter().map(of).collect::<Option<Vec<_>>>()?),
         };
         value.is_finite().then_some(value)
+    }
+}
+
+/// (sum of x)² / (n · sum of x²); not finite when all are zero.
+fn jain(shares: &[f64]) -> f64 {
+    // Scaled first, so that squares neither overflow nor vanish: the index does not depend on the unit.
+    let most = shares.iter().copied().fold(0.0, f64::max);
+    let scaled = || shares.iter().map(|x| x / most);
+    let squares: f64 = scaled().map(|x| x * x).sum();
+    #[expect(clippy::cast_precision_loss, reason = "at most eight")]
+    let n = shares.len() as f64;
+    scaled().sum::<f64>().powi(2) / (n * squares)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jains_index_tells_equal_shares_from_unequal_ones() {
+        let near = |shares: &[f64], index: f64| (jain(shares) - index).abs() < 1e-12;
+        assert!(near(&[5.0, 5.0, 5.0], 1.0));
+        assert!(near(&[7.0, 0.0, 0.0, 0.0], 0.25));
+        // The example of the report: one of ten users gets nothing.
+        assert!(near(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0], 0.9));
+        assert!(near(&[1.0, 2.0, 3.0], 36.0 / 42.0));
+        assert!(near(&[1e200, 3e200], 16.0 / 20.0));
+        assert!(!jain(&[0.0, 0.0]).is_finite());
     }
 }

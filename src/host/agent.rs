@@ -166,6 +166,13 @@ impl Agent {
         info.checked().map_err(|detail| malformed("guest-info", detail))
     }
 
+    /// What the guest's clock shows, since 1970; and how long the question took: it was read somewhere within that time.
+    pub fn time(&self) -> Result<(Duration, Duration), AgentError> {
+        let asked = Instant::now();
+        let nanoseconds: u64 = self.call("guest-get-time", "the clock", &json!({}))?;
+        Ok((Duration::from_nanos(nanoseconds), asked.elapsed()))
+    }
+
     /// Reads a file of at most `max_bytes`. Files of procfs and sysfs, whose size is 0, work.
     pub fn read_file(&self, path: &str, max_bytes: usize) -> Result<Vec<u8>, AgentError> {
         let handle = self.open_file(path, "r")?;

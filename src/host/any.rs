@@ -2,7 +2,10 @@
 //!
 //! Hands every call on; knows nothing of what is called.
 
-use super::{BareHost, Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost};
+use super::{
+    BareHost, BesideJob, Exchanged, Host, HostError, Job, JobOutput, LocalHost, Power, Scope, SimulatedHost,
+    Together,
+};
 use crate::facts::{Facts, Meaning};
 use crate::telemetry::Series;
 use crate::tunable::{Address, XmlSetting};
@@ -76,6 +79,10 @@ impl Host for AnyHost {
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
         self.inner().run(job)
+    }
+
+    fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+        self.inner().run_together(job, beside)
     }
 
     fn watch(&mut self) {

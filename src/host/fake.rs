@@ -319,7 +319,11 @@ impl FakeHost {
     /// Fails when the guest must answer and does not.
     fn reach(&self, address: &Address, doing: &str) -> Result<(), HostError> {
         let in_guest = address.in_guest();
-        let in_run = in_guest || matches!(address, Address::Domain(_) | Address::HostLink(_));
+        let in_run = in_guest
+            || matches!(
+                address,
+                Address::Domain(_) | Address::Neighbour(_) | Address::HostLink(_)
+            );
         if in_run && !self.state.on {
             return Err(HostError::new(doing, "the guest is off"));
         }

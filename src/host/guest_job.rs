@@ -39,30 +39,45 @@ pub(super) fn run(
     began: &dyn Fn(),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<JobOutput, HostError> {
-    let program = program(&job.argv);
-    let doing = || format!("run `{program}` in the guest");
+    let started = start(job, &[], guest)?;
+    began();
+    guest
+        .wait_job(&started, job.expected, job.limit, cancelled)
+        .map_err(|e| failed(doing(job), &e))?;
+    take(job, &started, guest)
+}
+
+fn doing(job: &Job) -> String {
+    format!("run `{}` in the guest", program(&job.argv))
+}
+
+/// Starts a job in the guest through a program that becomes it, such as one that waits; in the words of that program
+/// [`RESULT_FILE`] stands for the same file.
+pub(super) fn start(job: &Job, through: &[String], guest: &Transport) -> Result<GuestJob, HostError> {
     let token = Uuid::now_v7();
-    let placed = |text: &String| super::placed(text, &format!("/run/kvmtune/{token}"));
+    let folder = format!("/run/kvmtune/{token}");
     for file in &job.files {
         guest
             .put_file(token, &file.name, file.text.as_bytes())
             .map_err(|e| failed(format!("put {} into the guest", file.name), &e))?;
     }
-    let argv: Vec<_> = job.argv.iter().map(placed).collect();
+    let words = through.iter().chain(&job.argv);
+    let argv: Vec<_> = words.map(|word| super::placed(word, &folder)).collect();
     let argv: Vec<_> = argv.iter().map(String::as_str).collect();
-    let started = guest
-        .start_job(token, &argv, bound(job.max_output))
-        .map_err(|e| failed(doing(), &e))?;
-    began();
     guest
-        .wait_job(&started, job.expected, job.limit, cancelled)
-        .map_err(|e| failed(doing(), &e))?;
+        .start_job(token, &argv, bound(job.max_output))
+        .map_err(|e| failed(doing(job), &e))
+}
+
+/// Takes the results of a job that has ended.
+pub(super) fn take(job: &Job, started: &GuestJob, guest: &Transport) -> Result<JobOutput, HostError> {
+    let program = program(&job.argv);
     let wants_result = job.argv.iter().any(|a| a.contains(RESULT_FILE));
-    let take = |path: &String| guest.read_file(&placed(path), bound(job.max_output));
-    let content = wants_result.then(|| take(&RESULT_FILE.to_string()));
+    let read = |path: &str| guest.read_file(&super::placed(path, started.directory()), bound(job.max_output));
+    let content = wants_result.then(|| read(RESULT_FILE));
     // Whatever goes wrong with the series: a guest that is lost does not answer what is asked next either.
-    let series = job.series.as_ref().map(|path| take(path).map_err(|e| chain(&e)));
-    let done = guest.collect_job(&started).map_err(|e| failed(doing(), &e))?;
+    let series = job.series.as_ref().map(|path| read(path).map_err(|e| chain(&e)));
+    let done = guest.collect_job(started).map_err(|e| failed(doing(job), &e))?;
     if done.truncated {
         return Err(flooded(program, job.max_output));
     }
@@ -72,7 +87,7 @@ pub(super) fn run(
         // A command that failed may not have come to writing; its exit code tells more.
         Some(Err(error)) if error.is_refused() => None,
         Some(Err(error)) if error.is_too_large() => return Err(flooded(program, job.max_output)),
-        Some(Err(error)) => return Err(failed(doing(), &error)),
+        Some(Err(error)) => return Err(failed(doing(job), &error)),
     };
     Ok(JobOutput {
         exit: done.exit_code,
@@ -117,7 +132,7 @@ impl Server {
     pub(super) fn start(job: &ServerJob, guest: &Transport, max: Bytes) -> Result<Self, HostError> {
         let process = match job.side {
             Side::Host => Process::Here(Running::start(&job.argv, max)?),
-            Side::Guest => {
+            Side::Guest | Side::Neighbour => {
                 let argv: Vec<_> = job.argv.iter().map(String::as_str).collect();
                 let started = guest.start_job(Uuid::now_v7(), &argv, bound(max));
                 Process::Guest(started.map_err(|e| failed("start a server in the guest".into(), &e))?)
@@ -142,7 +157,7 @@ impl Server {
             let listening = tables.iter().any(|path| {
                 let table = match self.side {
                     Side::Host => fs::read(path).unwrap_or_default(),
-                    Side::Guest => guest.read_file(path, 1 << 20).unwrap_or_default(),
+                    Side::Guest | Side::Neighbour => guest.read_file(path, 1 << 20).unwrap_or_default(),
                 };
                 listens(&String::from_utf8_lossy(&table), self.port)
             });

@@ -2,29 +2,30 @@
 //!
 //! Knows where settings live; does not know why they are changed or what is measured.
 
+mod company;
 mod levels;
 mod patience;
 mod places;
 mod reach;
+mod together;
 mod watch;
 
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::telemetry::Sampler;
 use super::{
-    Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, build, caches, guest_job,
-    guest_module, host_job, kernel, program, readback, survey, xml,
+    BesideJob, Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, Together, build,
+    guest_job, guest_module, kernel, program, readback, survey, xml,
 };
-use crate::experiment::SshTarget;
+use crate::experiment::{Company, LongPath, SshTarget};
 use crate::facts::{Facts, Meaning};
 use crate::lab::{Lab, LabPlace, LabSize};
 use crate::telemetry::Series;
 use crate::tunable::{Address, KernelFile, XmlSetting};
-use crate::workload::Side;
 use reach::Guest;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,12 +62,28 @@ pub struct LocalHost {
     first_boot: Option<Duration>,
     /// What watches this machine beside a job.
     sampler: Option<(Sampler, Option<(u64, u64)>)>,
+    /// The guests beside it that run, by name.
+    company: BTreeMap<String, Guest>,
+    /// The long path to the guest, as it is set.
+    path: Option<LongPath>,
 }
 
 impl LocalHost {
     /// Sets up the lab at `place`; its guest is off. The calling thread is in the lab's network from here on.
     pub fn lab(place: &LabPlace, size: LabSize, cache: &Path, cancel: Cancel) -> Result<Self, HostError> {
-        let lab = Lab::set_up(place, size, cache).map_err(|e| HostError::new("set up the lab", e))?;
+        Self::lab_with(place, size, &Company::default(), cache, cancel)
+    }
+
+    /// The same with others in it.
+    pub fn lab_with(
+        place: &LabPlace,
+        size: LabSize,
+        company: &Company,
+        cache: &Path,
+        cancel: Cancel,
+    ) -> Result<Self, HostError> {
+        let lab =
+            Lab::set_up(place, size, company, cache).map_err(|e| HostError::new("set up the lab", e))?;
         let uri = lab.uri().map_err(|e| HostError::new("set up the lab", e))?;
         let connection =
             Connection::open(&uri).map_err(|e| HostError::new("open the embedded libvirt", e))?;
@@ -84,6 +101,8 @@ impl LocalHost {
             cancel,
             first_boot: None,
             sampler: None,
+            company: BTreeMap::new(),
+            path: company.path,
         })
     }
 
@@ -108,6 +127,8 @@ impl LocalHost {
             cancel,
             first_boot: None,
             sampler: None,
+            company: BTreeMap::new(),
+            path: None,
         };
         if domain.is_active().map_err(fail)? {
             host.guest = Some(host.guest_of(domain, false)?);
@@ -204,9 +225,11 @@ impl LocalHost {
     }
 
     fn start(&mut self) -> Result<(), HostError> {
+        self.gather_company()?;
         let guest = self.launch()?;
         let clock = Instant::now();
         let ready = self.wait_until_ready(&guest);
+        let ready = ready.and_then(|()| self.lay_path(&guest));
         if ready.is_ok() {
             self.first_boot.get_or_insert(clock.elapsed());
         }
@@ -299,6 +322,10 @@ impl Host for LocalHost {
                 self.read_elsewhere(address)
             }
             Address::Domain(setting) => readback::live(&self.running(&doing)?.domain, setting, &self.disk),
+            Address::Neighbour(of) => {
+                let guest = self.companion(&of.neighbour)?;
+                readback::live(&guest.domain, &of.setting, &self.disk)
+            }
             Address::DomainXml(setting) => match (&self.guest, self.pending.get(setting)) {
                 (Some(guest), _) => self.runs(guest, setting),
                 (None, Some(value)) => Ok(value.clone()),
@@ -329,6 +356,10 @@ impl Host for LocalHost {
             }
             Address::Domain(setting) => {
                 readback::set_live(&self.running(&doing)?.domain, setting, value, &self.disk)
+            }
+            Address::Neighbour(of) => {
+                let guest = self.companion(&of.neighbour)?;
+                readback::set_live(&guest.domain, &of.setting, value, &self.disk)
             }
             Address::DomainXml(setting) => {
                 let defined = self.defined(setting);
@@ -382,6 +413,7 @@ impl Host for LocalHost {
                 id: kernel::boot_id()?,
             },
             Address::DomainXml(_) => Scope::Definition { uuid },
+            Address::Neighbour(of) => self.scope_of(&of.neighbour)?,
             Address::GuestFile { .. }
             | Address::GuestModule(_)
             | Address::GuestCommand(_)
@@ -417,40 +449,12 @@ impl Host for LocalHost {
         self.judge(setting, value)
     }
 
-    fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
-        let guest = self.running("run a workload")?;
-        let job = self.placed(guest, job)?;
-        let job = job.as_ref();
-        let cancelled = || self.cancel.load(Ordering::Relaxed);
-        caches::drop_caches(job.drop_caches, &guest.transport)?;
-        let began = || self.tell_began();
-        let server = job
-            .server
-            .as_ref()
-            .map(|server| guest_job::Server::start(server, &guest.transport, job.max_output));
-        let server = server.transpose()?;
-        let ready = server
-            .as_ref()
-            .map_or(Ok(()), |s| s.wait_until_listening(&guest.transport, &cancelled));
-        let output = ready.and_then(|()| match job.side {
-            Side::Guest => guest_job::run(job, &guest.transport, &began, &cancelled),
-            Side::Host => host_job::run(job, &began, &cancelled),
-        });
-        let ended = server.map_or(Ok(()), |s| s.end(&guest.transport));
-        let output = output.map_err(|e| self.note_death(e));
-        output.and_then(|o| ended.map(|()| o))
+    fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+        self.run_beside(job, beside)
     }
-}
 
-impl LocalHost {
-    /// A workload that failed because QEMU ended took the guest with it.
-    fn note_death(&self, error: HostError) -> HostError {
-        let dead = self
-            .guest
-            .as_ref()
-            .and_then(|g| g.pid)
-            .is_some_and(|pid| !readback::process_lives(pid));
-        if dead { error.losing_guest() } else { error }
+    fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
+        self.run_one(job)
     }
 }
 

@@ -98,6 +98,26 @@ pub struct ServerJob {
     pub port: u16,
 }
 
+/// A command that runs in one of the lab's neighbours while a [`Job`] runs in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BesideJob {
+    /// Which neighbour.
+    pub neighbour: String,
+    /// What it runs, on the side of the guest.
+    pub job: Job,
+}
+
+/// What jobs left that were started together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Together {
+    /// What the guest's own left.
+    pub output: JobOutput,
+    /// What the others left, in the order they were given.
+    pub beside: Vec<JobOutput>,
+    /// Between the first start and the last, by the host's clock.
+    pub skew: Duration,
+}
+
 /// What a finished job left. Its content comes from the guest: untrusted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobOutput {
@@ -235,6 +255,20 @@ pub trait Host {
     fn power(&mut self, power: Power) -> Result<(), HostError>;
     /// Runs a command to its end.
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError>;
+    /// Runs a command with others beside it in the lab's neighbours, all started at one instant. Where time is only
+    /// pretended they run one after the other.
+    fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+        let output = self.run(job)?;
+        let beside = beside
+            .iter()
+            .map(|b| self.run(&b.job))
+            .collect::<Result<_, _>>()?;
+        Ok(Together {
+            output,
+            beside,
+            skew: Duration::ZERO,
+        })
+    }
     /// Begins to watch this machine beside a job that comes next.
     fn watch(&mut self) {}
     /// Ends that, and tells what was seen; nothing on a host that cannot be watched.

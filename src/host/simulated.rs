@@ -3,7 +3,7 @@
 //! Changes nothing on this machine; does not know treatments, blocks or what is judged.
 
 use super::fake::FakeHost;
-use super::{Host, HostError, Job, JobOutput, Power, Scope};
+use super::{BesideJob, Host, HostError, Job, JobOutput, Power, Scope, Together};
 use crate::facts::{Facts, SIMULATED, SIMULATED_MODEL};
 use crate::simulation::{Machine, Model, Moment, Truth};
 use crate::tunable::{Address, Setting};
@@ -182,6 +182,22 @@ impl Host for SimulatedHost {
         Ok(JobOutput {
             wall: job.expected,
             ..output
+        })
+    }
+
+    fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
+        let output = self.run(job)?;
+        let ended = self.at.elapsed;
+        let beside = beside
+            .iter()
+            .map(|b| self.run(&b.job))
+            .collect::<Result<_, _>>()?;
+        // They ran in the same time.
+        self.at.elapsed = ended;
+        Ok(Together {
+            output,
+            beside,
+            skew: Duration::ZERO,
         })
     }
 

@@ -3,22 +3,76 @@
 //! Does not talk to libvirt: a leftover must be found without it.
 
 use super::image::{AGENT_PORT, COMMAND_LINE, DATA_SERIAL, Image, TOOLS_SERIAL};
-use super::{BRIDGE, GUEST_ADDRESS, LabPlace, LabSize, PREFIX};
+use super::{BRIDGE, LabPlace, PREFIX, Slice};
+use crate::units::Bytes;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What a definition is made of.
 pub(super) struct Parts<'p> {
     pub(super) place: &'p LabPlace,
-    pub(super) size: LabSize,
+    /// Its libvirt name.
+    pub(super) name: String,
+    /// In its root's file names: `console`, or `console-hog`.
+    pub(super) console: String,
+    pub(super) vcpus: u16,
+    pub(super) memory: Bytes,
     pub(super) image: &'p Image,
-    pub(super) loop_device: &'p str,
+    /// What it has of the data disk.
+    pub(super) disk: Option<(&'p str, Slice)>,
+    pub(super) address: Ipv4Addr,
+    /// True for a router: a second interface, and packets on the wire as large as they are sent, so that what happens to
+    /// one of them happens to one.
+    pub(super) is_router: bool,
     pub(super) kvm: bool,
+}
+
+/// The data disk: all of the loop device, or a part of it where others have the rest.
+fn data_disk(device: &str, slice: Slice) -> String {
+    let source = match slice {
+        Slice::Whole => format!("<source dev='/dev/{device}'/>"),
+        // Shareable, because QEMU locks the whole device against others that write to it.
+        Slice::Part { offset, size } => format!(
+            "<source dev='/dev/{device}'><slices><slice type='storage' offset='{offset}' size='{size}'/></slices></source>
+      <shareable/>"
+        ),
+    };
+    format!(
+        "<disk type='block' device='disk'>
+      <driver name='qemu' type='raw' cache='none' io='threads'/>
+      {source}
+      <target dev='{DATA_TARGET}' bus='virtio'/>
+      <serial>{DATA_SERIAL}</serial>
+      <address type='pci' bus='0' slot='5'/>
+    </disk>"
+    )
+}
+
+/// One on the lab's bridge. Its hardware address is that of the guest that was there before it, so that nobody on the
+/// bridge remembers a wrong one; other labs are in other networks.
+fn interface(slot: u8, address: Ipv4Addr, is_router: bool) -> String {
+    let last = address.octets()[3];
+    let driver = if is_router {
+        "<driver name='qemu'><host csum='off' gso='off' tso4='off' tso6='off' ecn='off' ufo='off' mrg_rxbuf='on'/>\
+         <guest csum='off' tso4='off' tso6='off' ecn='off' ufo='off'/></driver>"
+    } else {
+        ""
+    };
+    format!(
+        "<interface type='bridge'>
+      <mac address='52:54:00:4b:{slot:02x}:{last:02x}'/>
+      <source bridge='{BRIDGE}'/>
+      <model type='virtio'/>{driver}
+      <rom enabled='no'/>
+      <address type='pci' bus='0' slot='{slot}'/>
+    </interface>"
+    )
 }
 
 /// A quiet guest: nothing in it that is not used. All that is put in is a number or a path made by kvmtune from
@@ -26,10 +80,10 @@ pub(super) struct Parts<'p> {
 pub(super) fn definition(parts: &Parts) -> String {
     let Parts {
         place,
-        size,
         image,
-        loop_device,
         kvm,
+        address,
+        ..
     } = parts;
     // Of a CPU model of ours libvirt asks QEMU for some 400 properties, one by one, at every start; without one the
     // emulated guest has QEMU's default, which is all its programs need.
@@ -49,7 +103,7 @@ pub(super) fn definition(parts: &Parts) -> String {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{kernel}</kernel>
     <initrd>{initrd}</initrd>
-    <cmdline>{COMMAND_LINE} kvmtune.ip={GUEST_ADDRESS}/{PREFIX}</cmdline>
+    <cmdline>{COMMAND_LINE} kvmtune.ip={address}/{PREFIX}</cmdline>
   </os>
   <features><acpi/></features>{cpu}
   <clock offset='utc'/>
@@ -66,30 +120,27 @@ pub(super) fn definition(parts: &Parts) -> String {
       <serial>{TOOLS_SERIAL}</serial>
       <address type='pci' bus='0' slot='4'/>
     </disk>
-    <disk type='block' device='disk'>
-      <driver name='qemu' type='raw' cache='none' io='threads'/>
-      <source dev='/dev/{loop_device}'/>
-      <target dev='{DATA_TARGET}' bus='virtio'/>
-      <serial>{DATA_SERIAL}</serial>
-      <address type='pci' bus='0' slot='5'/>
-    </disk>
-    <interface type='bridge'>
-      <source bridge='{BRIDGE}'/>
-      <model type='virtio'/>
-      <rom enabled='no'/>
-      <address type='pci' bus='0' slot='2'/>
-    </interface>
-    <serial type='file'><source path='{root}/console.log'/></serial>
+    {data}
+    {links}
+    <serial type='file'><source path='{root}/{console}.log'/></serial>
     <channel type='unix'><target type='virtio' name='{AGENT_PORT}'/></channel>
     <controller type='virtio-serial'><address type='pci' bus='0' slot='3'/></controller>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
   </devices>
 </domain>",
-        name = place.domain(),
+        name = parts.name,
         uuid = uuid::Uuid::now_v7(),
-        memory = size.memory.0,
-        vcpus = size.vcpus,
+        memory = parts.memory.0,
+        vcpus = parts.vcpus,
+        data = parts
+            .disk
+            .map_or_else(String::new, |(device, slice)| data_disk(device, slice)),
+        links = [2, 6][..if parts.is_router { 2 } else { 1 }]
+            .iter()
+            .map(|slot| interface(*slot, *address, parts.is_router))
+            .collect::<String>(),
+        console = parts.console,
         kernel = image.kernel.display(),
         initrd = image.initrd.display(),
         tools = image.tools.display(),
@@ -129,7 +180,8 @@ fn holds_files(pid: Pid) -> bool {
 }
 
 fn guest_pid(place: &LabPlace) -> Option<Pid> {
-    let needle = format!("guest={},", place.domain());
+    // `-NAME` follows in a companion's name.
+    let needle = format!("guest={}", place.domain());
     let root = format!("{}/", place.root.display());
     let is_guest = |pid: i32| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -140,7 +192,10 @@ fn guest_pid(place: &LabPlace) -> Option<Pid> {
         let is_qemu = name.into_iter().chain(program).any(|p| p.contains("qemu"));
         let names_lab = |w: &[u8]| {
             let word = String::from_utf8_lossy(w);
-            word.starts_with(&needle) || word.contains(&root)
+            let is_of_lab = word
+                .strip_prefix(&needle)
+                .is_some_and(|rest| rest.starts_with([',', '-']));
+            is_of_lab || word.contains(&root)
         };
         is_qemu && words.any(names_lab)
     };

@@ -2,17 +2,21 @@
 //!
 //! Knows how the lab is built and taken down; does not know treatments or workloads.
 
+mod companion;
 mod disk;
 mod domain;
 pub mod image;
 pub mod net;
 mod pages;
 pub mod probe;
+pub mod router;
 pub mod ssh;
 
+pub use companion::{Companion, ROUTER};
 pub use disk::DiskError;
 pub use domain::DATA_TARGET;
 
+use crate::experiment::Company;
 use crate::host::agent::Agent;
 use crate::host::libvirt::{LibvirtError, embed_root, embed_uri};
 use crate::units::Bytes;
@@ -87,6 +91,20 @@ pub struct LabSize {
     pub disk: Bytes,
 }
 
+/// What a guest has of the lab's data disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slice {
+    /// All of it.
+    Whole,
+    /// Bytes of it: guests that share one disk compete for it.
+    Part {
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        size: u64,
+    },
+}
+
 /// Everything a lab leaves on the host is found from its place, also after kvmtune was killed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabPlace {
@@ -136,6 +154,7 @@ pub struct Lab {
     place: LabPlace,
     loop_device: String,
     definition: String,
+    companions: Vec<Companion>,
     probe: KvmProbe,
     image: Image,
     /// Images with other kernels.
@@ -149,25 +168,48 @@ impl Lab {
     /// Sets up image, network, disk and root. The calling thread enters the lab's network namespace for good.
     ///
     /// The caller has noted `place` where it survives a crash.
-    pub fn set_up(place: &LabPlace, size: LabSize, cache: &Path) -> Result<Self, LabError> {
+    pub fn set_up(
+        place: &LabPlace,
+        size: LabSize,
+        company: &Company,
+        cache: &Path,
+    ) -> Result<Self, LabError> {
         let image = image::build(cache)?;
         let probe = probe::probe_kvm(&image, probe::DEFAULT_LIMIT);
         net::enter_private_network(BRIDGE, HOST_ADDRESS, PREFIX)?;
         let pages = pages::mount(&place.root)?;
         embed_root(&place.root, &pages).map_err(|source| file_error("make", &place.root, source))?;
         share_capabilities(&place.root, cache)?;
-        let loop_device = disk::attach(&place.data, size.disk)?;
+        let beside: u64 = company.neighbours.iter().map(|n| n.disk.0).sum();
+        let whole = Bytes(size.disk.0.saturating_add(beside));
+        let loop_device = disk::attach(&place.data, whole)?;
+        let kvm = probe == KvmProbe::Works;
+        let slice = if beside == 0 {
+            Slice::Whole
+        } else {
+            Slice::Part {
+                offset: 0,
+                size: size.disk.0,
+            }
+        };
         let definition = domain::definition(&domain::Parts {
             place,
-            size,
+            name: place.domain(),
+            console: "console".into(),
+            vcpus: size.vcpus,
+            memory: size.memory,
             image: &image,
-            loop_device: &loop_device,
-            kvm: probe == KvmProbe::Works,
+            disk: Some((&loop_device, slice)),
+            address: GUEST_ADDRESS,
+            is_router: false,
+            kvm,
         });
+        let companions = companion::companions(place, company, size.disk, &image, &loop_device, kvm);
         Ok(Self {
             place: place.clone(),
             loop_device,
             definition,
+            companions,
             probe,
             image,
             others: Vec::new(),
@@ -203,6 +245,11 @@ impl Lab {
     /// The guest's domain XML.
     pub fn definition(&self) -> &str {
         &self.definition
+    }
+
+    /// The other guests, in the order of the experiment, the router last.
+    pub fn companions(&self) -> &[Companion] {
+        &self.companions
     }
 
     /// The loop device behind the data disk: `loop3`.
@@ -243,7 +290,12 @@ impl Lab {
 
     /// The end of the guest's console, for messages.
     pub fn console_tail(&self) -> String {
-        console_tail(&self.place.root)
+        console_tail(&self.place.root.join("console.log"))
+    }
+
+    /// The same of another guest's.
+    pub fn console_tail_of(&self, companion: &str) -> String {
+        console_tail(&self.place.root.join(format!("console-{companion}.log")))
     }
 }
 
@@ -257,8 +309,8 @@ fn share_capabilities(root: &Path, cache: &Path) -> Result<(), LabError> {
     std::os::unix::fs::symlink(&shared, &link).map_err(|source| file_error("make", &link, source))
 }
 
-fn console_tail(root: &Path) -> String {
-    let bytes = fs::read(root.join("console.log")).unwrap_or_default();
+fn console_tail(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
     let tail = &bytes[bytes.len().saturating_sub(400)..];
     let clean = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' };
     let text: String = String::from_utf8_lossy(tail).chars().map(clean).collect();

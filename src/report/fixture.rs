@@ -5,7 +5,7 @@ use super::Report;
 use crate::decision::{Evaluation, evaluate};
 use crate::design::{Block, Guests, Plan, PlannedFactor, Role, Treatment, TreatmentId, WholePlot, block};
 use crate::event::{Drift, End, Outcome, Purpose, RunHeader, RunId, Stage, Timing, Trial, TrialRecord};
-use crate::experiment::{Goal, Guard, Guest, MetricId, Protocol, Response, Stopping};
+use crate::experiment::{Company, Goal, Guard, Guest, MetricId, Protocol, Response, Stopping};
 use crate::facts::Facts;
 use crate::tunable::{Address, Format, Kind, Level, Setting, XmlSetting};
 use crate::units::{Bytes, Percent, Span};
@@ -271,6 +271,7 @@ fn protocol() -> Protocol {
             memory: Bytes::mib(1024),
             disk: Bytes::mib(512),
             ssh: false,
+            company: Company::default(),
         },
         workloads: vec![Workload {
             name: "fio-randread-4k".into(),

@@ -3,6 +3,7 @@
 use super::table::table;
 use super::{Report, pace, wording};
 use crate::event::{Outcome, Timing, TrialRecord};
+use crate::experiment::{BARRIER, SKEW};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,6 +17,8 @@ pub struct Overhead {
     pub live: Option<OverheadGroup>,
     /// The first trial after each guest start.
     pub restart: Option<OverheadGroup>,
+    /// How far apart guests started that were to start together; `None` without neighbours.
+    pub skew: Option<Spread>,
 }
 
 /// Where the time of one group of trials went.
@@ -60,18 +63,30 @@ pub fn overhead(report: &Report<'_>) -> Overhead {
     Overhead {
         live: group(&live),
         restart: group(&restart),
+        skew: skew(report.records),
     }
 }
 
+fn skew(records: &[TrialRecord]) -> Option<Spread> {
+    let observations = records.iter().flat_map(|r| match &r.outcome {
+        Outcome::Measured { observations, .. } => observations.as_slice(),
+        _ => &[],
+    });
+    let told = observations.filter(|o| o.workload == BARRIER && o.metric == SKEW);
+    spread(told.filter_map(|o| Duration::try_from_secs_f64(o.value / 1e3).ok()))
+}
+
+fn spread(values: impl Iterator<Item = Duration>) -> Option<Spread> {
+    let mut values: Vec<_> = values.collect();
+    let median = pace::median(&mut values)?;
+    Some(Spread {
+        median_seconds: median.as_secs_f64(),
+        max_seconds: values.last().copied().unwrap_or(median).as_secs_f64(),
+    })
+}
+
 fn group(timings: &[Timing]) -> Option<OverheadGroup> {
-    let spread = |pick: fn(&Timing) -> Duration| {
-        let mut values: Vec<_> = timings.iter().map(pick).collect();
-        let median = pace::median(&mut values)?;
-        Some(Spread {
-            median_seconds: median.as_secs_f64(),
-            max_seconds: values.last().copied().unwrap_or(median).as_secs_f64(),
-        })
-    };
+    let spread = |pick: fn(&Timing) -> Duration| spread(timings.iter().map(pick));
     Some(OverheadGroup {
         trials: timings.len(),
         outside_workload: spread(|t| t.total.saturating_sub(t.workload))?,
@@ -107,6 +122,15 @@ impl fmt::Display for Overhead {
         f.write_str(&table(&header, rows, &[], 80))?;
         f.write_str(
             "median (max) a trial; outside: the trial without its workload; restart: the first\ntrial after each guest start, the start itself not counted\n",
-        )
+        )?;
+        self.skew.map_or(Ok(()), |skew| {
+            let milliseconds = |seconds: f64| seconds * 1e3;
+            writeln!(
+                f,
+                "the guests of a trial started {:.1} ms ({:.1} ms) apart",
+                milliseconds(skew.median_seconds),
+                milliseconds(skew.max_seconds)
+            )
+        })
     }
 }

@@ -5,7 +5,9 @@ use super::fixture::Fixture;
 use super::*;
 use crate::analysis::Noise;
 use crate::event::{Certificate, Outcome, Purpose};
+use crate::experiment::{BARRIER, SKEW};
 use crate::units::Span;
+use crate::workload::Observation;
 use std::time::Duration;
 
 fn columns(text: &str) -> usize {
@@ -97,6 +99,33 @@ fn overhead_is_told_live_and_after_a_start() {
     insta::assert_snapshot!(overhead.to_string());
     report.records = &[];
     assert!(super::overhead(&report).to_string().contains("no trial"));
+}
+
+#[test]
+fn how_far_apart_guests_started_is_told() {
+    let mut fixture = Fixture::quickstart();
+    assert_eq!(overhead(&fixture.report()).skew, None);
+    let mut apart = [3.0, 40.0, 5.0].into_iter();
+    for record in &mut fixture.records {
+        if let (Outcome::Measured { observations, .. }, Some(value)) = (&mut record.outcome, apart.next()) {
+            observations.push(Observation {
+                workload: BARRIER.into(),
+                metric: SKEW.into(),
+                value,
+            });
+        }
+    }
+    let overhead = overhead(&fixture.report());
+    assert!(
+        overhead
+            .skew
+            .is_some_and(|skew| (skew.max_seconds - 0.04).abs() < 1e-9)
+    );
+    let told = overhead.to_string();
+    assert!(
+        told.ends_with("the guests of a trial started 5.0 ms (40.0 ms) apart\n"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -196,6 +196,7 @@ fn place(tunable: &Tunable) -> String {
             None => "commands in the guest".into(),
         },
         Home::Domain(setting) => format!("{setting}, by a live libvirt call"),
+        Home::Neighbour(setting) => format!("{setting}, by a live libvirt call"),
         Home::DomainXml(setting) => format!("{setting} of the domain XML"),
         Home::HostBoot(name) => format!("{name} of the host kernel's command line"),
     }

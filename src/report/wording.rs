@@ -6,7 +6,7 @@ use crate::analysis::{
 use crate::decision::Evaluation;
 use crate::design::{Plan, Treatment, TreatmentId};
 use crate::event::{Drift, End, Outcome, Purpose, Stage};
-use crate::experiment::{Goal, Guest};
+use crate::experiment::{Company, Goal, Guest, Neighbour};
 use crate::facts::Facts;
 use crate::simulation::NOTICE;
 use crate::units::Span;
@@ -266,10 +266,15 @@ pub(super) fn label(plan: &Plan, id: &TreatmentId) -> String {
 pub(super) fn guest(guest: &Guest) -> String {
     match guest {
         Guest::Lab {
-            vcpus, memory, ssh, ..
+            vcpus,
+            memory,
+            ssh,
+            company,
+            ..
         } => {
             let by = if *ssh { ", by ssh" } else { "" };
-            format!("the lab's own, {vcpus} vCPUs, {memory} memory{by}")
+            let beside = beside(company);
+            format!("the lab's own, {vcpus} vCPUs, {memory} memory{by}{beside}")
         }
         Guest::Domain {
             name, connect, ssh, ..
@@ -282,6 +287,21 @@ pub(super) fn guest(guest: &Guest) -> String {
         }
         Guest::Host { .. } => "none: the workloads run on the host".into(),
     }
+}
+
+/// `, beside hog (fio-randread-4k), over a path of 50ms, 0.1% loss`.
+fn beside(company: &Company) -> String {
+    let of = |n: &Neighbour| {
+        let uses = n.uses.as_deref().unwrap_or("serves");
+        format!("{} ({})", tame(&n.name, NAME), tame(uses, NAME))
+    };
+    let neighbours: Vec<_> = company.neighbours.iter().map(of).collect();
+    let neighbours = match neighbours.as_slice() {
+        [] => String::new(),
+        all => format!(", beside {}", all.join(", ")),
+    };
+    let path = company.path.map(|path| format!(", over a path of {path}"));
+    neighbours + &path.unwrap_or_default()
 }
 
 /// `Xeon E5, kvm, kernel 6.1.0`: what results may be compared by at a glance.

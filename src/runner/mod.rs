@@ -3,6 +3,7 @@
 //! Synchronous and on one thread, because libvirt's taps, the lab's network and one agent command at a time all
 //! belong to it. Does not know the store or any report: it calls a sink.
 
+mod beside;
 mod boot;
 mod prepare;
 mod settle;

@@ -2,9 +2,9 @@
 //!
 //! Does not know blocks or the order of trials.
 
-use super::Task;
 use super::settle::{Settling, correct, judge};
 use super::witness::{Seen, Witness};
+use super::{Task, beside};
 use crate::change::{Change, ChangeError, Drift as Found, Outcome as Changed, Stage as Step, Verified};
 use crate::event::{Drift, Outcome, RawOutput, Stage, Timing};
 use crate::host::JobOutput;
@@ -218,10 +218,11 @@ fn once(
     work: &mut Work,
 ) -> Result<Once, Lost> {
     verified.host().watch();
-    let output = verified.run(&workload.job(task.places));
+    let ran = beside::run(verified, task, workload);
     let series = verified.host().watched();
-    let output = output.map_err(|e| Lost::Failed(Stage::Measure, e.to_string()))?;
+    let (output, beside) = ran.map_err(|(stage, why)| Lost::Failed(stage, why))?;
     work.keep(workload, &output);
+    work.raw.extend(beside.raw);
     let mut seen = Seen::of(workload, &output, series.as_ref());
     work.raw.extend(seen.raw.take());
     let mut observations = workload
@@ -237,6 +238,7 @@ fn once(
         }
         Settling::NotAsked | Settling::Unsettled { .. } => {}
     }
+    observations.extend(beside.observations);
     Ok(Once {
         observations,
         settling,

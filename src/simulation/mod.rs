@@ -14,7 +14,7 @@ pub use machine::Machine;
 pub use truth::{Moment, Truth};
 
 use crate::diagnostic::Source;
-use crate::experiment::{Experiment, MetricId};
+use crate::experiment::{Experiment, Guest, MetricId};
 use crate::facts::NetworkFacts;
 use crate::telemetry;
 use crate::tunable::Setting;
@@ -100,6 +100,13 @@ pub struct Effect {
 /// The workloads, and the host after them where something of it is judged: on a machine that is only described its
 /// numbers are described too.
 fn described(experiment: &Experiment) -> Vec<Workload> {
+    let beside = experiment.guest.neighbours().iter();
+    let beside = beside.filter_map(|n| n.workload.clone());
+    measured(experiment).into_iter().chain(beside).collect()
+}
+
+/// The same without those of the neighbours.
+fn measured(experiment: &Experiment) -> Vec<Workload> {
     let protocol = experiment.protocol();
     let judged: Vec<_> = protocol.named_metrics().cloned().collect();
     let like = experiment.workloads.first();
@@ -127,8 +134,15 @@ pub fn stand_in(experiment: &Experiment) -> Experiment {
         drop_caches: DropCaches::Off,
         ..w.clone()
     };
+    let mut guest = experiment.guest.clone();
+    if let Guest::Lab { company, .. } = &mut guest {
+        for neighbour in &mut company.neighbours {
+            neighbour.workload = neighbour.workload.as_ref().map(workload);
+        }
+    }
     Experiment {
-        workloads: described(experiment).iter().map(workload).collect(),
+        workloads: measured(experiment).iter().map(workload).collect(),
+        guest,
         ..experiment.clone()
     }
 }

@@ -3,6 +3,7 @@
 //! An [`Address`] is what the undo journal stores: it must mean the same after kvmtune was killed.
 
 use super::name::BootParameter;
+use super::neighbour::NeighbourSetting;
 use super::value::ValueError;
 use super::xml_path::XmlPath;
 use serde::{Deserialize, Serialize};
@@ -291,6 +292,8 @@ pub enum Address {
     HostBoot(BootParameter),
     /// A live libvirt call.
     Domain(DomainSetting),
+    /// The same for a neighbour in the lab.
+    Neighbour(NeighbourSetting),
     /// A part of the domain XML, in force from the next start.
     DomainXml(XmlSetting),
 }
@@ -333,6 +336,7 @@ impl fmt::Display for Address {
             Self::HostLink(field) => write!(f, "host link {}", field.word()),
             Self::HostBoot(parameter) => write!(f, "boot parameter {parameter}"),
             Self::Domain(setting) => write!(f, "domain {setting}"),
+            Self::Neighbour(setting) => write!(f, "domain {setting}"),
             Self::DomainXml(setting) => write!(f, "domain XML {setting}"),
         }
     }

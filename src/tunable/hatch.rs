@@ -2,6 +2,7 @@
 //!
 //! Each leads to a checked place only; what a level there means is the user's business.
 
+use super::neighbour::of_neighbour;
 use super::{
     Activation, Format, GuestCommands, Home, KernelSide, Kind, SysctlName, Tunable, ValueError, XmlPath,
     XmlPlace, XmlSetting, catalogue,
@@ -9,7 +10,7 @@ use super::{
 use std::collections::BTreeMap;
 
 /// The escape hatches: what stands before the colon, and what follows it.
-pub const HATCHES: [(&str, &str); 10] = [
+pub const HATCHES: [(&str, &str); 11] = [
     (
         "sysctl:NAME",
         "any sysctl of the host that can be set back, as `sysctl -a` shows it",
@@ -38,12 +39,19 @@ pub const HATCHES: [(&str, &str); 10] = [
         "guest-exec:NAME",
         "a pair of commands in the guest, `get` and `set` of the factor",
     ),
+    (
+        "neighbour:NAME/TUNABLE",
+        "a live limit, share or weight of a neighbour in the lab: `neighbour:hog/domain.cpu.quota`",
+    ),
 ];
 
 /// The tunable a name leads to past the catalogue; `None` when it begins with no hatch.
 pub(super) fn escaped(name: &str) -> Option<Result<Tunable, ValueError>> {
     use KernelSide::{Guest, Host};
     let (hatch, rest) = name.split_once(':')?;
+    if hatch == "neighbour" {
+        return Some(of_neighbour(rest));
+    }
     // A place that has a name of its own is the same place, with the same proof.
     let place = |path: XmlPath| {
         let known = catalogue().iter().find_map(|t| match &t.home {
@@ -222,6 +230,8 @@ mod tests {
             "boot:mitigations",
             "guest-boot:quiet",
             "guest-exec:tso",
+            "neighbour:hog/domain.cpu.quota",
+            "neighbour:a_b/domain.blkio.weight",
         ] {
             assert_eq!(lookup(good).unwrap().name, good);
         }
@@ -238,6 +248,12 @@ mod tests {
             "boot:a=b",
             "guest-exec:",
             "guest-exec:a b",
+            "neighbour:hog",
+            "neighbour:/domain.cpu.quota",
+            "neighbour:../x/domain.cpu.quota",
+            "neighbour:hog/domain.cpu.pin",
+            "neighbour:hog/guest.swappiness",
+            "neighbour:hog/neighbour:hog/domain.cpu.quota",
         ] {
             assert!(matches!(lookup(bad), Err(LookupError::Name(_))), "{bad}");
         }

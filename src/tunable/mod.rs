@@ -9,6 +9,7 @@ mod hatch;
 mod hazard;
 mod level;
 mod name;
+mod neighbour;
 mod offer;
 mod suggest;
 mod value;
@@ -24,6 +25,7 @@ pub use hatch::HATCHES;
 pub use hazard::{Hazard, hazard};
 pub use level::{Level, LevelError, Setting, SettingRole, ambient_level, available_levels, level, told};
 pub use name::{ABSENT, BootParameter, KernelFile, ModuleParameter, PRESENT, SysctlName};
+pub use neighbour::NeighbourSetting;
 pub use offer::{Offer, offer};
 pub use suggest::{Rule, Suggestion, suggest, suggested_levels};
 pub use value::{CpuSet, Kind, Value, ValueError};
@@ -77,6 +79,8 @@ pub enum Home {
     GuestCommand(GuestCommands),
     /// A live libvirt call on the domain.
     Domain(DomainSetting),
+    /// The same on the domain of a neighbour in the lab.
+    Neighbour(NeighbourSetting),
     /// A part of the domain XML.
     DomainXml(XmlSetting),
     /// A parameter of the host kernel's command line.
@@ -287,7 +291,7 @@ impl Tunable {
             | Home::DiskQueue(side, ..) => Some(*side),
             Home::EachCpu(_) | Home::HostLink(_) | Home::HostBoot(_) => Some(KernelSide::Host),
             Home::GuestLink(_) | Home::GuestCommand(_) => Some(KernelSide::Guest),
-            Home::Domain(_) | Home::DomainXml(_) => None,
+            Home::Domain(_) | Home::Neighbour(_) | Home::DomainXml(_) => None,
         }
     }
 
@@ -306,6 +310,7 @@ impl Tunable {
             Home::DiskQueue(_, file, _) | Home::EachCpu(file) | Home::GuestLink(file) => file.clone(),
             Home::HostLink(field) => field.word().into(),
             Home::Domain(setting) => setting.to_string(),
+            Home::Neighbour(setting) => setting.to_string(),
             Home::DomainXml(setting) => setting.to_string(),
             Home::HostBoot(name) => name.to_string(),
             Home::GuestCommand(_) => String::new(),
@@ -319,7 +324,9 @@ impl Tunable {
             Home::File(..) | Home::EachCpu(_) => Persistence::TmpfilesD,
             Home::Module(..) => Persistence::ModprobeD,
             Home::DiskQueue(..) | Home::GuestLink(_) => Persistence::UdevRule,
-            Home::HostLink(_) | Home::Domain(_) | Home::DomainXml(_) => Persistence::DomainXml,
+            Home::HostLink(_) | Home::Domain(_) | Home::Neighbour(_) | Home::DomainXml(_) => {
+                Persistence::DomainXml
+            }
             Home::HostBoot(_) => Persistence::BootLoader,
             Home::GuestCommand(_) => Persistence::Unit,
         }

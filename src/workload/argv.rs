@@ -21,10 +21,12 @@ pub(super) enum Hole {
     GuestAddress,
     /// The host's address.
     HostAddress,
+    /// The first neighbour's address.
+    NeighbourAddress,
 }
 
 /// Every placeholder by its name.
-pub(super) const HOLES: [(&str, Hole); 8] = [
+pub(super) const HOLES: [(&str, Hole); 9] = [
     ("time", Hole::Time),
     ("warmup", Hole::Warmup),
     ("scratch", Hole::Scratch),
@@ -33,6 +35,7 @@ pub(super) const HOLES: [(&str, Hole); 8] = [
     ("job", Hole::Job),
     ("guest-address", Hole::GuestAddress),
     ("host-address", Hole::HostAddress),
+    ("neighbour-address", Hole::NeighbourAddress),
 ];
 
 /// A part of one argument.

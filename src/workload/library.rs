@@ -27,6 +27,7 @@ const BUILT_IN: &[(&str, &str)] = embedded!(".toml":
     "fio-seqread-1m",
     "fio-seqwrite-1m",
     "hackbench",
+    "iperf3-guest-to-guest",
     "iperf3-guest-to-host",
     "iperf3-guest-to-host-4",
     "iperf3-host-to-guest",

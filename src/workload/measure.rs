@@ -4,7 +4,7 @@
 
 use super::argv::{Hole, fill, uses};
 use super::{
-    Observation, Parser, Requirement, Workload, cyclictest, extract, fio, iperf3, numbers, stress_ng,
+    Observation, Parser, Requirement, Side, Workload, cyclictest, extract, fio, iperf3, numbers, stress_ng,
 };
 use crate::diagnostic::one_line;
 use crate::host::{JOB_FOLDER, Job, JobOutput, RESULT_FILE, SERIES_FILE, ServerJob};
@@ -19,6 +19,19 @@ pub struct Places {
     pub guest_address: String,
     /// The host's address as the guest reaches it.
     pub host_address: String,
+    /// Those of the neighbours, as the guest reaches them.
+    pub neighbours: Vec<String>,
+}
+
+impl Places {
+    /// The places of a neighbour, by its number: its own part of the disk, its own address.
+    #[must_use]
+    pub fn of_neighbour(&self, number: usize) -> Self {
+        Self {
+            guest_address: self.neighbours.get(number).cloned().unwrap_or_default(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Output that gives no numbers. The texts are safe to show.
@@ -137,6 +150,15 @@ impl Workload {
         uses(&all, Hole::GuestAddress) || uses(&all, Hole::HostAddress)
     }
 
+    /// True when it runs between two guests.
+    pub fn needs_neighbour(&self) -> bool {
+        let server = self.server.as_ref();
+        let words = server.map_or(&[][..], |s| s.argv.as_slice());
+        server.is_some_and(|s| s.side == Side::Neighbour)
+            || uses(&self.argv, Hole::NeighbourAddress)
+            || uses(words, Hole::NeighbourAddress)
+    }
+
     /// A command line with its holes filled, but for those of the job's files.
     pub(super) fn filled(&self, argv: &[String], places: &Places) -> Vec<String> {
         fill(argv, |hole| match hole {
@@ -145,6 +167,7 @@ impl Workload {
             Hole::Scratch => places.scratch.clone(),
             Hole::GuestAddress => places.guest_address.clone(),
             Hole::HostAddress => places.host_address.clone(),
+            Hole::NeighbourAddress => places.neighbours.first().cloned().unwrap_or_default(),
             Hole::Result => RESULT_FILE.to_string(),
             Hole::Series => SERIES_FILE.to_string(),
             Hole::Job => JOB_FOLDER.to_string(),

@@ -42,6 +42,8 @@ pub enum Side {
     Guest,
     /// On the host (in the lab: inside its private network namespace).
     Host,
+    /// In the first neighbour of the lab: a server for traffic between two guests.
+    Neighbour,
 }
 
 /// Which parser reads the result.
@@ -141,7 +143,7 @@ pub struct Workload {
     /// Where `argv` runs.
     pub side: Side,
     /// Program and arguments; `{time}`, `{warmup}` (whole seconds), `{scratch}`, `{result}`, `{series}`,
-    /// `{guest-address}`, `{host-address}` are replaced inside each argument, never through a shell.
+    /// `{guest-address}`, `{host-address}`, `{neighbour-address}` are replaced inside each argument, never through a shell.
     pub argv: Vec<String>,
     /// A counterpart that runs beside it.
     pub server: Option<Server>,

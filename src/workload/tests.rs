@@ -172,6 +172,7 @@ fn a_job_is_complete_but_for_its_files() {
         scratch: "/dev/vdb".into(),
         guest_address: "192.0.2.2".into(),
         host_address: "192.0.2.1".into(),
+        neighbours: vec!["192.0.2.3".into()],
     };
     for workload in Library::builtin().iter() {
         let job = workload.job(&places);

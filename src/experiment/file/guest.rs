@@ -5,7 +5,7 @@ mod transport;
 use crate::decode::{Field, Reader};
 use crate::design::Guests;
 use crate::diagnostic::Diagnostic;
-use crate::experiment::{Factor, Guest};
+use crate::experiment::{Company, Factor, Guest};
 use crate::tunable::{Home, KernelSide};
 use crate::units::Bytes;
 use crate::workload::Workload;
@@ -86,9 +86,7 @@ fn lab(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Guest> {
     for key in ["connect", "scratch"] {
         table.refuse(key, "it is for a domain of yours; the lab guest has its own");
     }
-    let vcpus = table.take("vcpus").map_or(Some(DEFAULT_VCPUS), |f| {
-        f.integer(1..=64).and_then(|n| u16::try_from(n).ok())
-    });
+    let vcpus = lab_vcpus(table, DEFAULT_VCPUS);
     let memory = size(
         table,
         "memory",
@@ -102,11 +100,19 @@ fn lab(table: &mut Reader<'_>, domain: Option<&Field<'_>>) -> Option<Guest> {
         memory: memory?,
         disk: disk?,
         ssh: ssh?,
+        company: Company::default(),
+    })
+}
+
+/// The vCPUs of a guest of the lab.
+pub(super) fn lab_vcpus(table: &mut Reader<'_>, default: u16) -> Option<u16> {
+    table.take("vcpus").map_or(Some(default), |f| {
+        f.integer(1..=64).and_then(|n| u16::try_from(n).ok())
     })
 }
 
 /// A size of whole mebibytes within `range`.
-fn size(
+pub(super) fn size(
     table: &mut Reader<'_>,
     key: &'static str,
     default: Bytes,
@@ -192,6 +198,7 @@ pub(super) fn refuse_without_guest(
         | Home::GuestLink(_)
         | Home::GuestCommand(_)
         | Home::Domain(_)
+        | Home::Neighbour(_)
         | Home::DomainXml(_) => false,
     };
     for factor in factors

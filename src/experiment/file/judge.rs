@@ -85,7 +85,7 @@ fn is_unit(text: &str) -> bool {
 /// The one formula of a derived metric.
 fn formula(table: &mut Reader<'_>, known: &[Known]) -> Option<Formula> {
     let span = table.span();
-    let given: Vec<_> = ["ratio", "product", "sum"]
+    let given: Vec<_> = ["ratio", "product", "sum", "fairness"]
         .into_iter()
         .filter_map(|key| Some((key, table.take(key)?)))
         .collect();
@@ -94,7 +94,7 @@ fn formula(table: &mut Reader<'_>, known: &[Known]) -> Option<Formula> {
         let mistake = crate::diagnostic::Diagnostic::at(span, message);
         table
             .mistakes()
-            .add(mistake.hint("write ratio = [\"iops\", \"clat_mean_us\"], or product or sum"));
+            .add(mistake.hint("write ratio = [\"iops\", \"clat_mean_us\"], or product, sum or fairness"));
         return None;
     };
     let fields = field.list(8, "[\"iops\", \"clat_mean_us\"]")?;
@@ -114,7 +114,15 @@ fn formula(table: &mut Reader<'_>, known: &[Known]) -> Option<Formula> {
             );
             None
         }
+        ("fairness", [_]) => {
+            field.wrong(
+                "fairness is of two metrics or more",
+                "name what each guest gets: fairness = [\"iops\", \"hog.iops\"]",
+            );
+            None
+        }
         ("product", _) => Some(Formula::Product(all)),
+        ("fairness", _) => Some(Formula::Fairness(all)),
         _ => Some(Formula::Sum(all)),
     }
 }

@@ -1,7 +1,7 @@
 //! What a right file means. Wrong ones are in tests/bad.
 
 use super::*;
-use crate::experiment::{Formula, Goal, Levels, Stopping};
+use crate::experiment::{Company, Formula, Goal, Levels, Stopping};
 use crate::units::{Bytes, Percent};
 use proptest::prelude::*;
 
@@ -30,6 +30,7 @@ fn everything_else_has_a_default() {
         memory: Bytes::mib(512),
         disk: Bytes::mib(256),
         ssh: false,
+        company: Company::default(),
     };
     assert_eq!(found.guest, lab);
     assert_eq!(found.responses[0].metric.to_string(), "fio-randread-4k.iops");

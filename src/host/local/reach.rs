@@ -118,6 +118,22 @@ impl LocalHost {
         self.wait_for(guest, &|limit| guest.transport.ping(limit))
     }
 
+    /// Waits until a companion's agent answers.
+    pub(super) fn wait_for_companion(&self, name: &str, guest: &Guest) -> Result<(), HostError> {
+        let ready = self.wait_for(guest, &|limit| guest.transport.ping(limit));
+        ready.map_err(|e| HostError {
+            doing: format!("start {name}, a guest beside the one that is measured"),
+            cause: format!(
+                "{}; its console ends: {}",
+                e.cause,
+                self.lab_of()
+                    .map(|lab| lab.console_tail_of(name))
+                    .unwrap_or_default()
+            ),
+            ..e
+        })
+    }
+
     fn wait_for(
         &self,
         guest: &Guest,

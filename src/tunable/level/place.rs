@@ -169,6 +169,7 @@ impl Tunable {
                 Address::GuestCommand(commands)
             }
             Home::Domain(setting) => Address::Domain(setting.clone()),
+            Home::Neighbour(setting) => Address::Neighbour(setting.clone()),
             Home::DomainXml(setting) => Address::DomainXml(setting.clone()),
             Home::HostBoot(name) => Address::HostBoot(name.clone()),
         })
