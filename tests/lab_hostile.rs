@@ -32,9 +32,9 @@ case $((n - n / 6)) in
     7) sed 's/[0-9][0-9.]*/"\x1b[2J\x1b]0;mine\x07"/g' good ;;
     8) head -c $(($(wc -c <good) / 2)) good ;;
     9) kill -9 $$ ;;
-    10) cat head; seq -f '"%.0f": 1,' 1000000 3000000 | head -c 15728640 ;;
+    10) cat head; seq -f '"%.0f": 1,' 1000000 3000000 | head -c 15728640; printf '\n...\n' ;;
     11) printf '\033[31m'; printf 'first\nlast \033]0;mine\007' >&2; exit 3 ;;
-    12) cat head; fill "$(cat unit)" ;;
+    12) cat head; fill "$(cat unit)"; printf '\n...\n' ;;
     13) exec >&-; exit 0 ;;
     14) yes ;;
     15) setsid sleep 20 & sleep 0.3 ;;

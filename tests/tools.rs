@@ -23,11 +23,13 @@ fn installed(program: &str) -> bool {
 /// Runs the workload for `secs`, all of it on this machine, and gives the names it observed.
 fn measure(name: &str, secs: u64) -> Result<(), Failure> {
     let mut workload = Library::builtin().get(name).ok_or("no such workload")?.clone();
-    let program = workload
+    let own = workload
         .argv
         .iter()
-        .find(|word| !word.contains('=') && *word != "env");
-    if !installed(program.ok_or("no program")?) {
+        .find(|word| !word.contains('=') && *word != "env")
+        .ok_or("no program")?;
+    let server = workload.server.iter().map(|server| &server.argv[0]);
+    if !server.chain([own]).all(|program| installed(program)) {
         return Ok(());
     }
     workload.time = Span::secs(secs);
@@ -43,9 +45,10 @@ fn measure(name: &str, secs: u64) -> Result<(), Failure> {
     };
     let job = workload.job(&places);
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let own = workload.server.as_ref().map(|server| server.port.to_string());
     let local = |argv: &[String]| -> Vec<String> {
         let place = |a: &String| {
-            if a == "5201" {
+            if own.as_ref() == Some(a) {
                 port.to_string()
             } else {
                 a.replace(RESULT_FILE, &file("result"))
@@ -162,4 +165,37 @@ fn stress_ng_stream() -> Result<(), Failure> {
 #[test]
 fn stress_ng_memrate() -> Result<(), Failure> {
     measure("stress-ng-memrate", 2)
+}
+
+#[test]
+fn iperf3_of_several_streams_and_of_datagrams() -> Result<(), Failure> {
+    measure("iperf3-guest-to-host-4", 2)?;
+    measure("iperf3-loaded-rtt", 2)?;
+    measure("iperf3-udp-host-to-guest", 2)
+}
+
+#[test]
+fn sockperf_ping_pong() -> Result<(), Failure> {
+    measure("sockperf-ping-pong", 2)
+}
+
+/// Real-time priority takes root.
+#[test]
+fn cyclictest_and_hackbench() -> Result<(), Failure> {
+    if nix::unistd::geteuid().is_root() {
+        measure("cyclictest", 2)?;
+    }
+    measure("hackbench", 1)
+}
+
+#[test]
+fn sysbench_and_mbw() -> Result<(), Failure> {
+    measure("sysbench-cpu", 1)?;
+    measure("sysbench-memory", 1)?;
+    measure("mbw", 1)
+}
+
+#[test]
+fn redis_get() -> Result<(), Failure> {
+    measure("redis-get", 1)
 }
