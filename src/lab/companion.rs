@@ -83,3 +83,79 @@ pub(super) fn companions(
     }
     all
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::image::ImageHash;
+    use super::*;
+    use crate::experiment::{LongPath, Neighbour};
+    use crate::units::{Percent, Span};
+    use roxmltree::Document;
+    use std::path::Path;
+
+    fn neighbour(name: &str, disk: u64) -> Neighbour {
+        Neighbour {
+            name: name.into(),
+            workload: None,
+            uses: None,
+            vcpus: 1,
+            memory: Bytes::mib(256),
+            disk: Bytes::mib(disk),
+        }
+    }
+
+    #[test]
+    fn each_has_its_own_name_address_and_part_of_the_disk() {
+        let place = LabPlace::new(Path::new("/var/tmp"));
+        let image = Image {
+            kernel: "/k".into(),
+            initrd: "/i".into(),
+            tools: "/t".into(),
+            release: "6.1".into(),
+            hash: ImageHash(String::new()),
+        };
+        let company = Company {
+            neighbours: vec![neighbour("hog", 160), neighbour("other", 200)],
+            path: Some(LongPath {
+                rtt: Span::secs(1),
+                loss: Percent(0.0),
+                rate: None,
+                queue: 10,
+            }),
+        };
+        let all = companions(&place, &company, Bytes::mib(64), &image, "loop7", false);
+        let names: Vec<_> = all.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["hog", "other", ROUTER]);
+        let documents: Vec<_> = all
+            .iter()
+            .map(|c| Document::parse(&c.definition).unwrap())
+            .collect();
+        let text = |d: &Document<'_>, tag: &str| {
+            let node = d.descendants().find(|n| n.has_tag_name(tag));
+            node.and_then(|n| n.text()).unwrap_or_default().to_string()
+        };
+        let slice = |d: &Document<'_>| {
+            let node = d.descendants().find(|n| n.has_tag_name("slice"))?;
+            let number = |key| node.attribute(key)?.parse::<u64>().ok();
+            Some((number("offset")? >> 20, number("size")? >> 20))
+        };
+        let slices: Vec<_> = documents.iter().map(slice).collect();
+        assert_eq!(slices, [Some((64, 160)), Some((224, 200)), None]);
+        let mut addresses = Vec::new();
+        for (companion, document) in all.iter().zip(&documents) {
+            // A leftover is found by the lab's id.
+            assert_eq!(
+                text(document, "name"),
+                format!("{}-{}", place.domain(), companion.name)
+            );
+            assert!(text(document, "cmdline").contains(&format!("kvmtune.ip={}/", companion.address)));
+            let links = document.descendants().filter(|n| n.has_tag_name("mac"));
+            addresses.extend(links.filter_map(|n| n.attribute("address").map(str::to_string)));
+        }
+        assert_eq!(addresses.len(), 4, "the router has two: {addresses:?}");
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 4, "{addresses:?}");
+    }
+}

@@ -41,7 +41,7 @@ const COMPRESSION: i32 = 3;
 
 /// Lower-case hexadecimal SHA-256 over all an image is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ImageHash(String);
+pub struct ImageHash(pub(super) String);
 
 impl ImageHash {
     /// The 64 digits.

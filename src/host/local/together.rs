@@ -127,10 +127,11 @@ impl LocalHost {
         let mut done = Ok(());
         for (_, guest, job) in &parts {
             let Some(server) = &job.server else { continue };
-            let guest = &self.server_guest(guest, job)?;
-            done = guest_job::Server::start(server, &guest.transport, job.max_output).and_then(|server| {
-                let ready = server.wait_until_listening(&guest.transport, &cancelled);
-                servers.push((server, *guest));
+            done = self.server_guest(guest, job).and_then(|end| {
+                let server = guest_job::Server::start(server, &end.transport, job.max_output)?;
+                let ready = server.wait_until_listening(&end.transport, &cancelled);
+                // Also one that does not listen is to be ended.
+                servers.push((server, end));
                 ready
             });
             if done.is_err() {
