@@ -70,14 +70,23 @@ fn disk_doubts(
         );
         return nothing.then_some(text).into_iter().collect();
     };
-    let claim = |did, verb: &str, said, counter, by_qemu: Option<u64>| Claim {
-        did,
-        place: format!("the host's disk {disk} {verb}"),
-        said,
-        time,
-        seen: seen(counter),
-        by_qemu: by_qemu.map(|bytes| bytes as f64),
-        workload,
+    let claim = |did, verb: &str, said, counter, by_qemu: Option<u64>| {
+        let by_qemu = by_qemu.map(|bytes| bytes as f64);
+        // What the device did for all guests says nothing of one; what its own QEMU did says something of its cache.
+        let (place, seen, by_qemu) = if series.is_disk_shared {
+            (format!("its QEMU {verb}"), (None, by_qemu), Some(0.0))
+        } else {
+            (format!("the host's disk {disk} {verb}"), seen(counter), by_qemu)
+        };
+        Claim {
+            did,
+            place,
+            said,
+            time,
+            seen,
+            by_qemu,
+            workload,
+        }
     };
     let claims = [
         claim(
@@ -286,11 +295,28 @@ mod tests {
         assert!(said_of(&fio, Some(read(1229)), &cached)[0].ends_with("the host's page cache served it"));
         cached.by_qemu = Some((3 * MIB, 0));
         assert!(said_of(&fio, Some(read(1229)), &cached)[0].ends_with("the guest's page cache served it"));
+        cached.is_disk_shared = true;
+        assert!(
+            said_of(&fio, Some(read(1229)), &cached)[0]
+                .ends_with("its QEMU gave 2.5 MiB: the guest's page cache served it")
+        );
         let off = Workload {
             cross_check: CrossCheck::Off,
             ..fio
         };
         assert_eq!(said_of(&off, Some(read(1229)), &cached), [""; 0]);
+    }
+
+    #[test]
+    fn of_a_shared_disk_what_others_do_is_not_held_against_a_guest() {
+        let fio = workload("fio-randread-4k");
+        let mut shared = series(Counter::DiskRead, [0, 900, 1800, 2700, 3600, 4500, 5400, 5400]);
+        assert!(said_of(&fio, Some(read(100)), &shared)[0].contains("something else"));
+        shared.is_disk_shared = true;
+        shared.by_qemu = Some((120 * MIB, 0));
+        assert_eq!(said_of(&fio, Some(read(100)), &shared), [""; 0]);
+        shared.by_qemu = None;
+        assert_eq!(said_of(&fio, Some(read(100)), &shared), [""; 0]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Series {
     pub began: Option<Duration>,
     /// The device behind the data disk.
     pub disk: Option<String>,
+    /// Whether guests beside the one that is measured use that device too: its counters are of all of them.
+    pub is_disk_shared: bool,
     /// The host's end of the guest's link.
     pub link: Option<String>,
     /// Bytes that QEMU's block layer read and wrote meanwhile on the data disk.

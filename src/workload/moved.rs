@@ -4,7 +4,7 @@
 
 use super::{Parser, Workload, fio};
 use crate::host::JobOutput;
-use serde_json::Value;
+use serde::Deserialize;
 use std::time::Duration;
 
 /// Bytes that a tool moved in its measured time.
@@ -50,21 +50,33 @@ fn by_fio(text: &[u8]) -> Option<Moved> {
     })
 }
 
-/// What was received, or in a UDP test what was sent less what was lost on the way; both directions of a test of both.
-fn by_iperf3(text: &[u8]) -> Option<Moved> {
-    let report: Value = serde_json::from_slice(text).ok()?;
-    let end = report.get("end")?;
-    let sum = ["sum_received", "sum"]
-        .iter()
-        .find_map(|name| end.get(*name).filter(|sum| sum.is_object()))?;
-    Some(Moved::Network {
-        bytes: count(&sum["bytes"])?,
-        time: seconds(count(&sum["seconds"])?)?,
-    })
+/// As much of iperf3's report as is needed: a tree of all of it could take many times its size.
+#[derive(Deserialize)]
+struct Report {
+    end: End,
 }
 
-fn count(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|n| n.is_finite() && *n >= 0.0)
+#[derive(Deserialize)]
+struct End {
+    /// Of a test of UDP there is `sum` alone.
+    sum_received: Option<Sum>,
+    sum: Option<Sum>,
+}
+
+#[derive(Deserialize)]
+struct Sum {
+    bytes: f64,
+    seconds: f64,
+}
+
+/// What was received, or in a UDP test what was sent less what was lost on the way; both directions of a test of both.
+fn by_iperf3(text: &[u8]) -> Option<Moved> {
+    let Report { end } = serde_json::from_slice(text).ok()?;
+    let sum = end.sum_received.or(end.sum)?;
+    Some(Moved::Network {
+        bytes: Some(sum.bytes).filter(|n| n.is_finite() && *n >= 0.0)?,
+        time: seconds(sum.seconds)?,
+    })
 }
 
 fn seconds(seconds: f64) -> Option<Duration> {

@@ -5,6 +5,7 @@
 use super::LocalHost;
 use crate::host::telemetry::{Sampler, Subject};
 use crate::host::{survey, xml};
+use crate::lab::ROUTER;
 use crate::telemetry::Series;
 
 impl LocalHost {
@@ -34,6 +35,8 @@ impl LocalHost {
         series.by_qemu = before.zip(self.moved_by_qemu()).and_then(|(before, after)| {
             Some((after.0.checked_sub(before.0)?, after.1.checked_sub(before.1)?))
         });
+        let companions = self.lab_of().map_or(&[][..], |lab| lab.companions());
+        series.is_disk_shared = companions.iter().any(|c| c.name != ROUTER);
         Some(series)
     }
 
