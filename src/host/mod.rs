@@ -116,6 +116,8 @@ pub struct Together {
     pub beside: Vec<JobOutput>,
     /// Between the first start and the last, by the host's clock.
     pub skew: Duration,
+    /// How long the guest's own ran on after the first of the others had ended.
+    pub alone: Duration,
 }
 
 /// What a finished job left. Its content comes from the guest: untrusted.
@@ -267,6 +269,7 @@ pub trait Host {
             output,
             beside,
             skew: Duration::ZERO,
+            alone: Duration::ZERO,
         })
     }
     /// Begins to watch this machine beside a job that comes next.

@@ -8,6 +8,7 @@ use crate::event::{RawOutput, Stage};
 use crate::experiment::{BARRIER, Neighbour, SKEW};
 use crate::host::{BesideJob, JobOutput, Together};
 use crate::workload::{Observation, Workload};
+use crate::units::Span;
 use std::time::Duration;
 
 /// Guests that started further apart than this did not compete from the start.
@@ -18,6 +19,11 @@ pub(super) struct Beside {
     pub(super) observations: Vec<Observation>,
     pub(super) raw: Vec<RawOutput>,
 }
+
+/// Of its measured time, or at least two seconds, the workload may run on when a neighbour has ended: tools need unlike
+/// times to start.
+const LARGEST_SHARE_ALONE: f64 = 0.1;
+const SHORTEST_ALONE: Duration = Duration::from_secs(2);
 
 /// Runs the workload, with those of the neighbours where there are any.
 pub(super) fn run(
@@ -40,7 +46,7 @@ pub(super) fn run(
         .map(|own| beside_job(task, workload, own))
         .collect();
     let together = verified.run_together(&job, &beside).map_err(failed)?;
-    competed(together.skew).map_err(|why| (Stage::Measure, why))?;
+    competed(workload, &together).map_err(|why| (Stage::Measure, why))?;
     let told = tell(&neighbours, &together)?;
     Ok((together.output, told))
 }
@@ -54,8 +60,14 @@ fn loading(neighbours: &[Neighbour]) -> Vec<(usize, &Workload)> {
 
 /// What a neighbour runs: as long as the workload beside it, which may be run for longer than the experiment says.
 fn beside_job(task: &Task<'_>, workload: &Workload, (number, own): &(usize, &Workload)) -> BesideJob {
+    // One without a warm-up loads the guest from the start all the same.
+    let before = if own.honours_warmup() {
+        Duration::ZERO
+    } else {
+        workload.warmup.0
+    };
     let as_long = Workload {
-        time: workload.time,
+        time: Span(workload.time.0.saturating_add(before)),
         warmup: workload.warmup,
         ..(*own).clone()
     };
@@ -68,13 +80,25 @@ fn beside_job(task: &Task<'_>, workload: &Workload, (number, own): &(usize, &Wor
     }
 }
 
-fn competed(skew: Duration) -> Result<(), String> {
-    if skew <= LARGEST_SKEW {
-        return Ok(());
+fn competed(workload: &Workload, together: &Together) -> Result<(), String> {
+    let Together { skew, alone, .. } = together;
+    if *skew > LARGEST_SKEW {
+        return Err(format!(
+            "the guests started {skew:.0?} apart, more than {LARGEST_SKEW:.0?}: they did not compete from the start"
+        ));
     }
-    Err(format!(
-        "the guests started {skew:.0?} apart, more than {LARGEST_SKEW:.0?}: they did not compete from the start"
-    ))
+    let most = workload
+        .time
+        .0
+        .mul_f64(LARGEST_SHARE_ALONE)
+        .max(SHORTEST_ALONE);
+    if *alone > most {
+        return Err(format!(
+            "the workload ran on for {alone:.1?} when a neighbour had ended, more than {most:.1?}: they did not compete \
+             to the end"
+        ));
+    }
+    Ok(())
 }
 
 fn tell(neighbours: &[(usize, &Workload)], together: &Together) -> Result<Beside, (Stage, String)> {
@@ -99,13 +123,25 @@ fn tell(neighbours: &[(usize, &Workload)], together: &Together) -> Result<Beside
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::workload::Library;
 
     #[test]
-    fn guests_that_start_too_far_apart_did_not_compete() {
-        assert_eq!(competed(LARGEST_SKEW), Ok(()));
-        let why = competed(Duration::from_millis(251));
-        assert!(why.is_err_and(|why| why.contains("251ms apart")));
+    fn guests_that_start_or_end_too_far_apart_did_not_compete() {
+        let library = Library::builtin();
+        let workload = library.get("fio-randread-4k").unwrap();
+        let with = |skew, alone| {
+            let together = Together {
+                skew: Duration::from_millis(skew),
+                alone: Duration::from_millis(alone),
+                ..Together::default()
+            };
+            competed(workload, &together)
+        };
+        assert_eq!(with(250, 2000), Ok(()));
+        assert!(with(251, 0).is_err_and(|why| why.contains("251ms apart")));
+        assert!(with(0, 2001).is_err_and(|why| why.contains("ran on for 2.0s")));
     }
 }

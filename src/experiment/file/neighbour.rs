@@ -146,6 +146,8 @@ fn neighbour(
     if let (Some(field), Some(workload)) = (&run_field, &mut workload) {
         can_run_beside(field, workload, victim, others);
         uses = Some(std::mem::replace(&mut workload.name, name.to_string()));
+        // It is load: what it does to the disk is not compared between treatments.
+        workload.prepare = None;
         if let Some(victim) = victim {
             (workload.time, workload.warmup) = (victim.time, victim.warmup);
         }
@@ -192,6 +194,12 @@ fn can_run_beside(field: &Field<'_>, workload: &Workload, victim: Option<&Worklo
         field.wrong(
             format!("`{}` runs between the guest and a neighbour", workload.name),
             "make it the experiment's [workload]",
+        );
+    }
+    if !workload.runs_for_its_time() {
+        field.wrong(
+            format!("`{}` does a fixed amount of work, and ends when it is done", workload.name),
+            "take a workload that runs for its `{time}`: a neighbour must last as long as the workload beside it",
         );
     }
     let port = |w: &Workload| w.server.as_ref().filter(|s| s.side == Side::Host).map(|s| s.port);

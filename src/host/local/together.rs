@@ -256,11 +256,20 @@ fn follow(
     let starts = || ends.iter().map(|(start, _)| *start);
     let (first, last) = (starts().min(), starts().max());
     let skew = last.unwrap_or_default().saturating_sub(first.unwrap_or_default());
+    let ended = |(start, output): &(Duration, JobOutput)| *start + output.wall;
+    let own = ends.first().map(ended).unwrap_or_default();
+    let first_gone = ends.iter().skip(1).map(ended).min();
+    let alone = own.saturating_sub(first_gone.unwrap_or(own));
     let mut outputs = ends.into_iter().map(|(_, output)| output);
     let output = outputs.next().unwrap_or_default();
     let mut beside: Vec<_> = outputs.collect();
     beside.reverse();
-    Ok(Together { output, beside, skew })
+    Ok(Together {
+        output,
+        beside,
+        skew,
+        alone,
+    })
 }
 
 /// Waits for one: when it started, since the anchor, and what it left.
