@@ -39,7 +39,7 @@ impl Seen {
                 raw: None,
             };
         };
-        let window = series.measured(workload.warmup.0, workload.time.0, output.wall);
+        let window = series.measured(workload, output.wall);
         Self {
             suspect: doubts(workload, workload.moved(output), series, window.as_ref()),
             window,

@@ -219,7 +219,7 @@ mod tests {
     use crate::workload::Library;
 
     fn said_of(workload: &Workload, moved: Option<Moved>, series: &Series) -> Vec<String> {
-        let window = series.measured(workload.warmup.0, workload.time.0, Duration::from_secs(6));
+        let window = series.measured(workload, Duration::from_secs(6));
         doubts(workload, moved, series, window.as_ref())
     }
 

@@ -1,7 +1,7 @@
 //! From readings of counters to what a second of a measured window came to.
 
 use super::{COUNTERS, Counter, HOST, HostMetric, TABLE};
-use crate::workload::Observation;
+use crate::workload::{Observation, Workload};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -79,8 +79,12 @@ impl Series {
 
     /// What happened while a workload was measured: the last `time` before its command ended, `wall` after it began, and
     /// nothing of its warm-up. What a tool does before it begins (starting, laying out a file) can take longer than what
-    /// it does after its end.
-    pub fn measured(&self, warmup: Duration, time: Duration, wall: Duration) -> Option<Window> {
+    /// it does after its end. Of one with a fixed amount of work, all of its time but the warm-up.
+    pub fn measured(&self, workload: &Workload, wall: Duration) -> Option<Window> {
+        let (warmup, mut time) = (workload.warmup.0, workload.time.0);
+        if !workload.runs_for_its_time() && wall > warmup {
+            time = wall.saturating_sub(warmup);
+        }
         let from = wall.saturating_sub(time).max(warmup);
         let length = wall.saturating_sub(from);
         self.window(from, if length.is_zero() { time } else { length })
@@ -212,6 +216,8 @@ impl Window {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::units::Span;
+    use crate::workload::Library;
     use proptest::prelude::*;
 
     /// One counter, with its value at each second.
@@ -226,6 +232,15 @@ mod tests {
             series.push(reading);
         }
         series
+    }
+
+    /// A built-in workload with other times, in seconds.
+    fn timed(name: &str, warmup: u64, time: u64) -> Workload {
+        Workload {
+            warmup: Span::secs(warmup),
+            time: Span::secs(time),
+            ..Library::builtin().get(name).unwrap().clone()
+        }
     }
 
     #[test]
@@ -256,14 +271,32 @@ mod tests {
         // Three seconds of laying out a file, one of warm-up, two that are measured.
         let series = series(Counter::DiskRead, &[0, 0, 0, 0, 100, 300, 500, 500], 0);
         let seconds = Duration::from_secs;
-        let window = series.measured(seconds(1), seconds(2), seconds(6)).unwrap();
+        let measured = |warmup, time, wall| {
+            let fio = timed("fio-randread-4k", warmup, time);
+            series.measured(&fio, seconds(wall)).unwrap()
+        };
+        let window = measured(1, 2, 6);
         assert_eq!(window.count(Counter::DiskRead), Some(400.0));
         assert!((window.seconds - 2.0).abs() < 1e-9);
         // One that ended early, and one that tells no time.
-        let early = series.measured(seconds(1), seconds(20), seconds(6)).unwrap();
+        let early = measured(1, 20, 6);
         assert!((early.seconds - 5.0).abs() < 1e-9);
-        let untold = series.measured(seconds(4), seconds(2), Duration::ZERO).unwrap();
+        let untold = measured(4, 2, 0);
         assert_eq!(untold.count(Counter::DiskRead), Some(400.0));
+    }
+
+    #[test]
+    fn a_fixed_amount_of_work_is_measured_all_the_time() {
+        let series = series(Counter::Cpu, &[0, 0, 1, 2, 3, 4, 5, 5], 1);
+        let count = |workload: &Workload, wall| {
+            let window = series.measured(workload, Duration::from_secs(wall)).unwrap();
+            window.count(Counter::Cpu)
+        };
+        // Expected to take 2 s, and took 5.
+        assert_eq!(count(&timed("hackbench", 0, 2), 5), Some(5.0));
+        assert_eq!(count(&timed("hackbench", 1, 2), 5), Some(4.0));
+        assert_eq!(count(&timed("hackbench", 0, 2), 0), Some(2.0), "no time was told");
+        assert_eq!(count(&timed("stress-ng-memory", 0, 2), 5), Some(2.0));
     }
 
     #[test]

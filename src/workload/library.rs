@@ -166,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn three_have_a_fixed_amount_of_work() {
+        let library = Library::builtin();
+        let fixed = library.iter().filter(|w| !w.runs_for_its_time());
+        let names: Vec<_> = fixed.map(|w| w.name.as_str()).collect();
+        assert_eq!(names, ["hackbench", "mbw", "redis-get"]);
+    }
+
+    #[test]
     fn a_recorded_workload_is_known_without_its_files() {
         let jobs = JobFiles::from([(
             "mine.fio".to_string(),

@@ -159,6 +159,12 @@ impl Workload {
             || uses(words, Hole::NeighbourAddress)
     }
 
+    /// True when its command is told how long to measure, also by its job file. What has a fixed amount of work instead
+    /// ends when that is done, and `time` is only what that is expected to take.
+    pub fn runs_for_its_time(&self) -> bool {
+        uses(&self.argv, Hole::Time)
+    }
+
     /// A command line with its holes filled, but for those of the job's files.
     pub(super) fn filled(&self, argv: &[String], places: &Places) -> Vec<String> {
         fill(argv, |hole| match hole {
