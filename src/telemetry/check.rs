@@ -62,17 +62,22 @@ fn disk_doubts(
 ) -> Vec<String> {
     let seen = |counter| (window.and_then(|w| w.count(counter)), whole.count(counter));
     let Some(Moved::Disk { read, written, time }) = moved else {
-        let all = seen(Counter::DiskRead).1.zip(seen(Counter::DiskWritten).1);
-        let nothing = all.is_some_and(|(read, written)| read + written == 0.0);
+        // What the device did for all guests says nothing of one.
+        let (place, nothing) = if series.is_disk_shared {
+            ("its QEMU".into(), series.by_qemu == Some((0, 0)))
+        } else {
+            let all = seen(Counter::DiskRead).1.zip(seen(Counter::DiskWritten).1);
+            (format!("the host's disk {disk}"), all == Some((0.0, 0.0)))
+        };
         let text = format!(
-            "{}: it uses the data disk, and the host's disk {disk} moved nothing: it never reached it",
+            "{}: it uses the data disk, and {place} moved nothing: it never reached it",
             workload.name
         );
         return nothing.then_some(text).into_iter().collect();
     };
     let claim = |did, verb: &str, said, counter, by_qemu: Option<u64>| {
         let by_qemu = by_qemu.map(|bytes| bytes as f64);
-        // What the device did for all guests says nothing of one; what its own QEMU did says something of its cache.
+        // What its own QEMU did says something of its cache.
         let (place, seen, by_qemu) = if series.is_disk_shared {
             (format!("its QEMU {verb}"), (None, by_qemu), Some(0.0))
         } else {
@@ -353,6 +358,27 @@ mod tests {
         assert_eq!(
             said_of(&memory, None, &series(Counter::DiskRead, [0; 8])),
             [""; 0]
+        );
+    }
+
+    #[test]
+    fn of_a_shared_disk_qemu_tells_whether_it_was_reached() {
+        let fio = workload("fio-randread-4k");
+        let mut shared = series(Counter::DiskRead, DIRECT);
+        shared.is_disk_shared = true;
+        assert_eq!(said_of(&fio, None, &shared), [""; 0], "nothing is known");
+        shared.by_qemu = Some((0, 0));
+        assert_eq!(
+            said_of(&fio, None, &shared),
+            ["fio-randread-4k: it uses the data disk, and its QEMU moved nothing: it never reached it"]
+        );
+        let mut cached = series(Counter::DiskRead, [0; 8]);
+        cached.is_disk_shared = true;
+        cached.by_qemu = Some((4096, 0));
+        assert_eq!(
+            said_of(&fio, None, &cached),
+            [""; 0],
+            "the host's page cache is not seen"
         );
     }
 
