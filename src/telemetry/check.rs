@@ -4,7 +4,7 @@
 
 use super::{Counter, Series, Window};
 use crate::units::Percent;
-use crate::workload::{CrossCheck, Moved, Workload};
+use crate::workload::{CrossCheck, Moved, Workload, program};
 use std::time::Duration;
 
 /// So many bytes are no disagreement: metadata, a warm-up that began late, a handful of packets.
@@ -186,11 +186,8 @@ impl Claim<'_> {
     }
 
     fn words(&self, seen: f64, why: &str) -> String {
-        let tool = self
-            .workload
-            .argv
-            .first()
-            .map_or("it", |a| a.rsplit('/').next().unwrap_or(a));
+        let tool = program(&self.workload.argv);
+        let tool = tool.rsplit('/').next().unwrap_or(tool);
         format!(
             "{}: {tool} says it {} {}, and in that time {} {}: {why}",
             self.workload.name,
@@ -310,6 +307,16 @@ mod tests {
             ..fio
         };
         assert_eq!(said_of(&off, Some(read(1229)), &cached), [""; 0]);
+    }
+
+    #[test]
+    fn the_tool_of_a_job_file_is_named() {
+        let fio = workload("fio-randread-4k-qd1");
+        let said = said_of(&fio, Some(read(100)), &series(Counter::DiskRead, [0; 8]));
+        assert!(
+            said[0].starts_with("fio-randread-4k-qd1: fio says it read "),
+            "{said:?}"
+        );
     }
 
     #[test]
