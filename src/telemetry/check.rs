@@ -46,7 +46,8 @@ pub fn doubts(
     if let (true, Some(disk)) = (workload.needs_scratch(), &series.disk) {
         doubts.extend(disk_doubts(workload, moved, series, disk, seen, margin));
     }
-    if let (true, Some(link)) = (workload.needs_network(), &series.link) {
+    let uses_link = workload.needs_network() || workload.needs_neighbour();
+    if let (true, Some(link)) = (uses_link, &series.link) {
         doubts.extend(link_doubts(workload, moved, link, seen, margin));
     }
     doubts
@@ -411,6 +412,20 @@ mod tests {
         assert!(
             said[0].contains("link vnet0 carried 0 bytes: its traffic took another way"),
             "{said:?}"
+        );
+    }
+
+    #[test]
+    fn traffic_between_guests_is_held_against_the_link_too() {
+        let iperf3 = workload("iperf3-guest-to-guest");
+        let said = said_of(&iperf3, None, &series(Counter::DiskRead, [0; 8]));
+        assert!(
+            said[0].contains("link vnet0 carried nothing: its traffic took another way"),
+            "{said:?}"
+        );
+        assert_eq!(
+            said_of(&iperf3, None, &series(Counter::FromGuest, DIRECT)),
+            [""; 0]
         );
     }
 
