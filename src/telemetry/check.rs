@@ -4,7 +4,7 @@
 
 use super::{Counter, Series, Window};
 use crate::units::Percent;
-use crate::workload::{CrossCheck, Moved, Workload};
+use crate::workload::{CrossCheck, Moved, Workload, program};
 use std::time::Duration;
 
 /// So many bytes are no disagreement: metadata, a warm-up that began late, a handful of packets.
@@ -46,7 +46,8 @@ pub fn doubts(
     if let (true, Some(disk)) = (workload.needs_scratch(), &series.disk) {
         doubts.extend(disk_doubts(workload, moved, series, disk, seen, margin));
     }
-    if let (true, Some(link)) = (workload.needs_network(), &series.link) {
+    let uses_link = workload.needs_network() || workload.needs_neighbour();
+    if let (true, Some(link)) = (uses_link, &series.link) {
         doubts.extend(link_doubts(workload, moved, link, seen, margin));
     }
     doubts
@@ -62,17 +63,22 @@ fn disk_doubts(
 ) -> Vec<String> {
     let seen = |counter| (window.and_then(|w| w.count(counter)), whole.count(counter));
     let Some(Moved::Disk { read, written, time }) = moved else {
-        let all = seen(Counter::DiskRead).1.zip(seen(Counter::DiskWritten).1);
-        let nothing = all.is_some_and(|(read, written)| read + written == 0.0);
+        // What the device did for all guests says nothing of one.
+        let (place, nothing) = if series.is_disk_shared {
+            ("its QEMU".into(), series.by_qemu == Some((0, 0)))
+        } else {
+            let all = seen(Counter::DiskRead).1.zip(seen(Counter::DiskWritten).1);
+            (format!("the host's disk {disk}"), all == Some((0.0, 0.0)))
+        };
         let text = format!(
-            "{}: it uses the data disk, and the host's disk {disk} moved nothing: it never reached it",
+            "{}: it uses the data disk, and {place} moved nothing: it never reached it",
             workload.name
         );
         return nothing.then_some(text).into_iter().collect();
     };
     let claim = |did, verb: &str, said, counter, by_qemu: Option<u64>| {
         let by_qemu = by_qemu.map(|bytes| bytes as f64);
-        // What the device did for all guests says nothing of one; what its own QEMU did says something of its cache.
+        // What its own QEMU did says something of its cache.
         let (place, seen, by_qemu) = if series.is_disk_shared {
             (format!("its QEMU {verb}"), (None, by_qemu), Some(0.0))
         } else {
@@ -181,11 +187,8 @@ impl Claim<'_> {
     }
 
     fn words(&self, seen: f64, why: &str) -> String {
-        let tool = self
-            .workload
-            .argv
-            .first()
-            .map_or("it", |a| a.rsplit('/').next().unwrap_or(a));
+        let tool = program(&self.workload.argv);
+        let tool = tool.rsplit('/').next().unwrap_or(tool);
         format!(
             "{}: {tool} says it {} {}, and in that time {} {}: {why}",
             self.workload.name,
@@ -308,6 +311,16 @@ mod tests {
     }
 
     #[test]
+    fn the_tool_of_a_job_file_is_named() {
+        let fio = workload("fio-randread-4k-qd1");
+        let said = said_of(&fio, Some(read(100)), &series(Counter::DiskRead, [0; 8]));
+        assert!(
+            said[0].starts_with("fio-randread-4k-qd1: fio says it read "),
+            "{said:?}"
+        );
+    }
+
+    #[test]
     fn of_a_shared_disk_what_others_do_is_not_held_against_a_guest() {
         let fio = workload("fio-randread-4k");
         let mut shared = series(Counter::DiskRead, [0, 900, 1800, 2700, 3600, 4500, 5400, 5400]);
@@ -357,6 +370,27 @@ mod tests {
     }
 
     #[test]
+    fn of_a_shared_disk_qemu_tells_whether_it_was_reached() {
+        let fio = workload("fio-randread-4k");
+        let mut shared = series(Counter::DiskRead, DIRECT);
+        shared.is_disk_shared = true;
+        assert_eq!(said_of(&fio, None, &shared), [""; 0], "nothing is known");
+        shared.by_qemu = Some((0, 0));
+        assert_eq!(
+            said_of(&fio, None, &shared),
+            ["fio-randread-4k: it uses the data disk, and its QEMU moved nothing: it never reached it"]
+        );
+        let mut cached = series(Counter::DiskRead, [0; 8]);
+        cached.is_disk_shared = true;
+        cached.by_qemu = Some((4096, 0));
+        assert_eq!(
+            said_of(&fio, None, &cached),
+            [""; 0],
+            "the host's page cache is not seen"
+        );
+    }
+
+    #[test]
     fn traffic_is_held_against_the_link() {
         let iperf3 = workload("iperf3-host-to-guest");
         let moved = |mib: u64| {
@@ -378,6 +412,20 @@ mod tests {
         assert!(
             said[0].contains("link vnet0 carried 0 bytes: its traffic took another way"),
             "{said:?}"
+        );
+    }
+
+    #[test]
+    fn traffic_between_guests_is_held_against_the_link_too() {
+        let iperf3 = workload("iperf3-guest-to-guest");
+        let said = said_of(&iperf3, None, &series(Counter::DiskRead, [0; 8]));
+        assert!(
+            said[0].contains("link vnet0 carried nothing: its traffic took another way"),
+            "{said:?}"
+        );
+        assert_eq!(
+            said_of(&iperf3, None, &series(Counter::FromGuest, DIRECT)),
+            [""; 0]
         );
     }
 
