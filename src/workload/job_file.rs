@@ -163,7 +163,9 @@ fn variables(purpose: Use) -> impl Iterator<Item = &'static (&'static str, &'sta
 
 /// The command line that runs the file from a job's folder: only what it asks for is put into fio's environment.
 pub(super) fn command(file: &JobFile, purpose: Use) -> Vec<String> {
-    let used = variables(purpose).filter(|(name, _)| file.text.contains(&format!("${{{name}}}")));
+    let is_comment = |line: &&str| line.trim_start().starts_with(['#', ';']);
+    let lines = || file.text.lines().filter(|line| !is_comment(line));
+    let used = variables(purpose).filter(|(name, _)| lines().any(|l| l.contains(&format!("${{{name}}}"))));
     let mut argv = vec!["env".to_string()];
     argv.extend(used.map(|(name, hole)| format!("{name}={hole}")));
     argv.push("fio".into());
@@ -215,6 +217,11 @@ mod tests {
         assert_eq!(words.last(), Some(&"{job}/mix.fio"));
         assert_eq!(program(&workload.argv), "fio");
         assert!(workload.needs_scratch());
+        assert!(!workload.honours_warmup());
+        let warm = with("mix.fio", Ok("[a]\nramp_time=${WARMUP}\n")).unwrap();
+        assert!(warm.honours_warmup());
+        let said = with("mix.fio", Ok("; WARMUP=1 is put in ${WARMUP}\n[a]\n")).unwrap();
+        assert!(!said.honours_warmup());
         let idle = with("mix.fio", Ok("[a]\nioengine=null\nsize=1g\n")).unwrap();
         assert_eq!(idle.argv[..2], ["env", "fio"]);
         assert!(!idle.needs_scratch());
