@@ -39,7 +39,14 @@ const MEASURED: [&str; 5] = [
 ];
 
 /// Options by which jobs do not run at the same time, or cannot be told from such.
-const SEQUENTIAL: [&str; 4] = ["stonewall", "wait_for_previous", "wait_for", "new_group"];
+const SEQUENTIAL: [&str; 6] = [
+    "stonewall",
+    "wait_for_previous",
+    "wait_for",
+    "new_group",
+    "startdelay",
+    "start_delay",
+];
 
 /// What a job file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,6 +292,16 @@ mod tests {
             (
                 "mix.fio",
                 Ok("[a]\n[b]\nwait_for=a\n"),
+                "line 3: jobs that run one after another",
+            ),
+            (
+                "mix.fio",
+                Ok("[a]\nruntime=2\n[b]\nstartdelay=60\n"),
+                "line 4: jobs that run one after another",
+            ),
+            (
+                "mix.fio",
+                Ok("[a]\n[b]\nstart_delay = 60\n"),
                 "line 3: jobs that run one after another",
             ),
         ] {
