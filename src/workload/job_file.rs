@@ -39,7 +39,14 @@ const MEASURED: [&str; 5] = [
 ];
 
 /// Options by which jobs do not run at the same time, or cannot be told from such.
-const SEQUENTIAL: [&str; 4] = ["stonewall", "wait_for_previous", "wait_for", "new_group"];
+const SEQUENTIAL: [&str; 6] = [
+    "stonewall",
+    "wait_for_previous",
+    "wait_for",
+    "new_group",
+    "startdelay",
+    "start_delay",
+];
 
 /// What a job file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +170,9 @@ fn variables(purpose: Use) -> impl Iterator<Item = &'static (&'static str, &'sta
 
 /// The command line that runs the file from a job's folder: only what it asks for is put into fio's environment.
 pub(super) fn command(file: &JobFile, purpose: Use) -> Vec<String> {
-    let used = variables(purpose).filter(|(name, _)| file.text.contains(&format!("${{{name}}}")));
+    let is_comment = |line: &&str| line.trim_start().starts_with(['#', ';']);
+    let lines = || file.text.lines().filter(|line| !is_comment(line));
+    let used = variables(purpose).filter(|(name, _)| lines().any(|l| l.contains(&format!("${{{name}}}"))));
     let mut argv = vec!["env".to_string()];
     argv.extend(used.map(|(name, hole)| format!("{name}={hole}")));
     argv.push("fio".into());
@@ -215,6 +224,11 @@ mod tests {
         assert_eq!(words.last(), Some(&"{job}/mix.fio"));
         assert_eq!(program(&workload.argv), "fio");
         assert!(workload.needs_scratch());
+        assert!(!workload.honours_warmup());
+        let warm = with("mix.fio", Ok("[a]\nramp_time=${WARMUP}\n")).unwrap();
+        assert!(warm.honours_warmup());
+        let said = with("mix.fio", Ok("; WARMUP=1 is put in ${WARMUP}\n[a]\n")).unwrap();
+        assert!(!said.honours_warmup());
         let idle = with("mix.fio", Ok("[a]\nioengine=null\nsize=1g\n")).unwrap();
         assert_eq!(idle.argv[..2], ["env", "fio"]);
         assert!(!idle.needs_scratch());
@@ -278,6 +292,16 @@ mod tests {
             (
                 "mix.fio",
                 Ok("[a]\n[b]\nwait_for=a\n"),
+                "line 3: jobs that run one after another",
+            ),
+            (
+                "mix.fio",
+                Ok("[a]\nruntime=2\n[b]\nstartdelay=60\n"),
+                "line 4: jobs that run one after another",
+            ),
+            (
+                "mix.fio",
+                Ok("[a]\n[b]\nstart_delay = 60\n"),
                 "line 3: jobs that run one after another",
             ),
         ] {

@@ -150,6 +150,11 @@ impl Workload {
         uses(&all, Hole::GuestAddress) || uses(&all, Hole::HostAddress)
     }
 
+    /// True when its command is told how long the warm-up takes: another one measures all the time.
+    pub fn honours_warmup(&self) -> bool {
+        uses(&self.argv, Hole::Warmup)
+    }
+
     /// True when it runs between two guests.
     pub fn needs_neighbour(&self) -> bool {
         let server = self.server.as_ref();
