@@ -48,12 +48,24 @@ impl LocalHost {
 
     /// Starts those that do not run, or are not well any more; all of them boot at the same time.
     pub(super) fn gather_company(&mut self) -> Result<(), HostError> {
+        let mut fresh = Vec::new();
+        let started = self.start_company(&mut fresh);
+        let ready = started.and_then(|()| self.make_company_ready(&fresh));
+        if ready.is_err() {
+            // One that runs and was never made ready must not be taken for well the next time.
+            for guest in fresh.iter().filter_map(|name| self.company.remove(name)) {
+                let _ = guest.domain.destroy();
+            }
+        }
+        ready
+    }
+
+    /// Starts them and tells which are `fresh`, also when one cannot be started.
+    fn start_company(&mut self, fresh: &mut Vec<String>) -> Result<(), HostError> {
         let Owner::Lab(lab) = &self.owner else {
             return Ok(());
         };
-        let companions = lab.companions().to_vec();
-        let mut fresh = Vec::new();
-        for companion in companions {
+        for companion in lab.companions().to_vec() {
             if let Some(guest) = self.company.remove(&companion.name) {
                 if is_well(&guest) {
                     self.company.insert(companion.name, guest);
@@ -80,8 +92,12 @@ impl LocalHost {
             self.company.insert(companion.name.clone(), guest);
             fresh.push(companion.name);
         }
+        Ok(())
+    }
+
+    fn make_company_ready(&self, fresh: &[String]) -> Result<(), HostError> {
         for name in fresh {
-            self.wait_for_companion(&name, self.companion(&name)?)?;
+            self.wait_for_companion(name, self.companion(name)?)?;
             if name == ROUTER {
                 self.make_router()?;
             }
