@@ -7,8 +7,8 @@ use crate::change::Verified;
 use crate::event::{RawOutput, Stage};
 use crate::experiment::{BARRIER, Neighbour, SKEW};
 use crate::host::{BesideJob, JobOutput, Together};
-use crate::workload::{Observation, Workload};
 use crate::units::Span;
+use crate::workload::{Observation, Workload};
 use std::time::Duration;
 
 /// Guests that started further apart than this did not compete from the start.
@@ -87,11 +87,7 @@ fn competed(workload: &Workload, together: &Together) -> Result<(), String> {
             "the guests started {skew:.0?} apart, more than {LARGEST_SKEW:.0?}: they did not compete from the start"
         ));
     }
-    let most = workload
-        .time
-        .0
-        .mul_f64(LARGEST_SHARE_ALONE)
-        .max(SHORTEST_ALONE);
+    let most = workload.time.0.mul_f64(LARGEST_SHARE_ALONE).max(SHORTEST_ALONE);
     if *alone > most {
         return Err(format!(
             "the workload ran on for {alone:.1?} when a neighbour had ended, more than {most:.1?}: they did not compete \
