@@ -8,7 +8,7 @@ use crate::host::agent::Agent;
 use crate::host::libvirt::Domain;
 use crate::host::ssh::Ssh;
 use crate::host::transport::{Transport, TransportError};
-use crate::host::{HostError, Job, program, readback};
+use crate::host::{HostError, Job, kernel, program, readback};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fs;
@@ -30,6 +30,17 @@ pub(super) struct Guest {
     pub(super) changed: bool,
     /// Where kvmtune's own program is in it, once it was brought there.
     pub(super) program: OnceCell<String>,
+}
+
+impl Guest {
+    /// Tells this run of it from any other; libvirt's number of the run begins anew with each boot of the host.
+    pub(super) fn instance(&self) -> Option<String> {
+        Some(format!(
+            "{} of boot {}",
+            self.domain.id()?,
+            kernel::boot_id().ok()?
+        ))
+    }
 }
 
 impl LocalHost {
