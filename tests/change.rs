@@ -6,6 +6,7 @@ mod support;
 use kvmtune::change::*;
 use kvmtune::host::fake::{FakeHost, Fault};
 use kvmtune::host::{Host, HostError, Power, Scope};
+use kvmtune::tunable::{Address, DomainSetting, NeighbourSetting, ParameterGroup};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::*;
 use tempfile::TempDir;
@@ -112,6 +113,39 @@ fn a_drift_while_the_body_runs_is_found() {
     );
     assert_eq!(drifts[0].actors, ["tuned (process 7)"]);
     assert_eq!(difference(&before, host.state()), "");
+}
+
+#[test]
+fn a_lost_neighbour_takes_its_own_values_along_and_nobody_misses_them() {
+    let of = |name: &str| {
+        let group = ParameterGroup::Scheduler;
+        Address::Neighbour(NeighbourSetting {
+            neighbour: name.into(),
+            setting: DomainSetting::Parameter(group, "cpu_shares".into()),
+        })
+    };
+    let (hog, other) = (of("hog"), of("other"));
+    for lost in ["hog", "nobody"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut host = FakeHost::new([(hog.clone(), "1024"), (other.clone(), "1024")]);
+        let settings = [setting(hog.clone(), "2"), setting(other.clone(), "3")];
+        let done = with_treatment(&mut host, &mut journal, &live(&settings), |trial| {
+            assert_eq!(trial.host().read(&hog).unwrap(), "2");
+        });
+        assert!(matches!(done.unwrap().outcome, Outcome::Held(())));
+        host.lose_neighbour(lost);
+        let done = with_treatment(&mut host, &mut journal, &live(&settings), |trial| {
+            assert!(trial.run(&job()).unwrap_err().guest_lost);
+        });
+        assert!(done.unwrap().guest_lost);
+        assert!(journal.is_clean());
+        // The other runs on while the guest is off, and so must have its value back.
+        assert_eq!(host.state().get(&other), Some("1024"));
+        assert_eq!(host.state().get(&hog), (lost != "hog").then_some("1024"));
+        host.power(Power::On).unwrap();
+        assert_eq!(host.state().get(&hog), Some("1024"));
+    }
 }
 
 #[test]

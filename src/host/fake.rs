@@ -2,94 +2,20 @@
 //!
 //! Clamps, drifts and failures are asked for by tests; jobs are closures. Does not know what a treatment is.
 
-use super::{Boots, Host, HostError, Job, JobOutput, NextBoot, Power, Scope};
+mod boots;
+mod state;
+
+pub use state::{FakeBoot, FakeNeighbour, FakeState};
+
+use super::{Host, HostError, Job, JobOutput, Power, Scope};
 use crate::facts::Facts;
 use crate::tunable::{Address, Format};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const UUID: &str = "00000000-0000-0000-0000-000000000001";
-
-/// What the machine holds, by addresses as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeState {
-    /// Values of the host's kernel.
-    pub host: BTreeMap<String, String>,
-    /// Stored domain XML.
-    pub pending: BTreeMap<String, String>,
-    /// What a start of the guest sets its own values to.
-    pub defaults: BTreeMap<String, String>,
-    /// Values of the running guest, with its domain XML; empty while it is off.
-    pub running: BTreeMap<String, String>,
-    /// True while the guest runs.
-    pub on: bool,
-    /// True when the running guest does not answer.
-    pub hung: bool,
-    /// Counts the starts of the guest.
-    pub instance: u64,
-    /// What booting does; nothing, on a host whose command line does not matter.
-    #[serde(default)]
-    pub boot: Option<FakeBoot>,
-}
-
-/// The command line of a host that can be booted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeBoot {
-    /// What it runs with.
-    pub line: String,
-    /// What it is booted with when nothing is arranged for.
-    pub usual: String,
-    /// What is arranged for the next boot, until it is taken away: a whole line.
-    pub next: Option<String>,
-    /// What a boot sets its own values to.
-    pub defaults: BTreeMap<String, String>,
-    /// Counts the boots.
-    pub boots: u64,
-}
-
-impl FakeState {
-    /// The value at an address: from the running guest where it runs, else from what is pending.
-    pub fn get(&self, address: &Address) -> Option<&str> {
-        let key = address.to_string();
-        let place = match address {
-            a if a.is_of_host() => &self.host,
-            Address::DomainXml(_) if !self.on => &self.pending,
-            _ => &self.running,
-        };
-        place.get(&key).map(String::as_str)
-    }
-
-    fn boot_id(&self) -> String {
-        let boots = self.boot.as_ref().map_or(0, |boot| boot.boots);
-        format!("simulated {boots}")
-    }
-
-    fn place(&mut self, address: &Address) -> &mut BTreeMap<String, String> {
-        match address {
-            a if a.is_of_host() => &mut self.host,
-            Address::DomainXml(_) => &mut self.pending,
-            _ => &mut self.running,
-        }
-    }
-
-    fn power(&mut self, power: Power) {
-        match power {
-            Power::Off => {
-                self.running.clear();
-                (self.on, self.hung) = (false, false);
-            }
-            Power::On if self.on => {}
-            Power::On => {
-                self.running = self.defaults.clone();
-                self.running.extend(self.pending.clone());
-                (self.on, self.instance) = (true, self.instance + 1);
-            }
-        }
-    }
-}
 
 /// A failure of chosen calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +42,7 @@ pub struct FakeHost {
     drifts: Vec<(Address, String)>,
     actors: Vec<String>,
     twins: Vec<(Address, Address)>,
+    mortal: Option<String>,
     fault: Option<Fault>,
     calls: Vec<String>,
     observer: Option<Box<dyn FnMut(u64) + Send>>,
@@ -134,11 +61,13 @@ impl FakeHost {
             hung: false,
             instance: 0,
             boot: None,
+            neighbours: BTreeMap::new(),
         };
         for (address, value) in values {
             let place = match &address {
                 a if a.is_of_host() => &mut state.host,
                 Address::DomainXml(_) => &mut state.pending,
+                Address::Neighbour(of) => state.defaults_of(&of.neighbour),
                 _ => &mut state.defaults,
             };
             place.insert(address.to_string(), value.to_string());
@@ -158,6 +87,7 @@ impl FakeHost {
             drifts: Vec::new(),
             actors: Vec::new(),
             twins: Vec::new(),
+            mortal: None,
             fault: None,
             calls: Vec::new(),
             observer: None,
@@ -245,6 +175,11 @@ impl FakeHost {
         self.drifts.push((address.clone(), to.into()));
     }
 
+    /// This neighbour ends while the next job runs, which fails.
+    pub fn lose_neighbour(&mut self, name: &str) {
+        self.mortal = Some(name.into());
+    }
+
     /// Programs that run and are said to set every place.
     pub fn set_actors(&mut self, actors: Vec<String>) {
         self.actors = actors;
@@ -319,13 +254,14 @@ impl FakeHost {
     /// Fails when the guest must answer and does not.
     fn reach(&self, address: &Address, doing: &str) -> Result<(), HostError> {
         let in_guest = address.in_guest();
-        let in_run = in_guest
-            || matches!(
-                address,
-                Address::Domain(_) | Address::Neighbour(_) | Address::HostLink(_)
-            );
+        let in_run = in_guest || matches!(address, Address::Domain(_) | Address::HostLink(_));
         if in_run && !self.state.on {
             return Err(HostError::new(doing, "the guest is off"));
+        }
+        if let Address::Neighbour(of) = address
+            && !self.state.has_neighbour(&of.neighbour)
+        {
+            return Err(HostError::new(doing, "it does not run").losing_guest());
         }
         if in_guest && self.state.hung {
             return Err(HostError::new(doing, "the guest does not answer").losing_guest());
@@ -409,6 +345,7 @@ impl Host for FakeHost {
                     id: host.state.boot_id(),
                 },
                 Address::DomainXml(_) => Scope::Definition { uuid },
+                Address::Neighbour(of) => host.state.scope_of(&of.neighbour),
                 _ if host.state.on => Scope::Domain {
                     uuid,
                     instance: host.state.instance.to_string(),
@@ -433,6 +370,11 @@ impl Host for FakeHost {
             if !host.state.on || host.state.hung {
                 return Err(HostError::new("run a job", "the guest does not answer").losing_guest());
             }
+            if let Some(name) = host.mortal.take() {
+                let doing = format!("reach neighbour {name}");
+                host.state.lose_neighbour(&name);
+                return Err(HostError::new(doing, "it does not run").losing_guest());
+            }
             for (address, value) in &host.drifts {
                 let place = match address {
                     a if a.is_of_host() => &mut host.state.host,
@@ -449,37 +391,4 @@ impl Host for FakeHost {
     }
 
     fn pause(&mut self, _: Duration) {}
-}
-
-impl Boots for FakeHost {
-    fn boot_id(&mut self) -> Result<String, HostError> {
-        self.call("tell the boot", |host| Ok(host.state.boot_id()))
-    }
-
-    fn machine(&mut self) -> String {
-        "simulated".into()
-    }
-
-    fn command_line(&mut self) -> Result<String, HostError> {
-        self.call("read the command line", |host| {
-            let boot = host.state.boot.as_ref();
-            Ok(boot.map(|boot| boot.line.clone()).unwrap_or_default())
-        })
-    }
-
-    fn read_next(&mut self, _: &NextBoot) -> Result<Option<String>, HostError> {
-        self.call("read the next boot", |host| {
-            Ok(host.state.boot.as_ref().and_then(|boot| boot.next.clone()))
-        })
-    }
-
-    fn write_next(&mut self, _: &NextBoot, content: Option<&str>) -> Result<(), HostError> {
-        self.call("write the next boot", |host| match &mut host.state.boot {
-            Some(boot) => {
-                boot.next = content.map(str::to_string);
-                Ok(())
-            }
-            None => Err(HostError::new("write the next boot", "it cannot be booted")),
-        })
-    }
 }

@@ -217,11 +217,9 @@ impl LocalHost {
         &self.disk
     }
 
-    /// Tells this run of the guest from any other: settings of a run are gone with it. libvirt's number of the run
-    /// begins anew with each boot of the host.
+    /// Tells this run of the guest from any other: settings of a run are gone with it.
     pub fn instance(&self) -> Option<String> {
-        let number = self.guest.as_ref()?.domain.id()?;
-        Some(format!("{number} of boot {}", kernel::boot_id().ok()?))
+        self.guest.as_ref()?.instance()
     }
 
     fn start(&mut self) -> Result<(), HostError> {
@@ -413,7 +411,7 @@ impl Host for LocalHost {
                 id: kernel::boot_id()?,
             },
             Address::DomainXml(_) => Scope::Definition { uuid },
-            Address::Neighbour(of) => self.scope_of(&of.neighbour)?,
+            Address::Neighbour(of) => self.scope_of(&of.neighbour),
             Address::GuestFile { .. }
             | Address::GuestModule(_)
             | Address::GuestCommand(_)

@@ -34,16 +34,15 @@ impl LocalHost {
         })
     }
 
-    /// What the settings of a companion live and die with.
-    pub(super) fn scope_of(&self, name: &str) -> Result<Scope, HostError> {
-        let domain = &self.companion(name)?.domain;
-        let number = domain
-            .id()
-            .map(|id| format!("{id} of boot {}", super::kernel::boot_id().unwrap_or_default()));
-        Ok(Scope::Domain {
-            uuid: domain.uuid().to_string(),
-            instance: number.unwrap_or_else(|| Scope::OFF.into()),
-        })
+    /// What the settings of a companion live and die with: those of one that does not run are gone.
+    pub(super) fn scope_of(&self, name: &str) -> Scope {
+        let guest = self.company.get(name);
+        Scope::Domain {
+            uuid: guest.map(|g| g.domain.uuid().to_string()).unwrap_or_default(),
+            instance: guest
+                .and_then(Guest::instance)
+                .unwrap_or_else(|| Scope::OFF.into()),
+        }
     }
 
     /// Starts those that do not run, or are not well any more; all of them boot at the same time.
@@ -132,7 +131,7 @@ impl LocalHost {
         prepare(guest, &router::guest_commands(), &router::guest_files())?;
         self.require_path()?;
         let doing = "prove the long path to the guest";
-        let said = exec(guest, &router::ping())?;
+        let said = exec(guest, &router::ping(path))?;
         let measured = router::shortest(&said).ok_or_else(|| {
             let said = crate::diagnostic::one_line(&String::from_utf8_lossy(&said), TAIL);
             HostError::new(doing, format!("ping tells no round trip: {said}"))
