@@ -11,7 +11,6 @@ mod together;
 mod watch;
 
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
-use super::telemetry::Sampler;
 use super::{
     BesideJob, Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, Together, build,
     guest_job, guest_module, kernel, program, readback, survey, xml,
@@ -28,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// Set when the user asks to stop; only a running workload looks at it.
 pub type Cancel = Arc<AtomicBool>;
@@ -61,7 +61,7 @@ pub struct LocalHost {
     /// What the first boot took.
     first_boot: Option<Duration>,
     /// What watches this machine beside a job.
-    sampler: Option<(Sampler, Option<(u64, u64)>)>,
+    watch: Option<Watch>,
     /// The guests beside it that run, by name.
     company: BTreeMap<String, Guest>,
     /// The long path to the guest, as it is set.
@@ -100,7 +100,7 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
-            sampler: None,
+            watch: None,
             company: BTreeMap::new(),
             path: company.path,
         })
@@ -126,7 +126,7 @@ impl LocalHost {
             emulators: Vec::new(),
             cancel,
             first_boot: None,
-            sampler: None,
+            watch: None,
             company: BTreeMap::new(),
             path: None,
         };
@@ -448,11 +448,15 @@ impl Host for LocalHost {
     }
 
     fn run_together(&mut self, job: &Job, beside: &[BesideJob]) -> Result<Together, HostError> {
-        self.run_beside(job, beside)
+        let ran = self.run_beside(job, beside)?;
+        self.tell_ended();
+        Ok(ran)
     }
 
     fn run(&mut self, job: &Job) -> Result<JobOutput, HostError> {
-        self.run_one(job)
+        let output = self.run_one(job)?;
+        self.tell_ended();
+        Ok(output)
     }
 }
 

@@ -21,9 +21,9 @@ struct Claim<'c> {
     /// Bytes in its measured time.
     said: f64,
     time: Duration,
-    /// What was seen: in the measured window, and all the time.
+    /// What was seen: in the measured window, and from the command's beginning on.
     seen: (Option<f64>, Option<f64>),
-    /// What QEMU's block layer moved all the time.
+    /// What QEMU's block layer moved from the command's beginning on.
     by_qemu: Option<f64>,
     workload: &'c Workload,
 }
@@ -165,8 +165,8 @@ impl Claim<'_> {
         })
     }
 
-    /// The most that can have arrived of it: in its own time, or its share of all that the host saw from the first to the
-    /// last moment, in which is also what was written back after the end.
+    /// The most that can have arrived of it: in its own time, or its share of all that the host saw from the command's
+    /// beginning to the last moment, in which is also what was written back after the end.
     fn reached(&self) -> Option<f64> {
         let (time, warmup) = (self.time.as_secs_f64(), self.workload.warmup.0.as_secs_f64());
         let all = self.seen.1? * time / (time + warmup);
@@ -344,6 +344,22 @@ mod tests {
         assert_eq!(said_of(&fio, written, &late), [""; 0]);
         let never = series(Counter::DiskRead, [0; 8]);
         assert!(said_of(&fio, written, &never)[0].contains("took 0 bytes"));
+    }
+
+    #[test]
+    fn what_an_earlier_trial_left_to_be_written_is_not_its_own() {
+        let fio = workload("fio-randwrite-4k");
+        let mut late = series(Counter::DiskWritten, [0, 120, 120, 120, 120, 120, 120, 120]);
+        late.began = Some(Duration::from_secs(1));
+        let written = Some(Moved::Disk {
+            read: 0.0,
+            written: (100 * MIB) as f64,
+            time: Duration::from_secs(5),
+        });
+        let said = said_of(&fio, written, &late);
+        assert!(said[0].contains("took 0 bytes"), "{said:?}");
+        let said = said_of(&fio, None, &late);
+        assert!(said[0].contains("never reached it"), "{said:?}");
     }
 
     #[test]
