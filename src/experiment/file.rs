@@ -143,7 +143,8 @@ fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
     let known = library.names().collect::<Vec<_>>().join(", ");
     let field = table.required("use", &format!("name a workload: {known}"));
     let time = table.take("time").map(|f| whole_seconds(&f, 1));
-    let warmup = table.take("warmup").map(|f| whole_seconds(&f, 0));
+    let warmup_field = table.take("warmup");
+    let warmup = warmup_field.as_ref().map(|f| whole_seconds(f, 0));
     table.finish();
     let field = field?;
     if field.text()? == HOST {
@@ -156,6 +157,16 @@ fn workload(mut table: Reader<'_>, library: &Library) -> Option<Workload> {
     let mut workload = find_workload(&field, library)?;
     workload.time = time.flatten().unwrap_or(workload.time);
     workload.warmup = warmup.flatten().unwrap_or(workload.warmup);
+    if let Some(field) = warmup_field
+        && !workload.warmup.0.is_zero()
+        && !workload.honours_warmup()
+    {
+        field.wrong(
+            format!("`{}` has no warm-up: it would be measured", workload.name),
+            "remove the key: nothing tells the command how long not to measure",
+        );
+        return None;
+    }
     Some(workload)
 }
 

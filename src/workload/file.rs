@@ -82,7 +82,9 @@ fn workload(file: &mut Reader<'_>, name: &str, jobs: &JobFiles) -> Option<Worklo
     } = what_runs(file, jobs);
     let server = file.take("server").and_then(|f| f.table()).map(server);
     let time = duration(file, "time", Span::secs(10), 1);
-    let warmup = duration(file, "warmup", Span::secs(0), 0);
+    let warmup = file
+        .take("warmup")
+        .map_or(Some(Span::secs(0)), |f| warmup(&f, argv.as_deref(), &files));
     let grace = duration(file, "grace", Span::secs(30), 1);
     let max_output = file
         .take("max-output")
@@ -231,6 +233,27 @@ fn steady(file: &mut Reader<'_>, parser: Option<Parser>, argv: Option<&[String]>
         field.wrong("there are no samples to tell it by", hint);
     }
     Some(rule)
+}
+
+/// A warm-up that the command is told of: one that it is not told of would be measured.
+fn warmup(field: &Field<'_>, argv: Option<&[String]>, files: &[JobFile]) -> Option<Span> {
+    let span = whole_seconds(field, 0)?;
+    if !span.0.is_zero() && argv.is_some_and(|argv| !uses(argv, Hole::Warmup)) {
+        let (message, hint) = if files.is_empty() {
+            (
+                "nothing in `argv` tells the command of its warm-up, and so it would be measured",
+                "give it to an option with `{warmup}`, or remove the key if the tool has none",
+            )
+        } else {
+            (
+                "nothing in the job file tells fio of its warm-up, and so it would be measured",
+                "add ramp_time=${WARMUP} to it, or remove the key",
+            )
+        };
+        field.wrong(message, hint);
+        return None;
+    }
+    Some(span)
 }
 
 /// The time at `key`, or `default`: whole seconds, since that is what tools take.

@@ -227,6 +227,17 @@ mod tests {
         assert!(!workload.honours_warmup());
         let warm = with("mix.fio", Ok("[a]\nramp_time=${WARMUP}\n")).unwrap();
         assert!(warm.honours_warmup());
+        let refused = parse_beside(
+            &Source {
+                name: "mine.toml".into(),
+                text: "summary = \"x\"\nrun = \"guest\"\njob = \"mix.fio\"\nwarmup = \"1s\"\n\
+                       [[metric]]\nname = \"iops\"\nunit = \"1/s\"\ngoal = \"maximize\"\n"
+                    .into(),
+            },
+            &JobFiles::from([("mix.fio".to_string(), Ok(GOOD.to_string()))]),
+        );
+        let refused = refused.unwrap_err().render(false);
+        assert!(refused.contains("ramp_time=${WARMUP}"), "{refused}");
         let said = with("mix.fio", Ok("; WARMUP=1 is put in ${WARMUP}\n[a]\n")).unwrap();
         assert!(!said.honours_warmup());
         let idle = with("mix.fio", Ok("[a]\nioengine=null\nsize=1g\n")).unwrap();

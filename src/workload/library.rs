@@ -177,7 +177,7 @@ mod tests {
     fn a_recorded_workload_is_known_without_its_files() {
         let jobs = JobFiles::from([(
             "mine.fio".to_string(),
-            Ok("[a]\nfilename=${SCRATCH}\n".to_string()),
+            Ok("[a]\nfilename=${SCRATCH}\nramp_time=${WARMUP}\n".to_string()),
         )]);
         let text =
             built_in("fio-randrw-4k.toml").replace("job = \"fio-randrw-4k.fio\"", "job = \"mine.fio\"");

@@ -259,6 +259,25 @@ fn a_file_says_how_it_is_judged_or_has_a_default() {
 }
 
 #[test]
+fn a_warm_up_that_the_command_is_not_told_of_is_refused() {
+    let read = |argv: &str, warmup: &str| {
+        let text = format!(
+            "summary = \"x\"\nrun = \"guest\"\nargv = [\"x\"{argv}]\nwarmup = \"{warmup}\"\nparser = \"numbers\"\n\
+             [[metric]]\nname = \"iops\"\nunit = \"1/s\"\ngoal = \"maximize\"\n"
+        );
+        let name = "x.toml".into();
+        parse(&crate::diagnostic::Source { name, text }).map_err(|e| e.render(false))
+    };
+    assert_eq!(read("", "0s").unwrap().warmup, Span::secs(0));
+    assert_eq!(read(", \"--skip={warmup}\"", "2s").unwrap().warmup, Span::secs(2));
+    let error = read("", "2s").unwrap_err();
+    assert!(
+        error.contains("x.toml:4:10") && error.contains("`{warmup}`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn requirements_and_declared_metrics_decide() {
     let mut workload = builtin("fio-randread-4k");
     let failed = String::from_utf8_lossy(READ).replace("\"error\" : 0", "\"error\" : 5");

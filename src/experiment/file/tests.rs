@@ -89,6 +89,20 @@ fn what_is_written_counts() {
 }
 
 #[test]
+fn a_workload_without_a_warm_up_is_given_none() {
+    let text = |warmup: &str| {
+        let text = SMALLEST.replace("fio-randread-4k", "hackbench");
+        format!("{text}\nwarmup = \"{warmup}\"\n[response]\nmetric = \"seconds\"\n")
+    };
+    assert_eq!(read(&text("0s")).unwrap().workloads[0].warmup, Span::secs(0));
+    let error = read(&text("3s")).unwrap_err().render(false);
+    assert!(
+        error.contains("`hackbench` has no warm-up") && error.contains("warmup = \"3s\""),
+        "{error}"
+    );
+}
+
+#[test]
 fn blocks_tell_how_often_to_look() {
     let design = |text: &str| read(&format!("{SMALLEST}\n[design]\n{text}")).unwrap().design;
     let looks = |min, max| Stopping::Looks { min, max };
