@@ -3,17 +3,14 @@
 
 #[path = "common/header.rs"]
 mod header;
+#[path = "common/played.rs"]
+mod played;
 
-use header::header;
-use kvmtune::change::Journal;
 use kvmtune::diagnostic::Source;
-use kvmtune::event::{Event, Outcome, Stage, TrialRecord};
+use kvmtune::event::{Outcome, Stage, TrialRecord};
 use kvmtune::experiment::{self, BARRIER, Experiment};
-use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Cancel, HostError, Job, JobOutput};
-use kvmtune::runner::{self, Task, ThisBoot};
-use kvmtune::simulation::Machine;
-use kvmtune::workload::{Library, Places};
+use kvmtune::workload::Library;
 use std::time::Duration;
 
 const REPORT: &[u8] = include_bytes!("data/fio-randread.json");
@@ -42,35 +39,10 @@ fn run(
     mut jobs: impl FnMut(&Job) -> Result<JobOutput, HostError> + Send + 'static,
 ) -> (Vec<TrialRecord>, Vec<String>) {
     let experiment = experiment();
-    let machine = Machine::of(&experiment);
-    let header = header(&experiment, &machine.facts, 1);
-    let values = machine.values.iter().map(|(a, v)| (a.clone(), v.as_str()));
-    let mut host = FakeHost::new(values);
+    let mut host = played::host(&experiment);
     host.set_jobs(move |job, _| jobs(job));
-    let state = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(state.path()).unwrap();
-    let places = Places {
-        scratch: "/dev/kvmtune-data".into(),
-        ..Places::default()
-    };
-    let task = Task {
-        header: &header,
-        places: &places,
-        records: Vec::new(),
-        to_the_end: true,
-        boot: ThisBoot::default(),
-        spent: Duration::ZERO,
-        cancel: &Cancel::default(),
-    };
-    let mut trials = Vec::new();
-    let mut sink = |event: &Event| {
-        if let Event::TrialFinished { record } = event {
-            trials.push((**record).clone());
-        }
-        Ok(())
-    };
-    runner::run(&mut host, &mut journal, &task, &mut sink).unwrap();
-    (trials, host.calls().to_vec())
+    let said = played::play(&mut host, &experiment, &Cancel::default());
+    (said.trials, host.calls().to_vec())
 }
 
 fn left(report: &[u8]) -> JobOutput {

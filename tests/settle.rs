@@ -3,17 +3,15 @@
 
 #[path = "common/header.rs"]
 mod header;
+#[path = "common/played.rs"]
+mod played;
 
-use header::header;
-use kvmtune::change::Journal;
 use kvmtune::diagnostic::Source;
-use kvmtune::event::{Event, Outcome, Stage, TrialRecord};
+use kvmtune::event::{Outcome, Stage, TrialRecord};
 use kvmtune::experiment::{self, Experiment};
-use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Cancel, Job, JobOutput};
-use kvmtune::runner::{self, Task, ThisBoot};
-use kvmtune::simulation::Machine;
-use kvmtune::workload::{Library, Places};
+use kvmtune::workload::Library;
+use played::Said;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -70,13 +68,6 @@ fn experiment(workload: &str, time: &str) -> Experiment {
     experiment::parse(&source, &Library::builtin()).unwrap()
 }
 
-/// What a run said.
-struct Said {
-    trials: Vec<TrialRecord>,
-    notices: Vec<String>,
-    plan: Vec<String>,
-}
-
 /// Runs the experiment with `jobs` on a pretended host.
 fn run(
     workload: &str,
@@ -85,37 +76,9 @@ fn run(
     mut jobs: impl FnMut(&Job) -> JobOutput + Send + 'static,
 ) -> Said {
     let experiment = experiment(workload, time);
-    let machine = Machine::of(&experiment);
-    let header = header(&experiment, &machine.facts, 1);
-    let values = machine.values.iter().map(|(a, v)| (a.clone(), v.as_str()));
-    let mut host = FakeHost::new(values);
+    let mut host = played::host(&experiment);
     host.set_jobs(move |job, _| Ok(jobs(job)));
-    let state = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(state.path()).unwrap();
-    let task = Task {
-        header: &header,
-        places: &Places::default(),
-        records: Vec::new(),
-        to_the_end: true,
-        boot: ThisBoot::default(),
-        spent: Duration::ZERO,
-        cancel,
-    };
-    let mut said = Said {
-        trials: Vec::new(),
-        notices: Vec::new(),
-        plan: header.plan.notices.clone(),
-    };
-    let mut sink = |event: &Event| {
-        match event {
-            Event::TrialFinished { record } => said.trials.push((**record).clone()),
-            Event::Notice { text } => said.notices.push(text.clone()),
-            _ => {}
-        }
-        Ok(())
-    };
-    runner::run(&mut host, &mut journal, &task, &mut sink).unwrap();
-    said
+    played::play(&mut host, &experiment, cancel)
 }
 
 fn iops(record: &TrialRecord) -> f64 {
@@ -138,9 +101,9 @@ fn a_steady_workload_is_run_once_and_its_number_is_the_tools() {
     assert_eq!(said.trials.len(), 6);
     assert_eq!(said.notices, [""; 0]);
     assert!(
-        !said.plan.iter().any(|n| n.contains("settled")),
+        !said.header.plan.notices.iter().any(|n| n.contains("settled")),
         "{:?}",
-        said.plan
+        said.header.plan.notices
     );
     for trial in &said.trials {
         near(iops(trial), IOPS);
@@ -346,7 +309,7 @@ fn short_trials_are_not_judged_and_the_plan_says_so_once() {
     said.trials.iter().for_each(|t| near(iops(t), IOPS));
     assert_eq!(said.notices, [""; 0]);
     let about = |n: &&String| n.contains("settled");
-    let found: Vec<_> = said.plan.iter().filter(about).collect();
+    let found: Vec<_> = said.header.plan.notices.iter().filter(about).collect();
     assert_eq!(
         found,
         ["trials are too short to tell whether the workload settled: fio-randread-4k (3s); 41s are needed"]

@@ -3,21 +3,20 @@
 
 #[path = "common/header.rs"]
 mod header;
+#[path = "common/played.rs"]
+mod played;
 
-use header::header;
-use kvmtune::change::Journal;
 use kvmtune::design::{Guests, Plan};
 use kvmtune::diagnostic::Source;
-use kvmtune::event::{Event, Outcome, RunHeader, Stage, TrialRecord};
+use kvmtune::event::{Outcome, Stage, TrialRecord};
 use kvmtune::experiment;
 use kvmtune::facts::Facts;
 use kvmtune::host::fake::FakeHost;
 use kvmtune::host::{Cancel, Host, HostError, Job, JobOutput, Power, Scope};
-use kvmtune::runner::{self, Task, ThisBoot};
-use kvmtune::simulation::Machine;
 use kvmtune::telemetry::{Counter, Reading, Series};
 use kvmtune::tunable::Address;
-use kvmtune::workload::{Library, Places};
+use kvmtune::workload::Library;
+use played::Said;
 use std::time::Duration;
 
 /// Says that it read 581.7 MiB in 2 s.
@@ -71,17 +70,14 @@ fn seen(disk: u64) -> Series {
 }
 
 /// What a run of an experiment with these lines said.
-fn run(lines: &str, library: &Library, seen: Series) -> (RunHeader, Vec<TrialRecord>, Vec<String>, u32) {
+fn run(lines: &str, library: &Library, seen: Series) -> Said {
     let text = format!(
         "factor = {{ tunable = \"guest.swappiness\", levels = [60, 10], baseline = 60 }}\n\
          design = {{ blocks = 2 }}\nseed = 1\n{lines}\n"
     );
     let name = "witness.toml".into();
     let experiment = experiment::parse(&Source { name, text }, library).unwrap_or_else(|e| panic!("{e}"));
-    let machine = Machine::of(&experiment);
-    let header = header(&experiment, &machine.facts, 1);
-    let values = machine.values.iter().map(|(a, v)| (a.clone(), v.as_str()));
-    let mut host = FakeHost::new(values);
+    let mut host = played::host(&experiment);
     host.set_jobs(|_, _| {
         Ok(JobOutput {
             wall: Duration::from_secs(3),
@@ -90,29 +86,7 @@ fn run(lines: &str, library: &Library, seen: Series) -> (RunHeader, Vec<TrialRec
         })
     });
     let mut host = Watched { host, seen };
-    let state = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(state.path()).unwrap();
-    let task = Task {
-        header: &header,
-        places: &Places::default(),
-        records: Vec::new(),
-        to_the_end: true,
-        boot: ThisBoot::default(),
-        spent: Duration::ZERO,
-        cancel: &Cancel::default(),
-    };
-    let (mut trials, mut notices, mut starts) = (Vec::new(), Vec::new(), 0);
-    let mut sink = |event: &Event| {
-        match event {
-            Event::TrialFinished { record } => trials.push((**record).clone()),
-            Event::Notice { text } => notices.push(text.clone()),
-            Event::GuestStarting { .. } => starts += 1,
-            _ => {}
-        }
-        Ok(())
-    };
-    runner::run(&mut host, &mut journal, &task, &mut sink).unwrap();
-    (header, trials, notices, starts)
+    played::play(&mut host, &experiment, &Cancel::default())
 }
 
 const WORKLOAD: &str = "workload = { use = \"fio-randread-4k\", time = \"2s\" }";
@@ -129,7 +103,12 @@ const BORNE_OUT: u64 = 305_000_000;
 
 #[test]
 fn what_the_host_did_is_judged_and_kept() {
-    let (header, trials, notices, _) = run(
+    let Said {
+        header,
+        trials,
+        notices,
+        ..
+    } = run(
         &format!("{WORKLOAD}{PER_CPU}"),
         &Library::builtin(),
         seen(BORNE_OUT),
@@ -159,7 +138,7 @@ fn what_the_host_did_is_judged_and_kept() {
 #[test]
 fn a_number_of_the_host_that_is_missing_fails_the_trial_with_the_reason() {
     let lines = format!("{WORKLOAD}\nguard = {{ metric = \"host.kvm_exits\" }}");
-    let (_, trials, ..) = run(&lines, &Library::builtin(), seen(BORNE_OUT));
+    let Said { trials, .. } = run(&lines, &Library::builtin(), seen(BORNE_OUT));
     for trial in &trials {
         let Outcome::Failed { stage, message } = &trial.outcome else {
             panic!("{trial:#?}");
@@ -169,7 +148,7 @@ fn a_number_of_the_host_that_is_missing_fails_the_trial_with_the_reason() {
         assert!(message.contains("/sys/kernel/debug/kvm"), "{message}");
     }
     // What is not judged may be missing.
-    let (_, trials, ..) = run(WORKLOAD, &Library::builtin(), Series::default());
+    let Said { trials, .. } = run(WORKLOAD, &Library::builtin(), Series::default());
     assert!(
         trials
             .iter()
@@ -179,7 +158,7 @@ fn a_number_of_the_host_that_is_missing_fails_the_trial_with_the_reason() {
 
 #[test]
 fn a_disk_that_gave_nothing_makes_trials_suspect_and_is_said_once() {
-    let (_, trials, notices, _) = run(WORKLOAD, &Library::builtin(), seen(300_000));
+    let Said { trials, notices, .. } = run(WORKLOAD, &Library::builtin(), seen(300_000));
     for trial in &trials {
         let Outcome::Measured { suspect, .. } = &trial.outcome else {
             panic!("{trial:#?}");
@@ -206,11 +185,11 @@ fn a_workload_can_have_suspect_trials_fail() {
     let name = "strict.toml".into();
     let library = Library::builtin().with_folder(&[Source { name, text }]).unwrap();
     let lines = "workload = { use = \"strict\", time = \"2s\" }";
-    let (_, trials, ..) = run(lines, &library, seen(300_000));
+    let Said { trials, .. } = run(lines, &library, seen(300_000));
     let failed =
         |t: &TrialRecord| matches!(&t.outcome, Outcome::Failed { message, .. } if message.contains("loop3"));
     assert!(trials.iter().all(failed), "{trials:#?}");
-    let (_, trials, ..) = run(lines, &library, seen(BORNE_OUT));
+    let Said { trials, .. } = run(lines, &library, seen(BORNE_OUT));
     assert!(
         trials
             .iter()
@@ -222,7 +201,12 @@ fn a_workload_can_have_suspect_trials_fail() {
 fn guests_are_started_as_often_as_the_experiment_says() {
     let start = |fresh: &str| {
         let lines = format!("{WORKLOAD}\nguest = {{ fresh = \"{fresh}\" }}");
-        let (header, trials, _, starts) = run(&lines, &Library::builtin(), seen(BORNE_OUT));
+        let Said {
+            header,
+            trials,
+            starts,
+            ..
+        } = run(&lines, &Library::builtin(), seen(BORNE_OUT));
         assert_eq!(trials.len(), 6);
         assert_eq!(Plan::restarts(&header.plan), starts as usize, "{fresh}");
         (header.plan.guests, starts)
