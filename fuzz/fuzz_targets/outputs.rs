@@ -1,22 +1,34 @@
 //! What tools write, as bytes: whatever they are, every built-in workload answers with numbers that a measurement can
 //! give, or with one line that is tame for a terminal.
 //!
-//! The first byte chooses the workload, the rest is its output.
+//! The first line names the workload, the rest is its output; one that names none is output of the workload that the
+//! first byte chooses.
 #![no_main]
 
 use kvmtune::host::JobOutput;
-use kvmtune::workload::Library;
+use kvmtune::workload::{Library, Moved, Workload};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
 static LIBRARY: LazyLock<Library> = LazyLock::new(Library::builtin);
 
+fn chosen(data: &[u8]) -> Option<(&'static Workload, &[u8])> {
+    let line = data.iter().position(|byte| *byte == b'\n');
+    let named = line.and_then(|end| {
+        let name = std::str::from_utf8(&data[..end]).ok()?;
+        Some((LIBRARY.get(name)?, &data[end + 1..]))
+    });
+    named.or_else(|| {
+        let (which, output) = data.split_first()?;
+        let at = usize::from(*which) % LIBRARY.iter().count();
+        Some((LIBRARY.iter().nth(at)?, output))
+    })
+}
+
 fuzz_target!(|data: &[u8]| {
-    let Some((which, output)) = data.split_first() else {
+    let Some((workload, output)) = chosen(data) else {
         return;
     };
-    let workloads: Vec<_> = LIBRARY.iter().collect();
-    let workload = workloads[usize::from(*which) % workloads.len()];
     let left = JobOutput {
         stdout: output.to_vec(),
         result: Some(output.to_vec()),
@@ -36,5 +48,15 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(Some(samples)) = workload.samples(&left) {
         assert!(samples.iter().all(|rate| rate.is_finite() && *rate >= 0.0));
+    }
+    let is_count = |bytes: f64| bytes.is_finite() && bytes >= 0.0;
+    match workload.moved(&left) {
+        Some(Moved::Disk { read, written, time }) => {
+            assert!(is_count(read) && is_count(written) && !time.is_zero());
+        }
+        Some(Moved::Network { bytes, most, time }) => {
+            assert!(is_count(bytes) && is_count(most) && !time.is_zero());
+        }
+        None => {}
     }
 });

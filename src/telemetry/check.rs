@@ -20,6 +20,8 @@ struct Claim<'c> {
     place: String,
     /// Bytes in its measured time.
     said: f64,
+    /// Bytes that can be seen of it at the most.
+    most: f64,
     time: Duration,
     /// What was seen: in the measured window, and from the command's beginning on.
     seen: (Option<f64>, Option<f64>),
@@ -88,6 +90,7 @@ fn disk_doubts(
             did,
             place,
             said,
+            most: said,
             time,
             seen,
             by_qemu,
@@ -126,7 +129,7 @@ fn link_doubts(
         Some(from.max(to))
     };
     let seen = (window.and_then(larger), larger(whole));
-    let Some(Moved::Network { bytes, time }) = moved else {
+    let Some(Moved::Network { bytes, most, time }) = moved else {
         let text = format!(
             "{}: it uses the network, and the guest's link {link} carried nothing: its traffic took another way",
             workload.name
@@ -137,6 +140,7 @@ fn link_doubts(
         did: "moved",
         place: format!("the guest's link {link} carried"),
         said: bytes,
+        most,
         time,
         seen,
         by_qemu: None,
@@ -156,7 +160,7 @@ impl Claim<'_> {
             return Some(self.words(reached, &why));
         }
         let seen = self.seen.0?;
-        let much = seen > self.said * TOO_MUCH && seen - self.said > SLACK && self.said > 0.0;
+        let much = seen > self.most * TOO_MUCH && seen - self.most > SLACK && self.said > 0.0;
         much.then(|| {
             self.words(
                 seen,
@@ -218,6 +222,7 @@ fn bytes(count: f64) -> String {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::host::JobOutput;
     use crate::telemetry::Reading;
     use crate::workload::Library;
 
@@ -412,6 +417,7 @@ mod tests {
         let moved = |mib: u64| {
             Some(Moved::Network {
                 bytes: (mib * MIB) as f64,
+                most: (mib * MIB) as f64,
                 time: Duration::from_secs(5),
             })
         };
@@ -443,6 +449,31 @@ mod tests {
             said_of(&iperf3, None, &series(Counter::FromGuest, DIRECT)),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn what_was_sent_and_lost_on_the_way_is_no_one_elses() {
+        let iperf3 = workload("iperf3-udp-guest-to-host");
+        let output = JobOutput {
+            stdout: include_bytes!("../../tests/data/iperf3-udp-lossy.json").to_vec(),
+            ..JobOutput::default()
+        };
+        let moved = iperf3.moved(&output);
+        // All that was sent: 1060 MiB, of which 299 arrived.
+        let all = [0, 212, 424, 636, 848, 1060, 1060, 1060];
+        assert_eq!(said_of(&iperf3, moved, &series(Counter::FromGuest, all)), [""; 0]);
+        let too_much = said_of(
+            &iperf3,
+            moved,
+            &series(Counter::FromGuest, all.map(|mib| 3 * mib)),
+        );
+        assert!(too_much[0].contains("something else"), "{too_much:?}");
+        let too_little = said_of(
+            &iperf3,
+            moved,
+            &series(Counter::FromGuest, all.map(|mib| mib / 8)),
+        );
+        assert!(too_little[0].contains("another way"), "{too_little:?}");
     }
 
     #[test]

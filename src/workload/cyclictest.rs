@@ -2,6 +2,7 @@
 
 use super::ParseError;
 use super::bounded;
+use super::histogram::Histogram;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -14,11 +15,11 @@ pub(super) const METRICS: &[&str] = &[
     "cycles",
 ];
 
-/// In thousandths.
-const PERCENTILES: [(&str, u64); 3] = [
-    ("wakeup_p50_us", 500),
-    ("wakeup_p99_us", 990),
-    ("wakeup_p999_us", 999),
+/// In ten-thousandths.
+const PERCENTILES: [(&str, u32); 3] = [
+    ("wakeup_p50_us", 5000),
+    ("wakeup_p99_us", 9900),
+    ("wakeup_p999_us", 9990),
 ];
 
 #[derive(Deserialize)]
@@ -33,7 +34,7 @@ struct Report {
 struct Thread {
     /// How often a thread woke up so many microseconds late. Without `--histogram` there is none.
     #[serde(default, deserialize_with = "bounded::map::<200_000, _, _, _>")]
-    histogram: BTreeMap<u32, u64>,
+    histogram: BTreeMap<u64, u64>,
     /// Wake-ups, those beyond the histogram too.
     cycles: u64,
     max: u64,
@@ -55,9 +56,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
     let cycles = threads
         .clone()
         .try_fold(0_u64, |sum, t| sum.checked_add(t.cycles));
-    let cycles = cycles.filter(|cycles| *cycles > 0).ok_or_else(|| {
-        ParseError::Content("cyclictest counted no wake-ups, or more than can be counted".into())
-    })?;
+    let too_many =
+        || ParseError::Content("cyclictest counted no wake-ups, or more than can be counted".into());
+    let cycles = cycles.filter(|cycles| *cycles > 0).ok_or_else(too_many)?;
     let weighted: f64 = threads.clone().map(|t| t.avg * t.cycles as f64).sum();
     let max = threads.clone().map(|t| t.max).max().unwrap_or(0);
     let mut found = vec![
@@ -65,30 +66,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
         ("wakeup_max_us".into(), max as f64),
         ("wakeup_mean_us".into(), weighted / cycles as f64),
     ];
-    let mut merged: BTreeMap<u32, u64> = BTreeMap::new();
-    for (late, times) in threads.flat_map(|thread| &thread.histogram) {
-        let sum = merged.entry(*late).or_default();
-        *sum = sum.saturating_add(*times);
+    let mut merged = Histogram::default();
+    for thread in threads {
+        merged.add(&thread.histogram).ok_or_else(too_many)?;
     }
-    for (name, thousandths) in PERCENTILES {
-        if let Some(late) = percentile(&merged, cycles, thousandths) {
-            found.push((name.into(), f64::from(late)));
+    let beyond = cycles.saturating_sub(merged.total());
+    for (name, ten_thousandths) in PERCENTILES {
+        if let Some(late) = merged.percentile(ten_thousandths, beyond) {
+            found.push((name.into(), late as f64));
         }
     }
     Ok(found)
-}
-
-/// The least lateness that so many thousandths of all wake-ups do not exceed.
-fn percentile(histogram: &BTreeMap<u32, u64>, cycles: u64, thousandths: u64) -> Option<u32> {
-    let wanted = (u128::from(cycles) * u128::from(thousandths)).div_ceil(1000);
-    let mut counted = 0_u128;
-    histogram
-        .iter()
-        .find(|(_, times)| {
-            counted += u128::from(**times);
-            counted >= wanted
-        })
-        .map(|(late, _)| *late)
 }
 
 #[cfg(test)]

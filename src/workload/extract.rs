@@ -12,6 +12,8 @@ use std::fmt;
 
 /// Compiled size of a pattern in bytes: what a line costs at the most grows with it.
 const PATTERN_SIZE: usize = 1 << 17;
+/// Each of them reads the whole output anew.
+pub(super) const MAX_EXTRACTS: usize = 16;
 /// A line of CSV that is longer is none.
 const MAX_LINE: usize = 1 << 16;
 

@@ -3,14 +3,13 @@
 //! Jobs and directions are put together here: rates are added, latencies merged bin by bin. A percentile is never the
 //! mean of percentiles.
 
-mod histogram;
+mod latencies;
 mod log;
 
-use super::ParseError;
-use histogram::{Latencies, Latency};
+use super::{Moved, ParseError, bounded, moved};
+use latencies::{Latencies, Latency};
 pub(super) use log::windows;
 use serde::Deserialize;
-use std::time::Duration;
 
 macro_rules! names {
     ($($of:literal)*; $($other:literal)*) => {
@@ -45,6 +44,7 @@ pub(super) const METRICS: &[&str] = names!(
 
 #[derive(Deserialize)]
 struct Report {
+    #[serde(deserialize_with = "bounded::list::<1024, _, _>")]
     jobs: Vec<Job>,
 }
 
@@ -231,41 +231,32 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
     Ok(found)
 }
 
-/// Bytes that fio says it read and wrote, and the time of its longest job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Moved {
-    pub(super) read: u64,
-    pub(super) written: u64,
-    pub(super) time: Duration,
-}
-
-/// What fio says it moved in its measured time, in all jobs: not in `ramp_time`, of which it tells nothing. `None` where
-/// its directions are not told apart.
-pub(super) fn moved_bytes(bytes: &[u8]) -> Option<Moved> {
+/// What fio says it moved in its measured time, in all jobs, and the time of the longest: not in `ramp_time`, of which it
+/// tells nothing. `None` where its directions are not told apart.
+pub(super) fn moved(bytes: &[u8]) -> Option<Moved> {
     let report = Report::read(bytes).ok()?;
     let both = report.jobs.iter().flat_map(|job| [&job.read, &job.write]);
-    let times = both.clone().flatten().filter_map(|direction| direction.runtime);
+    let mut both = both.flatten();
+    let times = both.clone().filter_map(|direction| direction.runtime);
     let longest = times.max().unwrap_or(0);
-    let mut moved = Moved {
-        time: Duration::from_millis(longest.into()),
-        ..Moved::default()
-    };
-    if both
-        .clone()
-        .any(|direction| direction.as_ref().is_some_and(|d| d.io_bytes.is_none()))
-    {
+    if both.any(|direction| direction.io_bytes.is_none()) {
         return None;
     }
+    let (mut read, mut written) = (0, 0);
     for (of, direction) in report.directions().ok()? {
         match of {
-            "read_" => moved.read = direction.bytes,
-            "write_" => moved.written = direction.bytes,
+            "read_" => read = direction.bytes,
+            "write_" => written = direction.bytes,
             // Nothing is moved by a trim.
             "trim_" => {}
             _ => return None,
         }
     }
-    Some(moved)
+    Some(Moved::Disk {
+        read: read as f64,
+        written: written as f64,
+        time: moved::seconds(f64::from(longest) / 1e3)?,
+    })
 }
 
 /// fio puts `note:` lines before the JSON.

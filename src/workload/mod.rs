@@ -8,6 +8,7 @@ mod cyclictest;
 mod extract;
 mod file;
 mod fio;
+mod histogram;
 mod iperf3;
 mod job_file;
 mod library;

@@ -7,22 +7,21 @@ use super::{Library, ParseError, Workload};
 use crate::diagnostic::one_line;
 use crate::host::{Job, JobOutput};
 use crate::units::Span;
-use serde::Deserialize;
 
 /// Which of the built-in workloads it is, shorter than that.
 const STREAM: &str = "iperf3-host-to-guest";
 const TIME: Span = Span::secs(2);
 const WARMUP: Span = Span::secs(1);
 
-/// Round trips longer than these are no measurement.
-const LONGEST: u64 = 60_000_000;
+/// Round trips longer than this, in microseconds, are no measurement.
+const LONGEST: f64 = 6e7;
 
 /// What a path was seen to carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathMeasured {
     /// What arrived, in bit/s.
     pub bandwidth: u64,
-    /// Mean round trip meanwhile, in microseconds; 1 at least.
+    /// Mean round trip in the seconds after slow start, in microseconds; 1 at least.
     pub rtt: u64,
 }
 
@@ -41,27 +40,6 @@ pub fn path_job(places: &Places) -> Option<Job> {
     Some(short.job(places))
 }
 
-#[derive(Deserialize)]
-struct Report {
-    end: End,
-}
-
-#[derive(Deserialize)]
-struct End {
-    streams: Vec<Stream>,
-}
-
-#[derive(Deserialize)]
-struct Stream {
-    sender: Sender,
-}
-
-#[derive(Deserialize)]
-struct Sender {
-    /// Microseconds; 0 where the kernel does not tell.
-    mean_rtt: Option<u64>,
-}
-
 /// What the job's report says.
 pub fn path_measured(out: &JobOutput) -> Result<PathMeasured, MeasureError> {
     if out.exit != 0 {
@@ -72,22 +50,23 @@ pub fn path_measured(out: &JobOutput) -> Result<PathMeasured, MeasureError> {
         });
     }
     let numbers = super::iperf3::parse(&out.stdout)?;
-    let bandwidth = numbers.iter().find(|(name, _)| name == "bits_per_second");
-    let bandwidth = bandwidth.map_or(0.0, |(_, value)| *value);
+    let number = |wanted: &str| {
+        let found = numbers.iter().find(|(name, _)| name == wanted);
+        found.map_or(0.0, |(_, value)| *value)
+    };
+    let bandwidth = number("bits_per_second");
     if !(1.0..1e14).contains(&bandwidth) {
         return Err(ParseError::Content(format!("iperf3 reported {bandwidth} bit/s")).into());
     }
-    let report: Report =
-        serde_json::from_slice(&out.stdout).map_err(|e| ParseError::malformed("iperf3's round trips", &e))?;
-    let rtt = report.end.streams.first().and_then(|s| s.sender.mean_rtt);
-    match rtt {
-        Some(rtt @ 1..=LONGEST) => Ok(PathMeasured {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
-            bandwidth: bandwidth as u64,
-            rtt,
-        }),
-        other => Err(ParseError::Content(format!("iperf3 reported a round trip of {other:?} µs")).into()),
+    let rtt = number("rtt_mean_us").round();
+    if !(1.0..=LONGEST).contains(&rtt) {
+        return Err(ParseError::Content(format!("iperf3 reported a round trip of {rtt} µs")).into());
     }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+    Ok(PathMeasured {
+        bandwidth: bandwidth as u64,
+        rtt: rtt as u64,
+    })
 }
 
 #[cfg(test)]
@@ -95,19 +74,31 @@ pub fn path_measured(out: &JobOutput) -> Result<PathMeasured, MeasureError> {
 mod tests {
     use super::*;
 
-    fn report(rate: &str, sender: &str) -> JobOutput {
-        let end = format!(
-            "{{\"streams\": [{{\"sender\": {sender}}}], \"sum_received\": {{\"bits_per_second\": {rate}}}}}"
+    /// Of a second that was omitted and two that were not.
+    fn report(rate: &str, rtt: &str) -> JobOutput {
+        let interval = |omitted: bool, rtt: &str| {
+            format!(
+                "{{\"streams\": [{{{rtt} \"omitted\": {omitted}}}], \"sum\": {{\"end\": 1, \"bytes\": 1, \"omitted\": {omitted}}}}}"
+            )
+        };
+        let intervals = [
+            interval(true, "\"rtt\": 5,"),
+            interval(false, rtt),
+            interval(false, rtt),
+        ];
+        let (intervals, end) = (
+            intervals.join(","),
+            format!("{{\"sum_received\": {{\"bits_per_second\": {rate}}}}}"),
         );
         JobOutput {
-            stdout: format!("{{\"end\": {end}}}").into(),
+            stdout: format!("{{\"intervals\": [{intervals}], \"end\": {end}}}").into(),
             ..JobOutput::default()
         }
     }
 
     #[test]
     fn one_report_tells_bandwidth_and_round_trip() {
-        let found = path_measured(&report("1.1e9", "{\"mean_rtt\": 900, \"min_rtt\": 40}")).unwrap();
+        let found = path_measured(&report("1.1e9", "\"rtt\": 900,")).unwrap();
         assert_eq!(
             found,
             PathMeasured {
@@ -119,16 +110,16 @@ mod tests {
 
     #[test]
     fn what_is_no_measurement_is_refused() {
-        for (rate, sender) in [
-            ("0", "{\"mean_rtt\": 900}"),
-            ("-1", "{\"mean_rtt\": 900}"),
-            ("1e300", "{\"mean_rtt\": 900}"),
-            ("1e9", "{\"mean_rtt\": 0}"),
-            ("1e9", "{\"mean_rtt\": -4}"),
-            ("1e9", "{\"mean_rtt\": 99999999999}"),
-            ("1e9", "{}"),
+        for (rate, rtt) in [
+            ("0", "\"rtt\": 900,"),
+            ("-1", "\"rtt\": 900,"),
+            ("1e300", "\"rtt\": 900,"),
+            ("1e9", "\"rtt\": 0,"),
+            ("1e9", "\"rtt\": -4,"),
+            ("1e9", "\"rtt\": 99999999999,"),
+            ("1e9", ""),
         ] {
-            assert!(path_measured(&report(rate, sender)).is_err(), "{rate} {sender}");
+            assert!(path_measured(&report(rate, rtt)).is_err(), "{rate} {rtt}");
         }
         let refused = JobOutput {
             stdout: b"{\"error\": \"unable to connect\"}".to_vec(),

@@ -6,7 +6,7 @@ use super::{ParseError, Parser, SteadyRule, Workload, fio, iperf3};
 use crate::host::{JobOutput, SERIES_FILE};
 
 /// More than the longest trial has, run again with twice its time.
-const MAX_SAMPLES: usize = 200_000;
+pub(super) const MAX_SAMPLES: usize = 200_000;
 /// How far the mean length of a window may be from a second: single ones are longer on a busy guest.
 const JITTER: f64 = 0.1;
 
@@ -59,9 +59,9 @@ impl Workload {
         self.time.as_secs_ceil() > samples as u64
     }
 
-    /// Where the tool writes its samples when they are wanted and in a file of their own.
+    /// Where the tool writes its samples when that is a file of their own; judged or not, they are kept.
     pub(super) fn series_file(&self) -> Option<String> {
-        let own = self.parser == Parser::Fio && self.steady != SteadyRule::Off;
+        let own = self.parser == Parser::Fio && self.parser.gives_samples(&self.argv);
         // fio's name of a log of all jobs together.
         own.then(|| format!("{SERIES_FILE}_iops.log"))
     }

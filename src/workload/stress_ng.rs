@@ -1,12 +1,21 @@
 //! stress-ng's YAML to numbers. Knows stress-ng 0.15; the text comes from the guest and is not trusted.
 
 use super::ParseError;
+use super::bounded;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
 struct Report {
-    metrics: Vec<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "bounded::list::<64, _, _>")]
+    metrics: Vec<Stressor>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Stressor {
+    #[serde(deserialize_with = "bounded::map::<256, _, _, _>")]
+    figures: BTreeMap<String, String>,
 }
 
 /// The memory rates of the one stressor that ran, in MiB/s: `memory-read-rate-mb-per-sec` is `read`,
@@ -26,6 +35,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<(String, f64)>, ParseError> {
         )));
     };
     let rates: Vec<_> = stressor
+        .figures
         .iter()
         .filter_map(|(key, text)| Some((key.strip_suffix("-mb-per-sec")?, text)))
         .collect();

@@ -278,6 +278,22 @@ fn a_warm_up_that_the_command_is_not_told_of_is_refused() {
 }
 
 #[test]
+fn no_more_numbers_are_cut_out_than_there_is_time_to_look_for() {
+    let read = |count: usize| {
+        let head = "summary = \"x\"\nrun = \"guest\"\nargv = [\"x\"]\nparser = \"exec\"\n".to_string();
+        let metric = |n| {
+            format!("[[metric]]\nname = \"n{n}\"\nunit = \"1\"\ngoal = \"maximize\"\nmatch = 'n{n} ([0-9])'\n")
+        };
+        let text = head + &(0..count).map(metric).collect::<String>();
+        let name = "x.toml".into();
+        parse(&crate::diagnostic::Source { name, text }).map_err(|e| e.render(false))
+    };
+    assert_eq!(read(16).unwrap().extracts.len(), 16);
+    let error = read(17).unwrap_err();
+    assert!(error.contains("more than 16 numbers") && error.contains("n16"), "{error}");
+}
+
+#[test]
 fn requirements_and_declared_metrics_decide() {
     let mut workload = builtin("fio-randread-4k");
     let failed = String::from_utf8_lossy(READ).replace("\"error\" : 0", "\"error\" : 5");

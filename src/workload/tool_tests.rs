@@ -40,7 +40,12 @@ const RECORDED: [(&str, &[u8], &str, f64); 15] = [
         "lost_percent",
         71.767_112_222_830_2,
     ),
-    ("iperf3-loaded-rtt", FOUR_STREAMS, "rtt_mean_us", 362.0),
+    (
+        "iperf3-loaded-rtt",
+        FOUR_STREAMS,
+        "rtt_mean_us",
+        433.333_333_333_333_3,
+    ),
     ("cyclictest", CYCLICTEST, "wakeup_p99_us", 133.0),
     ("sockperf-ping-pong", SOCKPERF, "latency_p99_us", 23.836),
     ("hackbench", recorded!("hackbench.txt"), "seconds", 0.128),
@@ -285,6 +290,12 @@ proptest! {
             prop_assert!(is_measured(&found), "{found:?}");
         }
         let _ = workload.samples(&left(workload, &damaged));
+        match workload.moved(&left(workload, &damaged)) {
+            Some(Moved::Network { bytes, most, time }) => {
+                prop_assert!(bytes.min(most) >= 0.0 && bytes.max(most).is_finite() && !time.is_zero());
+            }
+            other => prop_assert_eq!(other, None),
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::decode::{Field, Reader, is_name};
 use crate::diagnostic::Diagnostic;
 use crate::experiment::Goal;
 use crate::tunable::nearest;
+use crate::workload::extract::MAX_EXTRACTS;
 use crate::workload::{Extract, Metric, Parser, Requirement};
 
 const GOALS: [(&str, Goal); 2] = [("maximize", Goal::Maximize), ("minimize", Goal::Minimize)];
@@ -35,6 +36,13 @@ fn number_name(
                 "there is already"
             };
             field.wrong(format!("{whose} a `{name}`"), "give it another name");
+            None
+        }
+        Said::Extract(_) if extracts.len() == MAX_EXTRACTS => {
+            field.wrong(
+                format!("more than {MAX_EXTRACTS} numbers are cut out of the output"),
+                "each is looked for in all of it; leave out those that nobody judges",
+            );
             None
         }
         Said::Extract(extract) => {

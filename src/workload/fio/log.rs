@@ -2,8 +2,11 @@
 
 use crate::diagnostic::one_line;
 use crate::workload::ParseError;
-use crate::workload::series::Window;
+use crate::workload::series::{MAX_SAMPLES, Window};
 use std::collections::BTreeMap;
+
+/// Several jobs and directions of the longest trial.
+const MAX_LINES: usize = 4 * MAX_SAMPLES;
 
 /// A line of the log.
 #[derive(Clone, Copy)]
@@ -18,6 +21,10 @@ struct Line {
 /// The jobs stand one below the other, each from its beginning.
 pub(in crate::workload) fn windows(bytes: &[u8]) -> Result<Vec<Window>, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|e| ParseError::malformed("fio's log", &e))?;
+    if text.lines().nth(MAX_LINES).is_some() {
+        let message = format!("fio's log has more than {MAX_LINES} lines");
+        return Err(ParseError::Content(message));
+    }
     let lines = text.lines().map(line).collect::<Result<Vec<_>, _>>()?;
     let one_way = lines.iter().all(|line| line.direction == lines[0].direction);
     let jobs = jobs(&lines);

@@ -88,7 +88,7 @@ fn iperf3_gives_a_sample_a_second_without_what_is_omitted() {
     assert!((found[5] / 24_413_084_434.0 - 1.0).abs() < 1e-3, "{found:?}");
     let total = br#"{"intervals": [{"sum": {"end": 5.0, "bytes": 9}}]}"#;
     assert!(said(iperf3(total)).contains("sample in 5.0 s"));
-    assert!(said(iperf3(b"{\"end\": {}}")).contains("intervals"));
+    assert!(said(iperf3(b"{\"end\": {}}")).contains("is empty"));
 }
 
 #[test]
@@ -138,7 +138,10 @@ fn what_is_no_series_is_said_to_be_none() {
     let long: Vec<_> = (1..=200_001).map(|second| format!("{second}000,1,1,1")).collect();
     let long = long.join("\n");
     assert!(said(fio(long.as_bytes())).contains("more than 200000 samples"));
-    assert!(said(fio(&b"1,1,1,1\n".repeat(10 << 17))).contains("back in time"));
+    assert!(said(fio(&b"1,1,1,1\n".repeat(800_000))).contains("back in time"));
+    // What is beyond is not even read.
+    let more = [&b"1,1,1,1\n".repeat(800_000)[..], b"x\n"].concat();
+    assert!(said(fio(&more)).contains("more than 800000 lines"));
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn a_series_that_could_not_be_taken_says_why() {
 }
 
 #[test]
-fn only_what_can_be_judged_asks_for_a_series() {
+fn what_the_tool_writes_is_asked_for_judged_or_not() {
     let library = Library::builtin();
     let series = |name: &str| {
         let job = library
@@ -170,8 +173,11 @@ fn only_what_can_be_judged_asks_for_a_series() {
     assert!(!fio.is_long_enough_for(40));
     fio.time = Span::secs(41);
     assert!(fio.is_long_enough_for(40));
+    let asked = |fio: &Workload| fio.job(&crate::workload::Places::default()).series;
     fio.steady = SteadyRule::Off;
-    assert_eq!(fio.job(&crate::workload::Places::default()).series, None);
+    assert_eq!(asked(&fio).as_deref(), Some("{series}_iops.log"));
+    fio.argv.retain(|word| !word.contains("{series}"));
+    assert_eq!(asked(&fio), None);
 }
 
 proptest! {

@@ -6,6 +6,7 @@
 
 use super::ParseError;
 use crate::workload::bounded;
+use crate::workload::histogram::Histogram;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
@@ -38,41 +39,6 @@ pub(super) struct Latency {
 /// fio has 1856 (`FIO_IO_U_PLAT_NR`).
 fn bins<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTreeMap<u64, u64>>, D::Error> {
     bounded::map::<4096, _, _, _>(from).map(Some)
-}
-
-/// Counts by the middle of their bin.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Histogram {
-    bins: BTreeMap<u64, u64>,
-    total: u64,
-}
-
-impl Histogram {
-    /// Adds these counts; `None` when there are more than can be counted.
-    pub(super) fn add(&mut self, bins: &BTreeMap<u64, u64>) -> Option<()> {
-        for (value, count) in bins {
-            self.total = self.total.checked_add(*count)?;
-            // No more than the total.
-            *self.bins.entry(*value).or_default() += count;
-        }
-        Some(())
-    }
-
-    /// The middle of the first bin up to which at least so many ten-thousandths of all are counted, as fio has it
-    /// (`calc_clat_percentiles`); `None` of nothing.
-    pub(super) fn percentile(&self, ten_thousandths: u32) -> Option<u64> {
-        let wanted = u128::from(self.total) * u128::from(ten_thousandths);
-        let mut below: u128 = 0;
-        let reached = self
-            .bins
-            .iter()
-            .filter(|(_, count)| **count > 0)
-            .find(|(_, count)| {
-                below += u128::from(**count);
-                below * 10_000 >= wanted
-            });
-        reached.map(|(value, _)| *value)
-    }
 }
 
 /// Latencies of all jobs.
@@ -129,7 +95,10 @@ impl Latencies {
             push("max", self.max);
         }
         for (ten_thousandths, name, key) in PERCENTILES {
-            let merged = self.merged.as_ref().and_then(|m| m.percentile(ten_thousandths));
+            let merged = self
+                .merged
+                .as_ref()
+                .and_then(|m| m.percentile(ten_thousandths, 0));
             // Without bins fio's own word is all there is, and of one job alone.
             let told = merged
                 .map(|nanos| nanos as f64)
