@@ -185,7 +185,7 @@ fn it_is_made_ready_as_often_as_is_asked_for() {
         let levels = "levels = [\"threads\", \"native\"]";
         run(&experiment(&prepare, "domain.disk.io", levels), |_| Ok(ready()))
     };
-    let said = restarts("boot");
+    let said = restarts("start");
     assert!(all_measured(&said));
     assert_eq!((said.preparations(), said.starts), (6, 6));
     assert_eq!(restarts("run").preparations(), 1);
