@@ -69,8 +69,20 @@ struct Order {
     seed: u64,
 }
 
+/// In KiB, of memory that is in transparent huge pages by the `share`. Never 0, unlike the share, so that ratios of it can be
+/// told.
+fn mean_page(pages: Pages, share: f64) -> f64 {
+    let ordinary = match pages {
+        Pages::Huge => 2048.0,
+        Pages::Gigantic => 1_048_576.0,
+        Pages::Any | Pages::Small | Pages::Transparent => 4.0,
+    };
+    ((1.0 - share) / ordinary + share / 2048.0).recip()
+}
+
 /// Measures every size for its share of the time; gives `latency_16kib_ns` for each, `latency_ns` where there is one
-/// only, `loads`, and `transparent_percent`: how much of the memory was of transparent huge pages.
+/// only, `loads`, and `transparent_percent`: how much of the memory was of transparent huge pages; and
+/// `page_kib`, the mean size of its pages.
 pub(crate) fn run(arguments: &[String]) -> Result<String, Failure> {
     let order = order(arguments)?;
     let largest = order.sizes.iter().map(|size| size.0).max().unwrap_or(0);
@@ -92,7 +104,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<String, Failure> {
     }
     // Pages may have been swapped, split or joined meanwhile.
     let huge = memory.verify()?;
-    let _ = write!(text, "\"loads\": {loads}, \"transparent_percent\": {huge:.2}}}");
+    let page = mean_page(order.pages, huge / 100.0);
+    let _ = write!(
+        text,
+        "\"loads\": {loads}, \"transparent_percent\": {huge:.2}, \"page_kib\": {page:.1}}}"
+    );
     Ok(text)
 }
 
@@ -315,6 +331,7 @@ mod tests {
                 "latency_1kib_ns",
                 "latency_64kib_ns",
                 "loads",
+                "page_kib",
                 "transparent_percent"
             ]
         );
@@ -322,6 +339,19 @@ mod tests {
         // A working set that is smaller than a page lies in one.
         let text = run(&words("--bytes 4KiB --page any --time 1")).unwrap();
         assert!(text.starts_with("{\"latency_ns\": "), "{text}");
+    }
+
+    #[test]
+    fn the_mean_page_is_by_number_not_by_bytes() {
+        for (pages, share, kib) in [
+            (Pages::Any, 0.0, 4.0),
+            (Pages::Any, 1.0, 2048.0),
+            (Pages::Any, 0.5, 2.0 / (0.25 + 1.0 / 2048.0)),
+            (Pages::Huge, 0.0, 2048.0),
+            (Pages::Gigantic, 0.0, 1_048_576.0),
+        ] {
+            assert!((mean_page(pages, share) - kib).abs() < 1e-6, "{pages:?} {share}");
+        }
     }
 
     #[test]

@@ -259,7 +259,8 @@ impl Tally {
         let failures = self.failures();
         let _ = write!(
             text,
-            "\"connections\": {made}, \"failures\": {failures}, {counts}}}"
+            "\"served_percent\": {:.4}, \"connections\": {made}, \"failures\": {failures}, {counts}}}",
+            made as f64 / (made + failures) as f64 * 100.0
         );
         Ok(text)
     }
@@ -377,7 +378,8 @@ mod tests {
             );
             let order = ["p50_us", "p99_us", "p999_us", "max_us"].map(|name| found[name]);
             assert!(order[0] > 0.0 && order.is_sorted(), "{text}");
-            assert_eq!(found.len(), 12, "{text}");
+            assert_eq!(found.len(), 13, "{text}");
+            assert!((found["served_percent"] - 100.0).abs() < 1e-9, "{text}");
         }
     }
 
@@ -428,6 +430,7 @@ mod tests {
             ("other_failures", 1.0),
             ("failures", 7.0),
             ("connections_per_second", 0.5),
+            ("served_percent", 12.5),
             ("max_us", 1000.0),
         ] {
             assert!((found[name] - count).abs() < 1e-9, "{name}: {found:?}");

@@ -157,7 +157,10 @@ fn memory_lack(experiment: &Experiment) -> Option<Lack> {
     let Guest::Lab { memory, company, .. } = &experiment.guest else {
         return None;
     };
-    let beside: u64 = company.neighbours.iter().map(|n| n.memory.0).sum();
+    let router = company.path.is_some().then_some(lab::ROUTER_MEMORY.0);
+    let memories = company.neighbours.iter().map(|n| n.memory.0).chain(router);
+    let guests = memories.clone().count() + 1;
+    let beside: u64 = memories.sum();
     let wanted = memory.0.saturating_add(beside);
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
@@ -165,12 +168,11 @@ fn memory_lack(experiment: &Experiment) -> Option<Lack> {
     (beside > 0 && wanted > available << 10).then(|| {
         Lack::new(
             format!(
-                "memory for {} guests: they hold {} MiB, and {} MiB are available",
-                company.neighbours.len() + 1,
+                "memory for {guests} guests: they hold {} MiB, and {} MiB are available",
                 wanted >> 20,
                 available >> 10
             ),
-            "give them less `memory`, or name fewer [[neighbour]]",
+            "give them less `memory`, name fewer [[neighbour]], or leave out [path]",
         )
     })
 }

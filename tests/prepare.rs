@@ -147,7 +147,7 @@ fn it_is_made_ready_as_often_as_is_asked_for() {
         let levels = "levels = [\"threads\", \"native\"]";
         run(&experiment(&prepare, "domain.disk.io", levels), |_| Ok(ready()))
     };
-    let done = restarts("boot");
+    let done = restarts("start");
     assert!(all_measured(&done));
     assert_eq!((done.preparations(), done.said.starts), (6, 6));
     assert_eq!(restarts("run").preparations(), 1);

@@ -1,4 +1,5 @@
-//! Runs every built-in workload with the real tool, on loopback and a scratch file, where the tool is installed.
+//! Runs the built-in workloads with the real tool, on loopback and a scratch file, where the tool is installed; says of
+//! the others why not.
 
 use kvmtune::host::{JOB_FOLDER, JobOutput, RESULT_FILE, SERIES_FILE};
 use kvmtune::units::Span;
@@ -15,13 +16,78 @@ fn installed(program: &str) -> bool {
         .stdout(Stdio::null())
         .status();
     if found.is_err() {
+        let must = std::env::var_os("KVMTUNE_REQUIRE_LAB").is_some();
+        assert!(!must || OPT_IN.contains(&program), "{program} is not installed");
         eprintln!("skipped: {program} is not installed");
     }
     found.is_ok()
 }
 
+/// Programs of applications, which nobody needs for the others.
+const OPT_IN: [&str; 2] = ["redis-benchmark", "redis-server"];
+
+/// What the tests here run.
+const TRIED: [&str; 22] = [
+    "cyclictest",
+    "fio-fsync-4k",
+    "fio-randread-4k",
+    "fio-randread-4k-qd1",
+    "fio-randrw-4k",
+    "fio-randwrite-4k",
+    "fio-randwrite-4k-qd1",
+    "fio-seqread-1m",
+    "fio-seqwrite-1m",
+    "hackbench",
+    "iperf3-guest-to-host",
+    "iperf3-guest-to-host-4",
+    "iperf3-host-to-guest",
+    "iperf3-loaded-rtt",
+    "iperf3-udp-host-to-guest",
+    "mbw",
+    "redis-get",
+    "sockperf-ping-pong",
+    "stress-ng-memory",
+    "stress-ng-memrate",
+    "sysbench-cpu",
+    "sysbench-memory",
+];
+
+/// What they do not, and why.
+const EXCEPTED: [(&str, &str); 11] = [
+    ("connection-rate", "kvmtune's own program: lab_run"),
+    ("connection-rate-guest-to-host", "the same"),
+    ("iperf3-guest-to-guest", "takes two guests"),
+    (
+        "iperf3-host-to-guest-4",
+        "the other way of -guest-to-host-4; lab_tools",
+    ),
+    (
+        "iperf3-udp-guest-to-host",
+        "the other way of -host-to-guest; lab_tools",
+    ),
+    ("memory-latency", "kvmtune's own program: guest_program"),
+    ("memory-latency-1g", "takes a pool of 1 GiB pages"),
+    ("memory-latency-2m", "takes a pool of 2 MiB pages: lab_run"),
+    ("memory-latency-any", "the same"),
+    ("nginx-wrk", "takes a web server of the user's"),
+    ("pgbench", "takes a database of the user's"),
+];
+
+#[test]
+fn every_built_in_workload_is_tried_or_has_a_reason_not_to_be() {
+    let excepted = EXCEPTED.iter().map(|(name, reason)| {
+        assert!(!reason.is_empty(), "{name}");
+        *name
+    });
+    let mut all: Vec<_> = TRIED.into_iter().chain(excepted).collect();
+    all.sort_unstable();
+    let names: Vec<_> = Library::builtin().names().map(str::to_string).collect();
+    assert_eq!(all, names);
+}
+
 /// Runs the workload for `secs`, all of it on this machine, and gives the names it observed.
 fn measure(name: &str, secs: u64) -> Result<(), Failure> {
+    assert!(TRIED.contains(&name), "{name} is not among the tried");
     let mut workload = Library::builtin().get(name).ok_or("no such workload")?.clone();
     let own = workload
         .argv

@@ -11,7 +11,8 @@ use std::net::Ipv4Addr;
 
 /// The companion that is the router.
 pub const ROUTER: &str = "router";
-const ROUTER_MEMORY: Bytes = Bytes::mib(256);
+/// What it holds.
+pub const ROUTER_MEMORY: Bytes = Bytes::mib(256);
 /// Neighbours are 10.77.0.3 and so on: there are eight at most.
 const FIRST: u8 = 3;
 

@@ -12,7 +12,7 @@ pub mod probe;
 pub mod router;
 pub mod ssh;
 
-pub use companion::{Companion, ROUTER};
+pub use companion::{Companion, ROUTER, ROUTER_MEMORY};
 pub use disk::DiskError;
 pub use domain::DATA_TARGET;
 

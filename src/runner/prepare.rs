@@ -85,7 +85,7 @@ impl Prepared {
         match (prepare.when, last) {
             (_, None) | (PrepareWhen::Trial, _) => true,
             (PrepareWhen::Run, Some(_)) => false,
-            (PrepareWhen::Boot, Some((_, under))) => *under != boot,
+            (PrepareWhen::Start, Some((_, under))) => *under != boot,
         }
     }
 }

@@ -96,7 +96,7 @@ fn workload(file: &mut Reader<'_>, name: &str, jobs: &JobFiles) -> Option<Worklo
     let prepare = prepare.map(|table| prepare::parse(table, jobs));
     let drop_caches = file
         .take("drop-caches")
-        .map_or(Some(DropCaches::Off), |f| drop_caches(&f));
+        .map_or(Some(DropCaches::Off), |f| f.word(&DROPS));
     let steady = steady(file, parser, argv.as_deref());
     let cross_check = file
         .take("cross-check")
@@ -178,14 +178,6 @@ fn what_runs<'f>(file: &mut Reader<'f>, jobs: &JobFiles) -> Command<'f> {
         argv: found.as_ref().map(|found| command(found, Use::Measured)),
         files: found.into_iter().collect(),
         parser: Some(Parser::Fio),
-    }
-}
-
-fn drop_caches(field: &Field<'_>) -> Option<DropCaches> {
-    match field.as_bool() {
-        Some(true) => Some(DropCaches::Guest),
-        Some(false) => Some(DropCaches::Off),
-        None => field.word(&DROPS),
     }
 }
 

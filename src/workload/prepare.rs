@@ -19,7 +19,7 @@ pub enum PrepareWhen {
     /// Before the first trial of a sitting.
     Run,
     /// Before the first trial after each start of the guest.
-    Boot,
+    Start,
     /// Before each trial.
     Trial,
 }
@@ -39,7 +39,7 @@ pub struct Prepare {
 
 const WHEN: [(&str, PrepareWhen); 3] = [
     ("run", PrepareWhen::Run),
-    ("boot", PrepareWhen::Boot),
+    ("start", PrepareWhen::Start),
     ("trial", PrepareWhen::Trial),
 ];
 

@@ -49,6 +49,7 @@ fn the_guests_own_program_measures_memory_and_connections() {
                 for (name, count) in [
                     ("connections_per_second", 2),
                     ("p99_us", 2),
+                    ("served_percent", 2),
                     ("latency_16kib_ns", 2),
                     ("latency_128mib_ns", 1),
                 ] {
