@@ -25,8 +25,8 @@ use net::NetError;
 use probe::KvmProbe;
 use serde::{Deserialize, Serialize};
 use ssh::LabSsh;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,8 @@ pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const PREFIX: u8 = 24;
 /// Embedded roots live here: their paths must be short, because sockets lie below.
 const RUN: &str = "/run/kvmtune";
+/// Bytes of a console that a message tells.
+const TAIL: u64 = 400;
 
 /// Why there is no lab.
 #[derive(Debug, thiserror::Error)]
@@ -288,14 +290,14 @@ impl Lab {
         all.find(|image| image.release == release)
     }
 
-    /// The end of the guest's console, for messages.
-    pub fn console_tail(&self) -> String {
-        console_tail(&self.place.root.join("console.log"))
+    /// What the guest's console said; [`console_tail`] reads it.
+    pub fn console_log(&self) -> PathBuf {
+        self.place.root.join("console.log")
     }
 
     /// The same of another guest's.
-    pub fn console_tail_of(&self, companion: &str) -> String {
-        console_tail(&self.place.root.join(format!("console-{companion}.log")))
+    pub fn console_log_of(&self, companion: &str) -> PathBuf {
+        self.place.root.join(format!("console-{companion}.log"))
     }
 }
 
@@ -309,12 +311,21 @@ fn share_capabilities(root: &Path, cache: &Path) -> Result<(), LabError> {
     std::os::unix::fs::symlink(&shared, &link).map_err(|source| file_error("make", &link, source))
 }
 
-fn console_tail(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    let tail = &bytes[bytes.len().saturating_sub(400)..];
+/// The end of a console, for messages. The guest writes it, as long as it likes: no more than the end is read.
+pub fn console_tail(log: &Path) -> String {
+    let tail = tail(log).unwrap_or_default();
     let clean = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { ' ' };
-    let text: String = String::from_utf8_lossy(tail).chars().map(clean).collect();
+    let text: String = String::from_utf8_lossy(&tail).chars().map(clean).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn tail(log: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn file_error(doing: &'static str, path: &Path, source: io::Error) -> LabError {
@@ -347,4 +358,25 @@ pub fn take_down(place: &LabPlace) -> Result<(), LabError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn of_a_console_without_end_the_end_is_told() {
+        let mut log = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(console_tail(log.path()), "");
+        log.write_all(b"Booting\r\n\x1b[0mKernel\n").unwrap();
+        assert_eq!(console_tail(log.path()), "Booting [0mKernel");
+        // Larger than any memory: a hole that takes no room.
+        log.as_file().set_len(1 << 42).unwrap();
+        log.seek(SeekFrom::End(0)).unwrap();
+        log.write_all(b" panic - not syncing\n").unwrap();
+        assert_eq!(console_tail(log.path()), "panic - not syncing");
+        assert_eq!(console_tail(Path::new("/no/such/log")), "");
+    }
 }

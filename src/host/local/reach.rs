@@ -9,6 +9,7 @@ use crate::host::libvirt::Domain;
 use crate::host::ssh::Ssh;
 use crate::host::transport::{Transport, TransportError};
 use crate::host::{HostError, Job, kernel, program, readback};
+use crate::lab::{Lab, console_tail};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fs;
@@ -122,38 +123,39 @@ impl LocalHost {
     pub(super) fn wait_until_ready(&self, guest: &Guest) -> Result<(), HostError> {
         if let (Owner::Lab(lab), Transport::Ssh(_)) = (&self.owner, &guest.transport) {
             let agent = Agent::new(guest.domain.clone());
-            self.wait_for(guest, &|limit| Ok(agent.ping(limit)?))?;
+            self.wait_for(guest, Some(&lab.console_log()), &|limit| Ok(agent.ping(limit)?))?;
             lab.start_ssh(&agent)
                 .map_err(|e| HostError::new("start the guest", e).losing_guest())?;
         }
-        self.wait_for(guest, &|limit| guest.transport.ping(limit))
+        let console = self.lab_of().map(Lab::console_log);
+        self.wait_for(guest, console.as_deref(), &|limit| guest.transport.ping(limit))
     }
 
     /// Waits until a companion's agent answers.
     pub(super) fn wait_for_companion(&self, name: &str, guest: &Guest) -> Result<(), HostError> {
-        let ready = self.wait_for(guest, &|limit| guest.transport.ping(limit));
+        let console = self.lab_of().map(|lab| lab.console_log_of(name));
+        let ready = self.wait_for(guest, console.as_deref(), &|limit| guest.transport.ping(limit));
         ready.map_err(|e| HostError {
             doing: format!("start {name}, a guest beside the one that is measured"),
-            cause: format!(
-                "{}; its console ends: {}",
-                e.cause,
-                self.lab_of()
-                    .map(|lab| lab.console_tail_of(name))
-                    .unwrap_or_default()
-            ),
             ..e
         })
     }
 
+    /// Waits until a ping succeeds; an error tells the end of the guest's `console`, where there is one.
     fn wait_for(
         &self,
         guest: &Guest,
+        console: Option<&Path>,
         ping: &dyn Fn(Duration) -> Result<(), TransportError>,
     ) -> Result<(), HostError> {
         let started = Instant::now();
         let limit = match self.owner {
             Owner::Lab(_) => patience::with_lab(self.first_boot),
             Owner::User(_) => patience::WITH_USER,
+        };
+        let said = || {
+            let end = console.map(console_tail);
+            end.map_or_else(String::new, |end| format!("; its console ends: {end}"))
         };
         let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();
         loop {
@@ -162,22 +164,19 @@ impl LocalHost {
                 Err(error) if error.is_final() => return Err(lost(chain(&error))),
                 Err(error) => error,
             };
-            let console = self
-                .lab_of()
-                .map(|lab| format!("; its console ends: {}", lab.console_tail()))
-                .unwrap_or_default();
             if guest.pid.is_some_and(|pid| !readback::process_lives(pid)) {
-                return Err(lost(format!("QEMU ended while the guest booted{console}")));
+                return Err(lost(format!("QEMU ended while the guest booted{}", said())));
             }
             if started.elapsed() > limit {
                 let _ = guest.domain.destroy();
                 return Err(lost(match error {
                     TransportError::Ssh(error) => {
-                        format!("it cannot be used after {limit:.0?}{console}: {}", chain(&error))
+                        format!("it cannot be used after {limit:.0?}{}: {}", said(), chain(&error))
                     }
                     _ => format!(
-                        "its agent did not answer within {limit:.0?}{console}; see that qemu-guest-agent starts with \
-                         the guest"
+                        "its agent did not answer within {limit:.0?}{}; see that qemu-guest-agent starts with \
+                         the guest",
+                        said()
                     ),
                 }));
             }
