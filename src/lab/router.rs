@@ -6,6 +6,7 @@
 //! interface: so each direction has a queue of its own, as on a real path.
 
 use super::{BRIDGE, GUEST_ADDRESS, HOST_ADDRESS};
+use crate::diagnostic::one_line;
 use crate::experiment::LongPath;
 use serde::Deserialize;
 use std::net::Ipv4Addr;
@@ -13,6 +14,12 @@ use std::time::Duration;
 
 /// The router's address; it forwards what it gets for host and guest.
 pub const ROUTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
+/// Pings that prove the path.
+const LEAST: i32 = 5;
+/// A loss of half, the most there may be, takes 49, and these 10 s.
+const MOST: i32 = 50;
+/// Characters of what the router says in a message at most.
+const TAIL: usize = 200;
 /// To the host, and to the guest.
 const LINKS: [&str; 2] = ["eth0", "eth1"];
 
@@ -106,9 +113,19 @@ pub fn look() -> Command {
     words("tc -j qdisc show")
 }
 
-/// Pings in the guest that tell its round trip to the host.
-pub fn ping() -> Command {
-    words(&format!("busybox ping -c 5 -i 0.2 -W 5 -q {HOST_ADDRESS}"))
+/// Pings in the guest that tell its round trip to the host, as many as it takes for one to come back.
+pub fn ping(path: &LongPath) -> Command {
+    words(&format!(
+        "busybox ping -c {} -i 0.2 -W 5 -q {HOST_ADDRESS}",
+        pings(path.loss.fraction())
+    ))
+}
+
+/// So many that all of them are lost once in a million times: each must come through twice.
+fn pings(loss: f64) -> i32 {
+    let fails = 1.0 - (1.0 - loss).powi(2);
+    let mut counts = LEAST..=MOST;
+    counts.find(|&n| fails.powi(n) <= 1e-6).unwrap_or(MOST)
 }
 
 /// How much longer than what is set a round trip may be: guests and bridges take their time, above all emulated.
@@ -152,8 +169,11 @@ struct Rate {
 
 /// Whether both of the router's interfaces do what the path asks for; else what does not hold.
 pub fn is_in_effect(path: &LongPath, told: &[u8]) -> Result<(), String> {
-    let all: Vec<Qdisc> =
-        serde_json::from_slice(told).map_err(|e| format!("tc in the router cannot be read: {e}"))?;
+    let all: Vec<Qdisc> = serde_json::from_slice(told).map_err(|e| {
+        // Also the words of an error are the guest's.
+        let why = one_line(&e.to_string(), TAIL);
+        format!("tc in the router cannot be read: {why}")
+    })?;
     for link in LINKS {
         let found = all.iter().find(|q| q.dev == link && q.kind == "netem");
         let Some(Qdisc { options, .. }) = found else {
@@ -249,6 +269,18 @@ mod tests {
         let missing = is_in_effect(&PATH, told("0.001", "eth2").as_bytes()).unwrap_err();
         assert!(missing.contains("eth1 has no netem"), "{missing}");
         assert!(is_in_effect(&PATH, b"[{").is_err());
+        let hostile = format!("[\"\\u001b[31m{}\"]", "x".repeat(5000));
+        let tamed = is_in_effect(&PATH, hostile.as_bytes()).unwrap_err();
+        assert!(!tamed.contains('\x1b') && tamed.len() < 300, "{tamed}");
+    }
+
+    #[test]
+    fn more_loss_takes_more_pings() {
+        assert_eq!([0.0, 0.001, 0.1, 0.5].map(pings), [5, 5, 9, 49]);
+        for loss in [0.1, 0.3, 0.5_f64] {
+            let all_lost = |n| (1.0 - (1.0 - loss).powi(2)).powi(n);
+            assert!(all_lost(pings(loss)) <= 1e-6 && all_lost(pings(loss) - 1) > 1e-6);
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl LocalHost {
         prepare(guest, &router::guest_commands(), &router::guest_files())?;
         self.require_path()?;
         let doing = "prove the long path to the guest";
-        let said = exec(guest, &router::ping())?;
+        let said = exec(guest, &router::ping(path))?;
         let measured = router::shortest(&said).ok_or_else(|| {
             let said = crate::diagnostic::one_line(&String::from_utf8_lossy(&said), TAIL);
             HostError::new(doing, format!("ping tells no round trip: {said}"))
