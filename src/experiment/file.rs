@@ -66,12 +66,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         library,
     );
     let mut known = workloads.clone().unwrap_or_default();
-    known.extend(
-        guest
-            .iter()
-            .flat_map(Guest::neighbours)
-            .filter_map(|n| n.workload.clone()),
-    );
+    known.extend(guest.iter().flat_map(Guest::loads).cloned());
     let derived = judge::derived(file, &known, guest.as_ref());
     let metrics = judge::with_host(judge::metrics(&known, &derived), guest.as_ref());
     let responses = judge::responses(file, &metrics);

@@ -86,8 +86,7 @@ pub struct Protocol {
 impl Experiment {
     /// The guest's own workloads, then those of its neighbours.
     pub fn every_workload(&self) -> Vec<Workload> {
-        let beside = self.guest.neighbours().iter().filter_map(|n| n.workload.as_ref());
-        self.workloads.iter().chain(beside).cloned().collect()
+        self.workloads.iter().chain(self.guest.loads()).cloned().collect()
     }
 
     /// What a run needs besides its plan.
@@ -122,8 +121,7 @@ impl Protocol {
 
     /// The guest's own workloads, then those of its neighbours.
     fn all_workloads(&self) -> impl Iterator<Item = &Workload> {
-        let beside = self.guest.neighbours().iter().filter_map(|n| n.workload.as_ref());
-        self.workloads.iter().chain(beside)
+        self.workloads.iter().chain(self.guest.loads())
     }
 
     /// A metric's name in reports: with its workload where several give one of that name, and those of the host.
@@ -215,6 +213,11 @@ impl Guest {
             Self::Lab { company, .. } => &company.neighbours,
             Self::Domain { .. } | Self::Host { .. } => &[],
         }
+    }
+
+    /// What the neighbours run beside each trial's workload.
+    pub fn loads(&self) -> impl Iterator<Item = &Workload> {
+        self.neighbours().iter().filter_map(|n| n.workload.as_ref())
     }
 
     /// True when the host's end of the guest's network is a network of its own.

@@ -100,8 +100,7 @@ pub struct Effect {
 /// The workloads, and the host after them where something of it is judged: on a machine that is only described its
 /// numbers are described too.
 fn described(experiment: &Experiment) -> Vec<Workload> {
-    let beside = experiment.guest.neighbours().iter();
-    let beside = beside.filter_map(|n| n.workload.clone());
+    let beside = experiment.guest.loads().cloned();
     measured(experiment).into_iter().chain(beside).collect()
 }
 

@@ -9,8 +9,7 @@ use super::reach::Guest;
 use crate::host::agent::Agent;
 use crate::host::transport::Job as GuestJob;
 use crate::host::{
-    BesideJob, HostError, Job, JobOutput, RESULT_FILE, Together, caches, guest_job, host_job, program,
-    readback,
+    BesideJob, HostError, Job, JobOutput, Together, caches, guest_job, host_job, placed, program, readback,
 };
 use crate::lab::ROUTER;
 use crate::workload::Side;
@@ -280,7 +279,7 @@ fn end(
     transport
         .wait_job(&waiting.job, expected, part.job.limit, cancelled)
         .map_err(failed)?;
-    let file = STARTED.replace(RESULT_FILE, &format!("{}/result", waiting.job.directory()));
+    let file = placed(STARTED, waiting.job.directory());
     let written = transport.read_file(&file, WRITTEN);
     let mut output = guest_job::take(part.job, &waiting.job, transport)?;
     let start = written.ok().as_deref().and_then(start_in);
