@@ -77,15 +77,16 @@ impl Host for BareHost {
             let why = "it has a counterpart on another machine, and there is none";
             return Err(HostError::new("run a workload on the host", why));
         }
+        let cancelled = || self.cancel.load(Ordering::Relaxed);
         if !job.drop_caches.is_off() {
-            caches::drop_here()?;
+            caches::drop_here(&cancelled)?;
         }
         let began = || {
             if let Some(sampler) = &self.sampler {
                 sampler.began();
             }
         };
-        host_job::run(job, &began, &|| self.cancel.load(Ordering::Relaxed))
+        host_job::run(job, &began, &cancelled)
     }
 }
 

@@ -13,6 +13,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// What is killed is gone by then, or hangs in the kernel.
+const DYING: Duration = Duration::from_secs(5);
+
 /// A started command; ending it ends its whole process group.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -121,10 +124,14 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the command and everything it started.
+    /// Ends the command and everything it started. One that hangs in the kernel, in a disk that does not answer, ends
+    /// when it comes out of there, and is not waited for.
     pub(super) fn end(mut self) {
         let _ = killpg(self.group(), Signal::SIGKILL);
-        let _ = self.child.wait();
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < DYING {
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn group(&self) -> Pid {

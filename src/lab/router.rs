@@ -14,6 +14,10 @@ use std::time::Duration;
 
 /// The router's address; it forwards what it gets for host and guest.
 pub const ROUTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
+/// Pings that prove the path.
+const LEAST: i32 = 5;
+/// A loss of half, the most there may be, takes 49, and these 10 s.
+const MOST: i32 = 50;
 /// Characters of what the router says in a message at most.
 const TAIL: usize = 200;
 /// To the host, and to the guest.
@@ -118,11 +122,10 @@ pub fn ping(path: &LongPath) -> Command {
 }
 
 /// So many that all of them are lost once in a million times: each must come through twice.
-fn pings(loss: f64) -> u32 {
-    let lost = 1.0 - (1.0 - loss).powi(2);
-    let enough = (1e-6_f64.ln() / lost.ln()).ceil();
-    // A loss of half, the most there may be, makes it 49, which take 10 s.
-    enough.clamp(5.0, 50.0) as u32
+fn pings(loss: f64) -> i32 {
+    let fails = 1.0 - (1.0 - loss).powi(2);
+    let mut counts = LEAST..=MOST;
+    counts.find(|&n| fails.powi(n) <= 1e-6).unwrap_or(MOST)
 }
 
 /// How much longer than what is set a round trip may be: guests and bridges take their time, above all emulated.
@@ -275,7 +278,7 @@ mod tests {
     fn more_loss_takes_more_pings() {
         assert_eq!([0.0, 0.001, 0.1, 0.5].map(pings), [5, 5, 9, 49]);
         for loss in [0.1, 0.3, 0.5_f64] {
-            let all_lost = |n: u32| (1.0 - (1.0 - loss).powi(2)).powf(f64::from(n));
+            let all_lost = |n| (1.0 - (1.0 - loss).powi(2)).powi(n);
             assert!(all_lost(pings(loss)) <= 1e-6 && all_lost(pings(loss) - 1) > 1e-6);
         }
     }

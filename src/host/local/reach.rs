@@ -123,18 +123,18 @@ impl LocalHost {
     pub(super) fn wait_until_ready(&self, guest: &Guest) -> Result<(), HostError> {
         if let (Owner::Lab(lab), Transport::Ssh(_)) = (&self.owner, &guest.transport) {
             let agent = Agent::new(guest.domain.clone());
-            self.wait_for(guest, Some(lab.console_log()), &|limit| Ok(agent.ping(limit)?))?;
+            self.wait_for(guest, Some(&lab.console_log()), &|limit| Ok(agent.ping(limit)?))?;
             lab.start_ssh(&agent)
                 .map_err(|e| HostError::new("start the guest", e).losing_guest())?;
         }
         let console = self.lab_of().map(Lab::console_log);
-        self.wait_for(guest, console, &|limit| guest.transport.ping(limit))
+        self.wait_for(guest, console.as_deref(), &|limit| guest.transport.ping(limit))
     }
 
     /// Waits until a companion's agent answers.
     pub(super) fn wait_for_companion(&self, name: &str, guest: &Guest) -> Result<(), HostError> {
         let console = self.lab_of().map(|lab| lab.console_log_of(name));
-        let ready = self.wait_for(guest, console, &|limit| guest.transport.ping(limit));
+        let ready = self.wait_for(guest, console.as_deref(), &|limit| guest.transport.ping(limit));
         ready.map_err(|e| HostError {
             doing: format!("start {name}, a guest beside the one that is measured"),
             ..e
@@ -145,7 +145,7 @@ impl LocalHost {
     fn wait_for(
         &self,
         guest: &Guest,
-        console: Option<PathBuf>,
+        console: Option<&Path>,
         ping: &dyn Fn(Duration) -> Result<(), TransportError>,
     ) -> Result<(), HostError> {
         let started = Instant::now();
@@ -154,7 +154,7 @@ impl LocalHost {
             Owner::User(_) => patience::WITH_USER,
         };
         let said = || {
-            let end = console.as_deref().map(console_tail);
+            let end = console.map(console_tail);
             end.map_or_else(String::new, |end| format!("; its console ends: {end}"))
         };
         let lost = |cause: String| HostError::new("start the guest", cause).losing_guest();

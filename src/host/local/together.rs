@@ -52,7 +52,7 @@ impl LocalHost {
         let job = self.placed(guest, job)?;
         let job = job.as_ref();
         let cancelled = || self.cancel.load(Ordering::Relaxed);
-        caches::drop_caches(job.drop_caches, &guest.transport)?;
+        caches::drop_caches(job.drop_caches, &guest.transport, &cancelled)?;
         let began = || self.tell_began();
         let end = self.server_guest(guest, job)?;
         let server = job
@@ -120,7 +120,7 @@ impl LocalHost {
         // Last, so that the one that is measured waits least.
         parts.push(("the guest", guest, job));
         for (_, guest, job) in &parts {
-            caches::drop_caches(job.drop_caches, &guest.transport)?;
+            caches::drop_caches(job.drop_caches, &guest.transport, &cancelled)?;
         }
         let mut servers = Vec::new();
         let mut done = Ok(());
