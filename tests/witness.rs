@@ -208,7 +208,7 @@ fn guests_are_started_as_often_as_the_experiment_says() {
             ..
         } = run(&lines, &Library::builtin(), seen(BORNE_OUT));
         assert_eq!(trials.len(), 6);
-        assert_eq!(Plan::restarts(&header.plan), starts as usize, "{fresh}");
+        assert_eq!(Plan::restarts(&header.plan), starts, "{fresh}");
         (header.plan.guests, starts)
     };
     assert_eq!(start("run"), (Guests::Shared, 1));
