@@ -429,6 +429,10 @@ impl Restorer for LocalRestorer {
                 let Some(mut host) = domain_of(session)? else {
                     return Ok(());
                 };
+                if let Some(target) = ssh {
+                    // What is in the guest is taken away where it can be reached.
+                    let _ = host.reach_by_ssh(target.clone());
+                }
                 host.assume_changed();
                 host.give_back(instance.as_deref())
             }
