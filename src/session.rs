@@ -17,7 +17,7 @@ use crate::change::{
 use crate::experiment::{Company, Guest};
 use crate::host::{
     AnyHost, BareHost, Boots, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost,
-    boot_id,
+    boot_id, remove_leftovers,
 };
 use crate::lab::{LabError, LabPlace, LabSize, take_down};
 use crate::workload::Places;
@@ -355,6 +355,7 @@ pub fn recover_host(dirs: &Dirs) -> Result<RecoverReport, SessionError> {
 }
 
 fn recover_as(dirs: &Dirs, keeper: Keeper) -> Result<RecoverReport, SessionError> {
+    remove_leftovers();
     let mut journal = Journal::open_as(&dirs.state, keeper)?;
     // A run across reboots goes on from its record; where its boots were is in the journal. A watchman leaves the state:
     // how often the host was booted is in it.
@@ -429,6 +430,10 @@ impl Restorer for LocalRestorer {
                 let Some(mut host) = domain_of(session)? else {
                     return Ok(());
                 };
+                if let Some(target) = ssh {
+                    // What is in the guest is taken away where it can be reached.
+                    let _ = host.reach_by_ssh(target.clone());
+                }
                 host.assume_changed();
                 host.give_back(instance.as_deref())
             }

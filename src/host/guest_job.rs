@@ -55,6 +55,15 @@ fn doing(job: &Job) -> String {
 /// [`RESULT_FILE`] stands for the same file.
 pub(super) fn start(job: &Job, through: &[String], guest: &Transport) -> Result<GuestJob, HostError> {
     let token = Uuid::now_v7();
+    let started = start_as(token, job, through, guest);
+    if started.as_ref().is_err_and(|e| !e.guest_lost) {
+        // The first failure is the one to be told.
+        let _ = guest.clear_job(token);
+    }
+    started
+}
+
+fn start_as(token: Uuid, job: &Job, through: &[String], guest: &Transport) -> Result<GuestJob, HostError> {
     let folder = format!("/run/kvmtune/{token}");
     for file in &job.files {
         guest
@@ -195,8 +204,74 @@ fn listens(table: &str, port: u16) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+#[allow(clippy::unwrap_used, reason = "tests")]
+pub(super) mod tests {
     use super::*;
+    use crate::host::agent::Agent;
+    use crate::host::libvirt::{LibvirtError, LibvirtErrorKind};
+    use crate::workload::{DropCaches, JobFile};
+    use std::sync::{Arc, Mutex};
+
+    /// A guest whose agent fails at what `answers` says, and does nothing with the rest; and what it was asked.
+    pub(in crate::host) fn stand_in(
+        answers: impl Fn(&str) -> Result<(), LibvirtErrorKind> + Send + Sync + 'static,
+    ) -> (Transport, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let agent = Agent::over(move |json, _| {
+            log.lock().unwrap().push(json.to_string());
+            answers(json).map_err(|kind| LibvirtError::stand_in(kind, "stand-in"))?;
+            let value = match json {
+                _ if json.contains("guest-file-open") => "7",
+                _ if json.contains("guest-exec-status") => r#"{"exited":true,"exitcode":0}"#,
+                _ if json.contains("guest-exec") => r#"{"pid":5}"#,
+                _ if json.contains("guest-file-write") => r#"{"count":4}"#,
+                _ => "{}",
+            };
+            Ok(format!("{{\"return\":{value}}}"))
+        });
+        (Transport::Agent(agent), asked)
+    }
+
+    #[test]
+    fn what_was_put_for_a_job_that_does_not_start_is_removed() {
+        let file = |name: &str| JobFile {
+            name: name.into(),
+            text: "four".into(),
+        };
+        let job = Job {
+            side: Side::Guest,
+            argv: vec!["fio".into()],
+            server: None,
+            expected: Duration::ZERO,
+            limit: Duration::from_secs(1),
+            max_output: Bytes(1),
+            series: None,
+            files: vec![file("one"), file("two")],
+            drop_caches: DropCaches::Off,
+        };
+        // Without a refusal it is the start that fails, which tells no process.
+        for refuses_second in [true, false] {
+            let (guest, asked) = stand_in(move |json| {
+                if refuses_second && json.contains(".two") {
+                    return Err(LibvirtErrorKind::AgentRefused);
+                }
+                Ok(())
+            });
+            let error = start(&job, &[], &guest).unwrap_err();
+            assert!(!error.guest_lost, "{error}");
+            let asked = asked.lock().unwrap();
+            let put = asked.iter().find(|json| json.contains(".one")).unwrap();
+            let (_, token) = put.split_once("/run/kvmtune-").unwrap();
+            let (token, _) = token.split_once('.').unwrap();
+            let clear = asked.iter().rfind(|json| json.contains("rm -rf")).unwrap();
+            assert!(clear.contains(&format!("\"{token}\"")), "{clear}");
+            assert!(clear.contains("/run/kvmtune-$1.\\\"*"), "{clear}");
+        }
+        let (guest, asked) = stand_in(|_| Err(LibvirtErrorKind::AgentTimeout));
+        assert!(start(&job, &[], &guest).unwrap_err().guest_lost);
+        assert_eq!(asked.lock().unwrap().len(), 1, "a lost guest is left alone");
+    }
 
     #[test]
     fn a_listening_port_is_found_in_the_table() {

@@ -13,7 +13,7 @@ mod watch;
 use super::libvirt::{Connection, Domain, LibvirtError, LibvirtErrorKind, ShutdownBy};
 use super::{
     BesideJob, Exchanged, Host, HostError, Job, JobOutput, MAX_SETTING, Power, Scope, Together, build,
-    guest_job, guest_module, kernel, program, readback, survey, xml,
+    guest_job, guest_module, kernel, readback, survey, xml,
 };
 use crate::experiment::{Company, LongPath, SshTarget};
 use crate::facts::{Facts, Meaning};
@@ -172,11 +172,7 @@ impl LocalHost {
     /// A user's domain runs again, or not, as it was `found`: from its own definition, in whatever state it is.
     pub fn give_back(&mut self, found: Option<&str>) -> Result<(), HostError> {
         self.pending.clear();
-        if let Some(guest) = &self.guest
-            && let Some(path) = guest.program.get()
-        {
-            program::take_away(&guest.transport, path);
-        }
+        self.take_program_away();
         match (found, self.instance()) {
             (None, _) => self.power(Power::Off),
             (Some(found), Some(now)) if found == now => Ok(()),

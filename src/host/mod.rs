@@ -35,6 +35,7 @@ pub use actors::{other_guests, retuning};
 pub use any::AnyHost;
 pub use bare::BareHost;
 pub use controllers::controllers;
+pub(crate) use host_job::remove_leftovers;
 pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
 pub use next_boot::{Boots, NextBoot, reboot_now};

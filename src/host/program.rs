@@ -28,6 +28,8 @@ static IN_GUEST: LazyLock<String> = LazyLock::new(|| {
     let digits = hash.iter().take(16).map(|byte| format!("{byte:02x}"));
     format!("/run/kvmtune/guest-{}", digits.collect::<String>())
 });
+/// What it is called while it is written.
+static NEW: LazyLock<String> = LazyLock::new(|| format!("{}.new", *IN_GUEST));
 
 /// Makes room for it. Arguments: where it will be, and under which name it is written.
 const PREPARE: &str = r#"umask 077 && mkdir -p "${1%/*}" && rm -f -- "$2""#;
@@ -60,10 +62,18 @@ pub(super) fn at(path: &str, job: &Job) -> Job {
     job
 }
 
-/// Brings it into a guest, unless it is there, and says where it is.
+/// Brings it into a guest, unless it is there, and says where it is. Of one that cannot be brought nothing stays.
 pub(super) fn bring(guest: &Transport) -> Result<String, HostError> {
+    let brought = install(guest);
+    if brought.as_ref().is_err_and(|e| !e.guest_lost) {
+        take_away(guest);
+    }
+    brought
+}
+
+fn install(guest: &Transport) -> Result<String, HostError> {
     let doing = || format!("bring {NAME} into the guest");
-    let (path, new) = (IN_GUEST.clone(), format!("{}.new", *IN_GUEST));
+    let (path, new) = (IN_GUEST.clone(), NEW.clone());
     let is_whole = |path: &str| match guest.read_file(path, BYTES.len()) {
         Ok(found) => Ok(found == BYTES),
         Err(error) if error.is_refused() || error.is_too_large() => Ok(false),
@@ -98,9 +108,10 @@ pub(super) fn bring(guest: &Transport) -> Result<String, HostError> {
     }
 }
 
-/// Takes it out of a guest again. What cannot be removed is gone with the guest's next boot.
-pub(super) fn take_away(guest: &Transport, path: &str) {
-    let _ = guest.exec(&["/bin/rm", "-f", "--", path], None, LIMIT);
+/// Takes it out of a guest again, whoever brought it: also a kvmtune that was killed over it. What cannot be removed is
+/// gone with the guest's next boot.
+pub(super) fn take_away(guest: &Transport) {
+    let _ = guest.exec(&["/bin/rm", "-f", "--", &IN_GUEST, &NEW], None, LIMIT);
 }
 
 /// Where it is on this machine: in memory, so that nothing is left of a kvmtune that is killed, and no folder must allow
@@ -131,6 +142,8 @@ fn hold() -> io::Result<File> {
 mod tests {
     use super::*;
     use crate::host::ServerJob;
+    use crate::host::guest_job::tests::stand_in;
+    use crate::host::libvirt::LibvirtErrorKind;
     use crate::units::Bytes;
     use crate::workload::DropCaches;
 
@@ -167,6 +180,24 @@ mod tests {
             Some((Side::Guest, "fio"))
         )));
         assert!(!is_wanted_in_guest(&job(Side::Guest, "./kvmtune-guest", None)));
+    }
+
+    #[test]
+    fn what_cannot_be_brought_is_taken_away_and_a_lost_guest_is_left_alone() {
+        let (guest, asked) = stand_in(|request| match request {
+            // There is none yet, and it cannot be written.
+            _ if request.contains("guest-file-") => Err(LibvirtErrorKind::AgentRefused),
+            _ => Ok(()),
+        });
+        assert!(!bring(&guest).unwrap_err().guest_lost);
+        let asked = asked.lock().unwrap();
+        let removed = asked.iter().find(|request| request.contains("/bin/rm")).unwrap();
+        let names = [&*IN_GUEST, &*NEW].map(|name| format!("\"{name}\""));
+        assert!(names.iter().all(|name| removed.contains(name)), "{removed}");
+
+        let (guest, asked) = stand_in(|_| Err(LibvirtErrorKind::AgentTimeout));
+        assert!(bring(&guest).unwrap_err().guest_lost);
+        assert_eq!(asked.lock().unwrap().len(), 1);
     }
 
     #[test]

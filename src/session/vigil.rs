@@ -6,6 +6,7 @@ use super::logbook::Logbook;
 use super::watchman::{READY, Word};
 use super::{Dirs, SessionError, recover_as};
 use crate::change::{ChangeError, Keeper, journal_file};
+use crate::host::remove_leftovers;
 use crate::units::Span;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{dup2_stderr, dup2_stdout, getppid, setsid};
@@ -101,7 +102,7 @@ impl Vigil {
                 self.restore("kvmtune could not restore the host", Duration::ZERO)
             }
             Heard::Last(_) => Relief::Idle,
-            Heard::Death => self.restore("the last run was killed", PATIENCE),
+            Heard::Death => self.relieve("the last run was killed"),
             Heard::Silence => {
                 let silent = format!("the last run gave no sign of life for {}", self.limit);
                 self.log
@@ -109,9 +110,17 @@ impl Vigil {
                 if let Err(error) = self.parent.end(DYING) {
                     self.log.note(&format!("it does not end: {error}"));
                 }
-                self.restore(&silent, PATIENCE)
+                self.relieve(&silent)
             }
         })
+    }
+
+    /// Restores the host after a kvmtune that was ended, and removes what needs no restoring.
+    fn relieve(&self, cause: &str) -> Relief {
+        let relief = self.restore(cause, PATIENCE);
+        self.parent.wait(DYING);
+        remove_leftovers();
+        relief
     }
 
     /// Does what `recover` does, again and again while something is left.

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// Where the ssh client of a user's guest has its control socket. There is one session on a host.
 const SSH_FOLDER: &str = "/run/kvmtune/ssh";
 
+/// A guest that answers at all does so by then.
+const ANSWERS: Duration = Duration::from_secs(2);
+
 /// A guest that runs.
 #[derive(Debug)]
 pub(super) struct Guest {
@@ -97,6 +100,15 @@ impl LocalHost {
             guest.program.get_or_init(|| path)
         };
         Ok(Cow::Owned(program::at(path, job)))
+    }
+
+    /// Takes kvmtune's own program out of a user's guest that answers, also when an earlier run brought it there.
+    pub(super) fn take_program_away(&self) {
+        if let (Owner::User(_), Some(guest)) = (&self.owner, &self.guest)
+            && guest.transport.ping(ANSWERS).is_ok()
+        {
+            program::take_away(&guest.transport);
+        }
     }
 
     pub(super) fn guest_of(&self, domain: Domain, changed: bool) -> Result<Guest, HostError> {

@@ -68,6 +68,9 @@ if [ ! -e "$1/rc" ] && [ "$2" -gt 1 ]; then kill -s KILL -- "-$2" 2>/dev/null; f
 rm -rf -- "$1"
 "#;
 
+/// Removes what was put or made for a job that did not start. Argument: the token.
+const CLEAR: &str = r#"rm -rf -- "/run/kvmtune-$1."* "/run/kvmtune/$1""#;
+
 /// The limit of the helper scripts, which take milliseconds.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -121,6 +124,13 @@ impl Transport {
     /// Puts a file for the job of this token, which finds it in its directory; to be called before it is started.
     pub fn put_file(&self, token: Uuid, name: &str, bytes: &[u8]) -> Result<(), TransportError> {
         self.write_file(&format!("/run/kvmtune-{token}.{name}"), bytes)
+    }
+
+    /// Removes what was put into the guest for a job of this token that did not start.
+    pub fn clear_job(&self, token: Uuid) -> Result<(), TransportError> {
+        let token = token.to_string();
+        let clear = ["/bin/sh", "-c", CLEAR, "kvmtune", &token];
+        self.exec(&clear, None, SCRIPT_LIMIT).map(drop)
     }
 
     /// Starts `argv` detached, in `/run/kvmtune/TOKEN` in the guest (mode 700); at most `max_output` bytes
