@@ -16,7 +16,6 @@ const FLAGS: &[&str] = &[
     "-Ctarget-feature=+crt-static",
     "-Cpanic=abort",
     "-Cstrip=symbols",
-    "--remap-path-prefix=guest=guest",
 ];
 
 fn main() {

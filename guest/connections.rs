@@ -10,6 +10,7 @@ use std::ffi::c_int;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -279,8 +280,7 @@ fn measure(load: &Load) -> Result<String, Failure> {
         }
         let mut all = Tally::new();
         for client in clients {
-            let mine = client.join();
-            all.merge(mine.map_err(|_| Failure::failed("measure", "a client panicked"))?);
+            all.merge(client.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
         Ok(all)
     })?;

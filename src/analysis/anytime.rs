@@ -6,6 +6,7 @@
 //! Lai (2004), "Self-normalized processes", Annals of Probability 32, mix it over λ ~ N(0, τ²); Ville (1939): such a
 //! process ever reaches 1/α with probability α at most.
 
+use super::sample::median_of_sorted;
 use super::{Interval, Level, Sample, hodges_lehmann};
 
 /// Spread of the mixture over λ, in units of one over a typical difference.
@@ -48,7 +49,7 @@ fn evidence(differences: impl ExactSizeIterator<Item = f64>, enough: f64) -> EVa
         positive: true,
     };
     for difference in differences.filter(|difference| !difference.is_nan()) {
-        let scale = median_of_sorted(&magnitudes);
+        let scale = median_of_sorted(&magnitudes).unwrap_or_default();
         if scale > 0.0 {
             let step = (difference / scale).clamp(-CLIP, CLIP);
             sum += step;
@@ -71,15 +72,6 @@ fn evidence(differences: impl ExactSizeIterator<Item = f64>, enough: f64) -> EVa
 fn mixture(sum: f64, squares: f64) -> f64 {
     let spread = 1.0 + TAU * TAU * squares;
     (TAU * TAU * sum * sum / (2.0 * spread)).exp() / spread.sqrt()
-}
-
-/// Zero for no values.
-fn median_of_sorted(values: &[f64]) -> f64 {
-    match values.len() {
-        0 => 0.0,
-        odd if odd % 2 == 1 => values[odd / 2],
-        even => f64::midpoint(values[even / 2 - 1], values[even / 2]),
-    }
 }
 
 /// Where the centre may lie, at every moment of the run with the level's confidence: all shifts that the evidence

@@ -51,7 +51,7 @@ pub use price::registered_looks;
 pub use proportion::clopper_pearson;
 pub use quantile::{student_t_interval, student_t_quantile};
 pub use ratio::{Pair, log_ratio};
-pub use sample::Sample;
+pub use sample::{Sample, median};
 pub use sequential::{boundary, looks};
 pub use signed_rank::{EXACT_LIMIT, SignedRankTest, signed_rank_test};
 pub use steady::{FEWEST_SAMPLES, Movement, Rounds, Steadiness, Truncation, movement, mser5, steadiness};

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sample::median;
 use super::{AnalysisError, Arm, Estimate, Level, Sample, smallest_provable_effect};
 
 /// What the median distance of two normal values must be multiplied by to give the standard deviation:
@@ -112,7 +113,7 @@ fn log_values(blocks: &[AaBlock]) -> Result<Vec<f64>, AnalysisError> {
 fn spread(sample: &Sample) -> f64 {
     let values = sample.values();
     let distances = pairs(values.len()).map(|(first, second)| (values[second] - values[first]).abs());
-    let typical = SHAMOS * median(distances.collect());
+    let typical = SHAMOS * median(distances.collect()).unwrap_or_default();
     if typical > 0.0 {
         typical
     } else {
@@ -124,7 +125,7 @@ fn spread(sample: &Sample) -> f64 {
 pub fn theil_sen(values: &[f64]) -> f64 {
     let slopes =
         pairs(values.len()).map(|(first, second)| (values[second] - values[first]) / (second - first) as f64);
-    median(slopes.collect())
+    median(slopes.collect()).unwrap_or_default()
 }
 
 /// The lag-1 autocorrelation `Σ(x_t − x̄)(x_{t+1} − x̄) / Σ(x_t − x̄)²`; 0 where nothing varies.
@@ -155,17 +156,6 @@ fn interleaving_gain(series: &[f64]) -> Option<f64> {
 
 fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |first| (first + 1..count).map(move |second| (first, second)))
-}
-
-/// Zero for no values.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        odd if odd % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
 }
 
 #[cfg(test)]

@@ -71,3 +71,20 @@ impl Sample {
         sizes[0] <= tolerance || sizes.windows(2).any(|pair| pair[1] - pair[0] <= tolerance)
     }
 }
+
+/// The middle value, or the mean of the two middle ones; `None` of no values.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    median_of_sorted(&values)
+}
+
+/// The same of values in ascending order.
+pub(super) fn median_of_sorted(values: &[f64]) -> Option<f64> {
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    Some(if values.len() % 2 == 1 {
+        upper
+    } else {
+        f64::midpoint(values[middle - 1], upper)
+    })
+}

@@ -61,7 +61,10 @@ pub struct LongPath {
 impl std::fmt::Display for LongPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} round trip, {} loss", self.rtt, self.loss)?;
-        self.rate.map_or(Ok(()), |rate| write!(f, ", {rate}/s"))
+        if let Some(rate) = self.rate {
+            write!(f, ", {rate}/s")?;
+        }
+        write!(f, ", a queue of {} packets", self.queue)
     }
 }
 
@@ -110,6 +113,25 @@ impl std::fmt::Display for BitRate {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_told_with_all_that_makes_it() {
+        let mut path = LongPath {
+            rtt: "50ms".parse().unwrap(),
+            loss: "0.1%".parse().unwrap(),
+            rate: Some(BitRate(100_000_000)),
+            queue: 250,
+        };
+        assert_eq!(
+            path.to_string(),
+            "50ms round trip, 0.1% loss, 100Mbit/s, a queue of 250 packets"
+        );
+        path.rate = None;
+        assert_eq!(
+            path.to_string(),
+            "50ms round trip, 0.1% loss, a queue of 250 packets"
+        );
+    }
 
     #[test]
     fn rates_are_read_and_told() {

@@ -1,6 +1,7 @@
 //! What the host did under each treatment, and which trials it does not bear out. Knows no layout.
 
 use super::{Report, wording};
+use crate::analysis;
 use crate::decision::values;
 use crate::design::{Role, Treatment};
 use crate::event::{Outcome, TrialRecord};
@@ -38,9 +39,8 @@ pub(super) fn rows<'a>(report: &Report<'a>) -> Vec<HostRow<'a>> {
     let median = |treatment: &Treatment, name: &'static str| {
         let metric = HostMetric::named(name)?.id();
         let values = values(&header.protocol, report.records, treatment, &metric);
-        let mut values: Vec<_> = values.into_iter().map(|(_, value)| value).collect();
-        values.sort_by(f64::total_cmp);
-        Some((name, *values.get(values.len() / 2)?))
+        let values = values.into_iter().map(|(_, value)| value).collect();
+        Some((name, analysis::median(values)?))
     };
     let row = |treatment: &'a Treatment| HostRow {
         treatment,
@@ -186,6 +186,27 @@ mod tests {
             .filter(|t| t["result"]["suspect"].is_array())
             .count();
         assert_eq!(suspect, 2);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_middle_ones() {
+        let mut fixture = Fixture::quickstart();
+        let baseline = fixture.header.plan.treatments[0].id.clone();
+        let mut told = [1.0, 4.0].into_iter();
+        for record in &mut fixture.records {
+            if record.trial.treatment == baseline
+                && record.trial.block > 0
+                && let Outcome::Measured { observations, .. } = &mut record.outcome
+                && let Some(value) = told.next()
+            {
+                observations.push(observed("cpu", value));
+            }
+        }
+        let report = fixture.report();
+        assert_eq!(
+            super::rows(&report)[0].medians["cpu"].to_bits(),
+            2.5_f64.to_bits()
+        );
     }
 
     #[test]

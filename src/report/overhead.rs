@@ -17,7 +17,7 @@ pub struct Overhead {
     pub live: Option<OverheadGroup>,
     /// The first trial after each guest start.
     pub restart: Option<OverheadGroup>,
-    /// How far apart guests started that were to start together; `None` without neighbours.
+    /// How far apart guests started that were to start together, in measured trials; `None` without neighbours.
     pub skew: Option<Spread>,
 }
 
@@ -127,7 +127,7 @@ impl fmt::Display for Overhead {
             let milliseconds = |seconds: f64| seconds * 1e3;
             writeln!(
                 f,
-                "the guests of a trial started {:.1} ms ({:.1} ms) apart",
+                "the guests of measured trials started {:.1} ms ({:.1} ms) apart",
                 milliseconds(skew.median_seconds),
                 milliseconds(skew.max_seconds)
             )

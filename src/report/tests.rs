@@ -123,7 +123,7 @@ fn how_far_apart_guests_started_is_told() {
     );
     let told = overhead.to_string();
     assert!(
-        told.ends_with("the guests of a trial started 5.0 ms (40.0 ms) apart\n"),
+        told.ends_with("the guests of measured trials started 5.0 ms (40.0 ms) apart\n"),
         "{told}"
     );
 }

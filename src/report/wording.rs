@@ -289,7 +289,7 @@ pub(super) fn guest(guest: &Guest) -> String {
     }
 }
 
-/// `, beside hog (fio-randread-4k), over a path of 50ms, 0.1% loss`.
+/// `, beside hog (fio-randread-4k), over a path of 50ms round trip, 0.1% loss, 100Mbit/s, a queue of 1000 packets`.
 fn beside(company: &Company) -> String {
     let of = |n: &Neighbour| {
         let uses = n.uses.as_deref().unwrap_or("serves");

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Rule, Stop, Verdict};
 use crate::decision::{certificate, certifies, evaluate, observed, progress};
-use crate::design::{Pace, Part, Plan, Role};
+use crate::design::{Guests, Pace, Part, Plan, Role};
 use crate::diagnostic::Source;
 use crate::event::{Outcome, Purpose, RunHeader, RunId, Stage, Timing, Trial, TrialRecord};
 use crate::experiment::parse;
@@ -412,4 +412,12 @@ fn a_certificate_is_of_one_question_on_one_class_of_host() {
     }
     let fewer = sweep(&format!("{SCHEDULERS}[design]\nblocks = 9\n"));
     assert!(certifies(&noise, &fewer), "the number of blocks is no matter");
+    let mut fresh = other.clone();
+    fresh.plan.guests = Guests::Fresh;
+    assert!(!certifies(&noise, &fresh), "starts of the guest are noise too");
+    fresh.purpose = Purpose::Confirm { of: other.run };
+    assert!(certifies(&noise, &fresh));
+    let mut of_fresh = noise.clone();
+    of_fresh.plan.guests = Guests::Fresh;
+    assert!(!certifies(&of_fresh, &other));
 }
