@@ -282,7 +282,9 @@ fn no_more_numbers_are_cut_out_than_there_is_time_to_look_for() {
     let read = |count: usize| {
         let head = "summary = \"x\"\nrun = \"guest\"\nargv = [\"x\"]\nparser = \"exec\"\n".to_string();
         let metric = |n| {
-            format!("[[metric]]\nname = \"n{n}\"\nunit = \"1\"\ngoal = \"maximize\"\nmatch = 'n{n} ([0-9])'\n")
+            format!(
+                "[[metric]]\nname = \"n{n}\"\nunit = \"1\"\ngoal = \"maximize\"\nmatch = 'n{n} ([0-9])'\n"
+            )
         };
         let text = head + &(0..count).map(metric).collect::<String>();
         let name = "x.toml".into();
@@ -290,7 +292,10 @@ fn no_more_numbers_are_cut_out_than_there_is_time_to_look_for() {
     };
     assert_eq!(read(16).unwrap().extracts.len(), 16);
     let error = read(17).unwrap_err();
-    assert!(error.contains("more than 16 numbers") && error.contains("n16"), "{error}");
+    assert!(
+        error.contains("more than 16 numbers") && error.contains("n16"),
+        "{error}"
+    );
 }
 
 #[test]
