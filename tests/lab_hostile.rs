@@ -8,7 +8,6 @@ use kvmtune::event::{Outcome, TrialRecord};
 use kvmtune::store::Store;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -36,16 +35,18 @@ case $((n - n / 6)) in
     11) printf '\033[31m'; printf 'first\nlast \033]0;mine\007' >&2; exit 3 ;;
     12) cat head; fill "$(cat unit)"; printf '\n...\n' ;;
     13) exec >&-; exit 0 ;;
-    14) yes ;;
-    15) setsid sleep 20 & sleep 0.3 ;;
+    14) cat long-head; fill "$(cat long-unit)"; printf '\n...\n' ;;
+    15) yes ;;
+    16) setsid sleep 20 & sleep 0.3 ;;
     *) cat good ;;
 esac
 "#;
 /// Those that run into the time limit are for the last parser only.
-const EVILS: usize = 14;
+const EVILS: usize = 15;
 const SLOW: usize = 2;
 
-/// A parser, keys of its number, an output that is good, the beginning of an evil one and what it is filled with.
+/// A parser, keys of its number, an output that is good, the beginnings of two evil ones and what they are filled with: one
+/// that is deep or says the same again, and one that is a long list of what there should be a few of.
 struct Reader {
     parser: &'static str,
     metric: &'static str,
@@ -53,6 +54,7 @@ struct Reader {
     good: &'static str,
     head: &'static str,
     unit: &'static str,
+    long: (&'static str, &'static str),
 }
 
 const READERS: [Reader; 7] = [
@@ -66,6 +68,7 @@ const READERS: [Reader; 7] = [
         head: r#"{"jobs": [{"error": 0, "read": {"bw_bytes": 1, "iops": 1, "total_ios": 1, "clat_ns": {"mean": 1,
             "percentile": {"#,
         unit: r#""50.000000": 7,"#,
+        long: (r#"{"jobs": ["#, r#"{"error":0},"#),
     },
     Reader {
         parser: "iperf3",
@@ -74,6 +77,7 @@ const READERS: [Reader; 7] = [
         good: r#"{"end": {"sum_received": {"bits_per_second": 12.5}}}"#,
         head: r#"{"end": {"#,
         unit: r#""sum_received": {"bits_per_second": 12.5},"#,
+        long: (r#"{"intervals": ["#, r#"{"sum":{"end":1,"bytes":1}},"#),
     },
     Reader {
         parser: "stress-ng",
@@ -82,6 +86,7 @@ const READERS: [Reader; 7] = [
         good: "metrics:\n- stressor: stream\n  memory-read-rate-mb-per-sec: 12.5\n...\n",
         head: "metrics:\n",
         unit: "- a: &a [*a, *a, *a]",
+        long: ("metrics:", "- a: 1"),
     },
     Reader {
         parser: "numbers",
@@ -90,6 +95,7 @@ const READERS: [Reader; 7] = [
         good: r#"{"x": 12.5}"#,
         head: "{",
         unit: r#""x": {"x": "#,
+        long: ("[", "1,"),
     },
     Reader {
         parser: "cyclictest",
@@ -98,6 +104,10 @@ const READERS: [Reader; 7] = [
         good: r#"{"return_code": 0, "thread": {"0": {"cycles": 100, "max": 5, "avg": 2}}}"#,
         head: r#"{"return_code": 0, "thread": {"0": {"histogram": {"#,
         unit: r#""5": 18446744073709551615,"#,
+        long: (
+            r#"{"return_code": 0, "thread": {"#,
+            r#""5": {"cycles": 1, "max": 1, "avg": 1},"#,
+        ),
     },
     Reader {
         parser: "exec",
@@ -106,6 +116,7 @@ const READERS: [Reader; 7] = [
         good: r#"{"x": [{"y": 12.5}]}"#,
         head: r#"{"x": ["#,
         unit: r#"{"y": {"y": ["#,
+        long: (r#"{"x": ["#, r#"{"y": 1},"#),
     },
     Reader {
         parser: "exec",
@@ -114,34 +125,57 @@ const READERS: [Reader; 7] = [
         good: "x = 12.5\n",
         head: "x = 1",
         unit: ",,,,,,,,,,,,,,,,,,,,,,,,x = ",
+        long: ("x = ,", "x = ,"),
     },
 ];
 
-/// What of the trials of one run is not a number: in the order in which the script wrote it.
+/// All trials of one run, in which the script writes its evils in their order.
 fn run(reader: &Reader, evils: usize) -> Vec<TrialRecord> {
+    // The block that is not judged has two trials, like the others.
+    let blocks = (evils + evils / 5).div_ceil(2) - 1;
+    let write = [
+        ("n", "0"),
+        ("good", reader.good),
+        ("head", reader.head),
+        ("unit", reader.unit),
+        ("long-head", reader.long.0),
+        ("long-unit", reader.long.1),
+        ("evil.sh", SCRIPT),
+    ];
+    let Reader {
+        parser, metric, keys, ..
+    } = reader;
+    let rest = format!(
+        "time = \"1s\"\nparser = \"{parser}\"\n[[metric]]\nname = \"{metric}\"\nunit = \"1\"\n\
+         goal = \"maximize\"\n{keys}\n"
+    );
+    trials("", &rest, &write, blocks).0
+}
+
+/// All trials, and what was said, of one run of a workload that starts `evil.sh` in a folder with these files: its argument is the folder, then
+/// come `more` arguments.
+fn trials(more: &str, rest: &str, files: &[(&str, &str)], blocks: usize) -> (Vec<TrialRecord>, String) {
     let folder = tempfile::Builder::new()
         .prefix("kvmtune-evil-")
         .tempdir()
         .unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::create_dir(path("workloads")).unwrap();
-    let write = |name: &str, text: &str| fs::write(path(name), text).unwrap();
-    write("n", "0");
-    write("good", reader.good);
-    write("head", reader.head);
-    write("unit", reader.unit);
-    write("evil.sh", SCRIPT);
-    write("workloads/evil.toml", &workload(reader, folder.path()));
-    // The block that is not judged has two trials, like the others.
-    let blocks = (evils + evils / 5).div_ceil(2) - 1;
-    write(
-        "experiment.toml",
-        &format!(
-            "guest = {{ kind = \"host\" }}\nseed = 1\n\
-             factor = {{ tunable = \"host.swappiness\", levels = [60], baseline = 61 }}\n\
-             workload = {{ use = \"evil\" }}\ndesign = {{ blocks = {blocks}, confirm = false }}\n"
-        ),
+    for (name, text) in files {
+        fs::write(path(name), text).unwrap();
+    }
+    let workload = format!(
+        "summary = \"evil\"\nrun = \"host\"\nargv = [\"sh\", \"{0}/evil.sh\", \"{0}\"{more}]\ngrace = \"1s\"\n\
+         max-output = \"16MiB\"\n{rest}",
+        folder.path().display()
     );
+    fs::write(path("workloads/evil.toml"), workload).unwrap();
+    let experiment = format!(
+        "guest = {{ kind = \"host\" }}\nseed = 1\n\
+         factor = {{ tunable = \"host.swappiness\", levels = [60], baseline = 61 }}\n\
+         workload = {{ use = \"evil\" }}\ndesign = {{ blocks = {blocks}, confirm = false }}\n"
+    );
+    fs::write(path("experiment.toml"), experiment).unwrap();
     let done = Command::new(assert_cmd::cargo::cargo_bin!("kvmtune"))
         .current_dir(folder.path())
         .args(["--state", "state", "--results", "results", "--cache"])
@@ -156,24 +190,36 @@ fn run(reader: &Reader, evils: usize) -> Vec<TrialRecord> {
     assert!(!said.contains('\u{1b}') && !said.contains('\u{7}'), "{said}");
     let store = Store::open_existing(&path("results")).unwrap();
     let only = &store.runs().unwrap()[0];
-    let mut trials = store.trials(only.run).unwrap();
+    let trials = store.trials(only.run).unwrap();
     assert_eq!(trials.len(), 2 * (blocks + 1), "{said}");
-    let measured = |record: &TrialRecord| matches!(record.outcome, Outcome::Measured { .. });
-    assert!(trials.iter().any(measured), "{trials:#?}");
-    trials.retain(|record| !measured(record));
-    trials
+    (trials, format!("{said}{}", String::from_utf8_lossy(&done.stderr)))
 }
 
-fn workload(reader: &Reader, folder: &Path) -> String {
-    let Reader {
-        parser, metric, keys, ..
-    } = reader;
-    format!(
-        "summary = \"evil\"\nrun = \"host\"\nargv = [\"sh\", \"{0}/evil.sh\", \"{0}\"]\ntime = \"1s\"\ngrace = \"1s\"\n\
-         max-output = \"16MiB\"\nparser = \"{parser}\"\n[[metric]]\nname = \"{metric}\"\nunit = \"1\"\n\
-         goal = \"maximize\"\n{keys}\n",
-        folder.display()
-    )
+fn is_measured(record: &TrialRecord) -> bool {
+    matches!(record.outcome, Outcome::Measured { .. })
+}
+
+/// fio's numbers are good, and its series is not: always the same line, more seconds than there are in days, one job more
+/// with every line, no text at all.
+const SERIES: &str = r#"
+cd "$1"; n=$(cat n); echo $((n + 1)) >n; cat good
+fill() { yes -- "$1" | head -c 16000000; }
+case $((n % 4)) in
+    0) fill '1,1,0,0' ;;
+    1) seq -f '%.0f000,1,0,0' 1 3000000 | head -c 16000000 ;;
+    2) seq -f '%.0f000,1,0,0' 799999 -1 1 ;;
+    3) head -c 16000000 /dev/urandom ;;
+esac >"$2_iops.log"
+"#;
+
+/// What is judged of a series that is evil is that there is none; the trial counts.
+fn evil_series() {
+    let rest = "time = \"60s\"\nparser = \"fio\"\n[[metric]]\nname = \"iops\"\nunit = \"1/s\"\ngoal = \"maximize\"\n";
+    let files = [("n", "0"), ("good", READERS[0].good), ("evil.sh", SERIES)];
+    let (trials, said) = trials(", \"{series}\"", rest, &files, 2);
+    assert!(trials.iter().all(is_measured), "{trials:#?}");
+    assert!(said.contains("cannot tell whether evil settled"), "{said}");
+    eprintln!("peak after {} evil series: {} MiB", trials.len(), peak() >> 20);
 }
 
 #[test]
@@ -189,7 +235,9 @@ fn a_hundred_hostile_outputs_are_a_hundred_failed_trials() {
         } else {
             EVILS
         };
-        let trials = run(reader, evils);
+        let mut trials = run(reader, evils);
+        assert!(trials.iter().any(is_measured), "{trials:#?}");
+        trials.retain(|record| !is_measured(record));
         for record in &trials {
             let Outcome::Failed { stage, message } = &record.outcome else {
                 panic!("{}: {record:#?}", reader.parser)
@@ -206,6 +254,7 @@ fn a_hundred_hostile_outputs_are_a_hundred_failed_trials() {
         failed += trials.len();
         eprintln!("peak so far: {} MiB", peak() >> 20);
     }
+    evil_series();
     eprintln!(
         "{failed} failed trials in {:.1?}, {} MiB",
         started.elapsed(),
