@@ -170,7 +170,7 @@ fn a_disk_that_gave_nothing_makes_trials_suspect_and_is_said_once() {
             doubt.starts_with("fio-randread-4k: fio says it read 581.7 MiB"),
             "{doubt}"
         );
-        assert!(doubt.contains("the host's disk loop3 gave 976.7 KiB"), "{doubt}");
+        assert!(doubt.contains("the host's disk loop3 gave 781.4 KiB"), "{doubt}");
     }
     assert_eq!(notices.len(), 1, "{notices:?}");
     let json = serde_json::to_string(&trials[0]).unwrap();
