@@ -230,7 +230,10 @@ fn a_job_file_is_found_beside_its_workload_or_said_to_be_no_good() {
     assert!(said(&b"[a]\n".repeat(20_000)).contains("larger than 64 KiB"));
     assert!(said(b"[a]\n\xff\n").contains("no UTF-8"));
     assert!(said(b"[a]\nfilename=\x1b[2J\n").contains("line 2: control characters"));
-    place.write("workloads/mix.fio", "[a]\nrw=read\nfilename=${SCRATCH}\n");
+    place.write(
+        "workloads/mix.fio",
+        "[a]\nrw=read\nfilename=${SCRATCH}\nramp_time=${WARMUP}\n",
+    );
     place.does(plan);
     fs::remove_file(folder.join("mix.fio")).unwrap();
     fs::create_dir(folder.join("mix.fio")).unwrap();
