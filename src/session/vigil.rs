@@ -118,7 +118,6 @@ impl Vigil {
     /// Restores the host after a kvmtune that was ended, and removes what needs no restoring.
     fn relieve(&self, cause: &str) -> Relief {
         let relief = self.restore(cause, PATIENCE);
-        self.parent.wait(DYING);
         remove_leftovers();
         relief
     }
