@@ -202,6 +202,14 @@ fn what_a_tool_complains_of_fails_the_trial() {
         ),
         (
             "  Socket errors: connect 0, read 5, write 0, timeout 7\n",
+            "failed_reads is 5",
+        ),
+        (
+            "  Socket errors: connect 0, read 0, write 4, timeout 7\n",
+            "failed_writes is 4",
+        ),
+        (
+            "  Socket errors: connect 0, read 0, write 0, timeout 7\n",
             "timeouts is 7",
         ),
     ] {
