@@ -51,7 +51,13 @@ fn every_tool_gives_its_numbers() {
     let header = "seed = 1\nfactor = { tunable = \"guest.swappiness\", levels = [60], baseline = 61 }\n\
                   design = { blocks = 2, confirm = false }\n";
     let parts = here.iter().map(|(workload, _)| {
-        let time = Library::builtin().get(workload).unwrap().time.0.as_secs().min(2);
+        // sockperf gives no percentile of fewer than 1000 messages, and an emulated guest sends some 200 a second.
+        let usual = Library::builtin().get(workload).unwrap().time.0.as_secs().min(2);
+        let time = if *workload == "sockperf-ping-pong" {
+            12
+        } else {
+            usual
+        };
         format!("[[workload]]\nuse = \"{workload}\"\ntime = \"{time}s\"\n")
     });
     let workloads: Vec<_> = parts.collect();

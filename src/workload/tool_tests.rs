@@ -206,12 +206,16 @@ fn what_a_tool_complains_of_fails_the_trial() {
             "failed_connections is 3",
         ),
         (
-            "  Socket errors: connect 0, read 0, write 0, timeout 7\n",
-            "timeouts is 7",
+            "  Socket errors: connect 0, read 5, write 0, timeout 7\n",
+            "failed_reads is 5",
         ),
         (
-            "  Socket errors: connect 0, read 5, write 0, timeout 0\n",
-            "failed_reads is 5",
+            "  Socket errors: connect 0, read 0, write 4, timeout 7\n",
+            "failed_writes is 4",
+        ),
+        (
+            "  Socket errors: connect 0, read 0, write 0, timeout 7\n",
+            "timeouts is 7",
         ),
     ] {
         let found = observed("nginx-wrk", format!("{text}{line}").as_bytes(), "latency_p99_us");

@@ -48,7 +48,7 @@ fn host_drops() -> u64 {
 
 #[test]
 fn a_job_file_reaches_guest_and_host_and_its_numbers_come_back() {
-    let load = script(DROPS).replace("[[metric]]", "drop-caches = true\n[[metric]]");
+    let load = script(DROPS).replace("[[metric]]", "drop-caches = \"guest\"\n[[metric]]");
     let Some(place) = Place::new(EXPERIMENT, &load) else {
         return;
     };
