@@ -108,7 +108,9 @@ fn a_guest_that_blocks_guest_exec_is_measured_by_ssh() {
     ended(&daemon, 0, &["check", file]);
     ended(&daemon, 0, &["run", "--quiet", file]);
     let csv = ended(&daemon, 0, &["export", "--csv"]).stdout;
-    assert_eq!(String::from_utf8(csv).unwrap().lines().count(), 1 + 4 * 3 * 2);
+    let csv = String::from_utf8(csv).unwrap();
+    let own = csv.lines().skip(1).filter(|row| !row.contains(",host,"));
+    assert_eq!(own.count(), 4 * 3 * 2);
     let is_given_back = || {
         assert_eq!(daemon.journal(), "");
         assert!(!Path::new(SSH_FOLDER).exists());
