@@ -287,7 +287,7 @@ fn numbers_of_neighbours_are_stored_and_a_kill_leaves_none_of_them() {
         response = { metric = "fairness" }
         guard = { metric = "hog.iops", margin = "50%" }
     "#;
-    let Some(place) = Place::new(experiment, &script("sleep 0.2; n=1000;")) else {
+    let Some(place) = Place::new(experiment, &script("sleep {time}; n=1000;")) else {
         return;
     };
     let run = place.start(&["run", "experiment.toml"]);
