@@ -17,7 +17,7 @@ packages=(
     # the lab guest: its kernel, its programs, its agent, and what packs them
     linux-image-cloud-amd64 busybox-static qemu-guest-agent fio iperf3 stress-ng kmod e2fsprogs
     # more workloads of the lab guest: cyclictest and hackbench are in rt-tests
-    rt-tests sockperf sysbench
+    mbw rt-tests sockperf sysbench
     # the lab's network, loop device and processes
     iproute2 mount util-linux
     # the offloads of the lab guest's link
