@@ -327,7 +327,7 @@ fn open_lab(
     let place = LabPlace::new(&dirs.state);
     let undo = SessionUndo::Lab(place.clone());
     let seq = note(journal, &undo)?;
-    let opened = LocalHost::lab_with(&place, size, company, &dirs.cache, cancel).and_then(|mut host| {
+    let opened = LocalHost::lab(&place, size, company, &dirs.cache, cancel).and_then(|mut host| {
         if ssh {
             host.reach_lab_by_ssh()?;
         }

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/own_lab.rs"]
+mod own_lab;
 
-use kvmtune::host::{Host, Job, LocalHost, Power};
-use kvmtune::lab::{LabPlace, LabSize, take_down};
+use kvmtune::experiment::Company;
+use kvmtune::host::{Host, Job, LocalHost};
 use kvmtune::tunable::{Address, Format, level, lookup};
 use kvmtune::units::Bytes;
 use kvmtune::workload::Side;
+use own_lab::OwnLab;
 use std::time::{Duration, Instant};
 
 fn job(argv: &[&str]) -> Job {
@@ -26,25 +29,13 @@ fn job(argv: &[&str]) -> Job {
 
 #[test]
 fn every_kind_of_address_is_proven_and_given_back() {
-    if !common::lab_is_possible() {
+    let Some(mut lab) = OwnLab::open(&Company::default()) else {
         return;
-    }
-    let state = tempfile::tempdir().unwrap();
-    let place = LabPlace::new(state.path());
-    let size = LabSize {
-        vcpus: 2,
-        memory: Bytes::mib(512),
-        disk: Bytes::mib(64),
     };
-    let cache = common::cache();
-    let mut host = LocalHost::lab(&place, size, &cache, std::sync::Arc::default()).unwrap();
-    let started = Instant::now();
-    host.power(Power::On).unwrap();
-    eprintln!("ready in {:.2?}", started.elapsed());
-    sweep_addresses(&mut host);
-    flood_and_hang(&mut host);
-    host.power(Power::Off).unwrap();
-    take_down(&place).unwrap();
+    sweep_addresses(&mut lab.host);
+    flood_and_hang(&mut lab.host);
+    let place = lab.place.clone();
+    drop(lab);
     assert!(!place.data.exists() && !place.root.exists());
 }
 

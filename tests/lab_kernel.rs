@@ -9,6 +9,7 @@ mod common;
 mod own_lab;
 
 use kvmtune::change::{Change, Journal, Outcome, with_treatment};
+use kvmtune::experiment::Company;
 use kvmtune::facts::Facts;
 use kvmtune::host::Host;
 use kvmtune::tunable::{
@@ -26,7 +27,7 @@ struct Bench {
 
 impl Bench {
     fn open() -> Option<Self> {
-        let mut lab = OwnLab::open()?;
+        let mut lab = OwnLab::open(&Company::default())?;
         let host = &mut lab.host;
         let mut facts = host.facts().unwrap();
         let addresses: Vec<_> = kernel_tunables()

@@ -8,6 +8,7 @@ mod libvirtd;
 mod own_lab;
 
 use kvmtune::change::{Change, Journal, Outcome, with_treatment};
+use kvmtune::experiment::Company;
 use kvmtune::facts::Facts;
 use kvmtune::host::{Host, LocalHost, Power};
 use kvmtune::tunable::{
@@ -29,7 +30,9 @@ const MAY_LACK: [&str; 3] = [
 
 #[test]
 fn every_live_value_of_the_lab_is_proven_and_given_back() {
-    let Some(mut lab) = OwnLab::open() else { return };
+    let Some(mut lab) = OwnLab::open(&Company::default()) else {
+        return;
+    };
     let mut sweep = Sweep::new(&mut lab.host);
     sweep.every_tunable(&[]);
     sweep.both_memory_limits();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/own_lab.rs"]
+mod own_lab;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "lab_run/place.rs"]
 mod place;
@@ -11,13 +13,14 @@ use kvmtune::diagnostic::Source;
 use kvmtune::event::Outcome;
 use kvmtune::experiment::{BARRIER, Company, Guest};
 use kvmtune::host::{BesideJob, Host, Job, LocalHost, Power, ServerJob};
-use kvmtune::lab::{HOST_ADDRESS, LabPlace, LabSize, take_down};
+use kvmtune::lab::HOST_ADDRESS;
 use kvmtune::telemetry::HOST;
 use kvmtune::tunable::{Address, Format, lookup};
 use kvmtune::units::Bytes;
 use kvmtune::workload::{DropCaches, Library, Parser, Side};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use own_lab::OwnLab;
 use place::{Place, script, wait_until};
 use std::fs;
 use std::time::Duration;
@@ -76,46 +79,13 @@ fn in_guest(host: &mut LocalHost, argv: &[&str]) -> String {
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
-/// A lab with all of them, that is taken down however the test ends.
-struct Shared {
-    host: LocalHost,
-    place: LabPlace,
-    _state: tempfile::TempDir,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.host.dismiss_company();
-        let off = self.host.power(Power::Off);
-        let down = take_down(&self.place);
-        if off.is_err() || down.is_err() {
-            eprintln!("left behind: {off:?} {down:?}");
-        }
-    }
-}
-
 #[test]
 fn guests_start_together_and_a_long_path_is_one() {
-    if !common::lab_is_possible() {
+    let Some(mut lab) = OwnLab::open(&company()) else {
         return;
-    }
-    let state = tempfile::tempdir().unwrap();
-    let place = LabPlace::new(state.path());
-    let size = LabSize {
-        vcpus: 2,
-        memory: Bytes::mib(512),
-        disk: Bytes::mib(64),
     };
-    let cache = common::cache();
-    let host = LocalHost::lab_with(&place, size, &company(), &cache, std::sync::Arc::default()).unwrap();
-    let id = place.id.clone();
-    let mut shared = Shared {
-        host,
-        place,
-        _state: state,
-    };
-    let host = &mut shared.host;
-    host.power(Power::On).unwrap();
+    let id = lab.place.id.clone();
+    let host = &mut lab.host;
     let disks = in_guest(host, &["blockdev", "--getsize64", "/dev/kvmtune-data"]);
     assert_eq!(disks.trim(), (64 << 20).to_string(), "its part of the one disk");
     they_start_together(host);
@@ -124,7 +94,7 @@ fn guests_start_together_and_a_long_path_is_one() {
     the_buffer_limits_what_is_in_flight(host);
     guests_reach_each_other_by_the_bridge(host);
     a_neighbour_that_dies_fails_the_job_and_comes_back(host, &id);
-    drop(shared);
+    drop(lab);
     assert_eq!(processes_of(&id), Vec::<i32>::new());
 }
 

@@ -4,6 +4,7 @@
 mod common;
 mod jobs;
 
+use kvmtune::experiment::Company;
 use kvmtune::experiment::SshTarget;
 use kvmtune::host::ssh::{Problem, Ssh, SshError};
 use kvmtune::host::transport::{Transport, TransportError};
@@ -44,7 +45,14 @@ fn lab() -> Option<(LabPlace, LocalHost)> {
         memory: Bytes::mib(512),
         disk: Bytes::mib(64),
     };
-    let mut host = LocalHost::lab(&place, size, &common::cache(), std::sync::Arc::default()).unwrap();
+    let mut host = LocalHost::lab(
+        &place,
+        size,
+        &Company::default(),
+        &common::cache(),
+        std::sync::Arc::default(),
+    )
+    .unwrap();
     host.reach_lab_by_ssh().unwrap();
     Some((place, host))
 }

@@ -6,6 +6,7 @@ mod common;
 mod own_lab;
 
 use kvmtune::change::{Change, Journal, Outcome, with_treatment};
+use kvmtune::experiment::Company;
 use kvmtune::facts::Facts;
 use kvmtune::host::{Host, Power};
 use kvmtune::tunable::{Activation, Address, Home, Kind, Setting, Tunable, catalogue, level, lookup};
@@ -247,7 +248,9 @@ impl Sweep {
 
 #[test]
 fn every_place_of_the_xml_is_proven_and_given_back() {
-    let Some(mut lab) = OwnLab::open() else { return };
+    let Some(mut lab) = OwnLab::open(&Company::default()) else {
+        return;
+    };
     let facts = lab.host.facts().unwrap();
     let mut sweep = Sweep {
         journal: Journal::open(lab.state.path()).unwrap(),

@@ -70,12 +70,7 @@ pub struct LocalHost {
 
 impl LocalHost {
     /// Sets up the lab at `place`; its guest is off. The calling thread is in the lab's network from here on.
-    pub fn lab(place: &LabPlace, size: LabSize, cache: &Path, cancel: Cancel) -> Result<Self, HostError> {
-        Self::lab_with(place, size, &Company::default(), cache, cancel)
-    }
-
-    /// The same with others in it.
-    pub fn lab_with(
+    pub fn lab(
         place: &LabPlace,
         size: LabSize,
         company: &Company,

@@ -11,6 +11,7 @@ macro_rules! recorded {
         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
     };
 }
+pub(super) use recorded;
 const NUMBERS: &[u8] = b"{\"iops\": 12.5, \"bw\": 1}";
 const READ: &[u8] = recorded!("fio-randread.json");
 const WRITE: &[u8] = recorded!("fio-randwrite.json");
@@ -31,7 +32,7 @@ fn near(found: f64, want: f64) {
 }
 
 /// What a job of the workload leaves when the tool wrote `output`.
-fn left(workload: &Workload, output: &[u8]) -> JobOutput {
+pub(super) fn left(workload: &Workload, output: &[u8]) -> JobOutput {
     let to_file = workload.argv.iter().any(|a| a.contains(RESULT_FILE));
     JobOutput {
         result: to_file.then(|| output.to_vec()),

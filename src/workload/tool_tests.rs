@@ -1,15 +1,10 @@
 //! What the tools other than fio and stress-ng write, in several of their versions, whole and damaged.
 
+use super::tests::{left, recorded};
 use super::*;
-use crate::host::{JobOutput, RESULT_FILE};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-macro_rules! recorded {
-    ($name:literal) => {
-        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
-    };
-}
 const FOUR_STREAMS: &[u8] = recorded!("iperf3-4-streams.json");
 const UDP: &[u8] = recorded!("iperf3-udp.json");
 const UDP_LOSSY: &[u8] = recorded!("iperf3-udp-lossy.json");
@@ -72,16 +67,6 @@ static LIBRARY: LazyLock<Library> = LazyLock::new(Library::builtin);
 
 fn builtin(name: &str) -> &'static Workload {
     LIBRARY.get(name).unwrap()
-}
-
-/// What a job of the workload leaves when the tool wrote `output`.
-fn left(workload: &Workload, output: &[u8]) -> JobOutput {
-    let to_file = workload.argv.iter().any(|a| a.contains(RESULT_FILE));
-    JobOutput {
-        result: to_file.then(|| output.to_vec()),
-        stdout: if to_file { Vec::new() } else { output.to_vec() },
-        ..JobOutput::default()
-    }
 }
 
 fn observed(name: &str, output: &[u8], metric: &str) -> Result<f64, String> {

@@ -2,6 +2,7 @@
 
 use crate::{common, stage};
 use kvmtune::change::{Change, Journal, Outcome, with_treatment};
+use kvmtune::experiment::Company;
 use kvmtune::facts::Facts;
 use kvmtune::host::libvirt::{Connection, embed_root, embed_uri};
 use kvmtune::host::numa_maps::{GuestMemory, Policy};
@@ -37,7 +38,14 @@ fn a_guest_of_the_lab_stays_on_one_node() {
         disk: Bytes::mib(64),
     };
     let clock = Instant::now();
-    let mut host = LocalHost::lab(&place, size, &common::cache(), Arc::default()).unwrap();
+    let mut host = LocalHost::lab(
+        &place,
+        size,
+        &Company::default(),
+        &common::cache(),
+        Arc::default(),
+    )
+    .unwrap();
     eprintln!("lab set up after {:.1?}", clock.elapsed());
     assert_eq!(*host.lab_of().unwrap().probe(), KvmProbe::Works);
     let facts = host.facts().unwrap();
