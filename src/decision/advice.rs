@@ -55,6 +55,17 @@ pub enum Next {
     },
 }
 
+impl Next {
+    /// The recorded run that it goes on with, or follows.
+    pub fn builds_on(&self) -> RunId {
+        match self {
+            Self::Resume { run } => *run,
+            Self::Stage { after } => *after,
+            Self::Confirm { of, .. } | Self::Ablate { of, .. } => *of,
+        }
+    }
+}
+
 /// What became of the minimal set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
