@@ -49,6 +49,7 @@ pub(super) enum OwnPart {
     Stage { factor: usize, kept: Levels },
     Noise { blocks: u32 },
     Confirm { levels: Levels, blocks: u32 },
+    Minimal { levels: Levels, whole: Levels, blocks: u32 },
     Ablate { levels: Levels, blocks: u32 },
 }
 
@@ -65,6 +66,15 @@ impl OwnPart {
             Self::Noise { blocks } => Part::Noise { blocks: *blocks },
             Self::Confirm { levels, blocks } => Part::Confirm {
                 levels,
+                blocks: *blocks,
+            },
+            Self::Minimal {
+                levels,
+                whole,
+                blocks,
+            } => Part::Minimal {
+                levels,
+                whole,
                 blocks: *blocks,
             },
             Self::Ablate { levels, blocks } => Part::Ablate {
@@ -84,10 +94,20 @@ impl OwnPart {
         match header.purpose {
             Purpose::Sweep => Self::Whole,
             Purpose::Noise => Self::Noise { blocks },
-            Purpose::Confirm { .. } => Self::Confirm {
-                levels: levels(1),
-                blocks,
-            },
+            Purpose::Confirm { .. } => {
+                let whole = header.plan.treatments.iter().find(|t| t.role == Role::Whole);
+                match whole {
+                    Some(whole) => Self::Minimal {
+                        levels: levels(1),
+                        whole: whole.levels.clone(),
+                        blocks,
+                    },
+                    None => Self::Confirm {
+                        levels: levels(1),
+                        blocks,
+                    },
+                }
+            }
             Purpose::Ablate { .. } => Self::Ablate {
                 levels: levels(0),
                 blocks,
@@ -172,6 +192,19 @@ impl Leg {
         Self::New {
             purpose: Purpose::Confirm { of: header.run },
             part: OwnPart::Confirm { levels, blocks },
+            class: Some(header.facts.class()),
+        }
+    }
+
+    /// The confirmation of what the ablation of `header`'s run left of a winner, which is measured beside it.
+    pub(super) fn minimal(header: &RunHeader, levels: Levels, whole: Levels, blocks: u32) -> Self {
+        Self::New {
+            purpose: Purpose::Confirm { of: header.run },
+            part: OwnPart::Minimal {
+                levels,
+                whole,
+                blocks,
+            },
             class: Some(header.facts.class()),
         }
     }

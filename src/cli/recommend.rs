@@ -137,6 +137,9 @@ fn leg(
         }),
         Next::Stage { after } => next(experiment, &header, &store.trials(*after)?)?,
         Next::Confirm { levels, .. } => Some(Leg::confirm(&header, levels.clone(), blocks)),
+        Next::Minimal { levels, whole, .. } => {
+            Some(Leg::minimal(&header, levels.clone(), whole.clone(), blocks))
+        }
         Next::Ablate { levels, .. } => {
             let blocks = blocks.max(fewest_ablating(&header));
             Some(Leg::ablate(&header, levels.clone(), blocks))

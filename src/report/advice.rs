@@ -144,8 +144,14 @@ fn adopt(proven: &Proven) -> Told {
     let apart = parts_of_it.iter().map(|one| format!("{}: {}", level(&one.setting), fate(one)));
     let mut apart: Vec<_> = apart.collect();
     apart.extend(extent(proven.extent()));
+    apart.extend(proven.against_whole().map(|comparison| {
+        let effect = &comparison.primary().effect;
+        let metric = wording::tame(&effect.metric, wording::NAME);
+        format!("what is left against the whole: {metric} {}", wording::change(effect))
+    }));
     let next = match proven.next() {
         Some(next) => Some(step(next)),
+        None if proven.header().facts.simulated().is_some() => None,
         None => Some((
             "make it permanent".into(),
             format!("kvmtune commit {}", proven.asked().short()),
@@ -173,8 +179,8 @@ fn extent(extent: Extent) -> Option<String> {
         }
         Extent::Minimal => "what is left was confirmed against the baseline in fresh blocks",
         Extent::StandIns => {
-            "without the settings that are not proven to be needed the gain was not confirmed: they stand in for each \
-             other, and none is left out"
+            "without all the settings that are not proven to be needed it was not confirmed, or is proven worse: they \
+             stand in for each other, and none is left out"
         }
     };
     Some(text.into())
@@ -320,6 +326,9 @@ fn step(next: &Next) -> (String, String) {
         }
         Next::Stage { .. } => "the next factor is measured, from the best so far",
         Next::Confirm { .. } => "what was found is measured again, with the baseline, on fresh guests",
+        Next::Minimal { .. } => {
+            "the settings that are needed are measured against the baseline, the whole winner beside them"
+        }
         Next::Ablate { .. } => "the winner is measured without each of its settings, on fresh guests",
     };
     let command = match next {
