@@ -46,11 +46,26 @@ pub(super) enum Leg {
 #[derive(Debug, Clone)]
 pub(super) enum OwnPart {
     Whole,
-    Stage { factor: usize, kept: Levels },
-    Noise { blocks: u32 },
-    Confirm { levels: Levels, blocks: u32 },
-    Minimal { levels: Levels, whole: Levels, blocks: u32 },
-    Ablate { levels: Levels, blocks: u32 },
+    Stage {
+        factor: usize,
+        kept: Levels,
+    },
+    Noise {
+        blocks: u32,
+    },
+    Confirm {
+        levels: Levels,
+        blocks: u32,
+    },
+    Minimal {
+        levels: Levels,
+        whole: Levels,
+        blocks: u32,
+    },
+    Ablate {
+        levels: Levels,
+        blocks: u32,
+    },
 }
 
 type Levels = Vec<(String, String)>;

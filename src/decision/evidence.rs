@@ -27,7 +27,12 @@ pub(super) fn lines(
 ) -> Vec<String> {
     let mut lines = vec![what(header)];
     let trials = evaluation.counts.measured;
-    lines.extend(comparison.responses.iter().map(|j| response(j, evaluation.confidence)));
+    lines.extend(
+        comparison
+            .responses
+            .iter()
+            .map(|j| response(j, evaluation.confidence)),
+    );
     lines.extend(comparison.guards.iter().map(guard));
     lines.extend(selection.map(selection_line));
     lines.extend(noise(header, evaluation));

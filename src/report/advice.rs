@@ -73,7 +73,12 @@ pub fn advice_json(chain: &Chain, advice: &Advice) -> Value {
 }
 
 fn escape(text: &str) -> String {
-    let special = |c: char| matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&');
+    let special = |c: char| {
+        matches!(
+            c,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&'
+        )
+    };
     let mut out = String::new();
     for c in text.chars() {
         if special(c) {
@@ -90,7 +95,11 @@ fn head(chain: &Chain) -> String {
         .iter()
         .map(|(what, run)| format!("{what} {}", run.short()))
         .collect();
-    format!("{}: {}", wording::tame(&header.experiment, wording::NAME), runs.join(", "))
+    format!(
+        "{}: {}",
+        wording::tame(&header.experiment, wording::NAME),
+        runs.join(", ")
+    )
 }
 
 fn runs(chain: &Chain) -> Vec<(&'static str, RunId)> {
@@ -103,7 +112,10 @@ fn runs(chain: &Chain) -> Vec<(&'static str, RunId)> {
     let after = after
         .into_iter()
         .filter_map(|(what, link)| Some((what, link.as_ref()?)));
-    found.chain(after).map(|(what, link)| (what, link.header.run)).collect()
+    found
+        .chain(after)
+        .map(|(what, link)| (what, link.header.run))
+        .collect()
 }
 
 fn told(chain: &Chain, advice: &Advice) -> Told {
@@ -135,19 +147,28 @@ fn adopt(proven: &Proven) -> Told {
         effect.blocks,
     );
     let back = |setting: &LevelOf| {
-        let was = proven.baseline().levels.iter().find(|(tunable, _)| *tunable == setting.0);
+        let was = proven
+            .baseline()
+            .levels
+            .iter()
+            .find(|(tunable, _)| *tunable == setting.0);
         let was = was.map_or("", |(_, level)| level.as_str());
         format!("{} (was {})", level(setting), wording::tame(was, wording::NAME))
     };
     let ablation = proven.ablation();
     let parts_of_it = ablation.map_or(&[][..], |ablation| &ablation.settings);
-    let apart = parts_of_it.iter().map(|one| format!("{}: {}", level(&one.setting), fate(one)));
+    let apart = parts_of_it
+        .iter()
+        .map(|one| format!("{}: {}", level(&one.setting), fate(one)));
     let mut apart: Vec<_> = apart.collect();
     apart.extend(extent(proven.extent()));
     apart.extend(proven.against_whole().map(|comparison| {
         let effect = &comparison.primary().effect;
         let metric = wording::tame(&effect.metric, wording::NAME);
-        format!("what is left against the whole: {metric} {}", wording::change(effect))
+        format!(
+            "what is left against the whole: {metric} {}",
+            wording::change(effect)
+        )
     }));
     let next = match proven.next() {
         Some(next) => Some(step(next)),
@@ -196,10 +217,19 @@ fn fate(one: &Ablated) -> String {
     };
     let shown = one.without.as_ref().map(|comparison| {
         let responses = comparison.responses.iter().map(|j| &j.effect);
-        let failed = comparison.guards.iter().filter(|g| g.outcome == GuardOutcome::Failed);
+        let failed = comparison
+            .guards
+            .iter()
+            .filter(|g| g.outcome == GuardOutcome::Failed);
         let effects = responses.chain(failed.map(|g| &g.effect));
         let told: Vec<_> = effects
-            .map(|e| format!("{} {}", wording::tame(&e.metric, wording::NAME), wording::change(e)))
+            .map(|e| {
+                format!(
+                    "{} {}",
+                    wording::tame(&e.metric, wording::NAME),
+                    wording::change(e)
+                )
+            })
             .collect();
         format!("without it{with} {}", told.join(", "))
     });
@@ -208,7 +238,9 @@ fn fate(one: &Ablated) -> String {
         Fate::Needed => format!("needed: {shown}"),
         Fate::Guards => format!("needed by a guard: {shown}"),
         Fate::NeededBy { tunable } => format!("stays, {} needs it", wording::tame(tunable, wording::NAME)),
-        Fate::Inseparable => "stays: no other setting can be without it, and all together are proven better".into(),
+        Fate::Inseparable => {
+            "stays: no other setting can be without it, and all together are proven better".into()
+        }
         Fate::LeftOut => format!("not proven to be needed: {shown}"),
     }
 }
@@ -217,7 +249,11 @@ fn keep(chain: &Chain, kept: &Kept) -> Told {
     let mut could: Vec<String> = Vec::new();
     let mut answer = match &kept.why {
         Why::NothingProven { reason, .. } => because(reason),
-        Why::NotConfirmed { reason, comparison, run } => {
+        Why::NotConfirmed {
+            reason,
+            comparison,
+            run,
+        } => {
             let effect = &comparison.primary().effect;
             let guards = standing(reason);
             could.push(format!(
@@ -238,7 +274,10 @@ fn keep(chain: &Chain, kept: &Kept) -> Told {
     }
     could.extend(longer(chain, kept));
     let next = match &kept.why {
-        Why::NothingProven { reason: KeepReason::Inconclusive { more_blocks }, run } => Some((
+        Why::NothingProven {
+            reason: KeepReason::Inconclusive { more_blocks },
+            run,
+        } => Some((
             "more blocks, where the rule of the run allows them".into(),
             format!("kvmtune run --continue {} --blocks {more_blocks}", run.short()),
         )),
@@ -254,10 +293,15 @@ fn keep(chain: &Chain, kept: &Kept) -> Told {
 fn because(reason: &KeepReason) -> String {
     match reason {
         KeepReason::NothingCompared => "Keep the baseline: nothing was compared with it.".into(),
-        KeepReason::NoneBetter => "Keep the baseline: no treatment is proven better, and none is open any more.".into(),
+        KeepReason::NoneBetter => {
+            "Keep the baseline: no treatment is proven better, and none is open any more.".into()
+        }
         KeepReason::Inconclusive { .. } => "Keep the baseline: no treatment is proven better.".into(),
         KeepReason::Guarded { .. } => {
-            format!("Keep the baseline: what is proven better may not be adopted{}.", standing(reason))
+            format!(
+                "Keep the baseline: what is proven better may not be adopted{}.",
+                standing(reason)
+            )
         }
     }
 }
@@ -269,11 +313,19 @@ fn standing(reason: &KeepReason) -> String {
     };
     let guard = |g: &GuardReport| {
         let limit = wording::tame(&wording::guard_limit(g), wording::NAME);
-        format!("guard {limit} {} at {}", wording::guard_outcome(g.outcome), wording::change(&g.effect))
+        format!(
+            "guard {limit} {} at {}",
+            wording::guard_outcome(g.outcome),
+            wording::change(&g.effect)
+        )
     };
     let one = blocked.iter().map(|b| {
         let guards: Vec<_> = b.guards.iter().map(guard).collect();
-        format!("{} ({})", wording::tame(&b.treatment, wording::NAME), guards.join(", "))
+        format!(
+            "{} ({})",
+            wording::tame(&b.treatment, wording::NAME),
+            guards.join(", ")
+        )
     });
     format!("; {}", one.collect::<Vec<_>>().join("; "))
 }
@@ -309,7 +361,11 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
         ));
     }
     if !kept.hardly_measured.is_empty() {
-        let names: Vec<_> = kept.hardly_measured.iter().map(|n| wording::tame(n, wording::NAME)).collect();
+        let names: Vec<_> = kept
+            .hardly_measured
+            .iter()
+            .map(|n| wording::tame(n, wording::NAME))
+            .collect();
         lines.push(format!("measured too seldom for any claim: {}", names.join("; ")));
     }
     lines
@@ -351,7 +407,11 @@ pub(super) fn ablation(report: &Report<'_>) -> String {
             is_worse == wanted
         });
         let names: Vec<_> = names.map(|(t, _)| report.label(&t.id)).collect();
-        if names.is_empty() { "none".into() } else { names.join("; ") }
+        if names.is_empty() {
+            "none".into()
+        } else {
+            names.join("; ")
+        }
     };
     format!(
         "The winner taken apart. Proven worse: {}. Not proven worse: {}.",
