@@ -58,17 +58,33 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
     let gain = &advice["result"]["comparison"]["responses"][0]["effect"]["gain-percent"];
     assert!((gain.as_f64().unwrap() - 14.5).abs() < 3.0, "{gain}");
     // From every run of the chain, and by name.
-    for run in place.recorded().iter().map(|(header, _)| header.run.short()).chain(["bundle".into()]) {
+    for run in place
+        .recorded()
+        .iter()
+        .map(|(header, _)| header.run.short())
+        .chain(["bundle".into()])
+    {
         let from = place.json(&format!("recommend {run}"));
-        assert_eq!(from["result"]["treatment"], advice["result"]["treatment"], "{run}");
+        assert_eq!(
+            from["result"]["treatment"], advice["result"]["treatment"],
+            "{run}"
+        );
     }
     // Nothing is measured twice, nor confirmed twice.
     place.does("recommend --measure --quiet");
     assert_eq!(legs(&place), "scac");
     let recorded = place.recorded();
     let ids: Vec<_> = recorded.iter().map(|(header, _)| header.run.short()).collect();
-    assert!(place.refuses(&format!("confirm {}", ids[0]), 5).contains("a second one"));
-    assert!(place.refuses(&format!("confirm {}", ids[2]), 5).contains("recommend"));
+    assert!(
+        place
+            .refuses(&format!("confirm {}", ids[0]), 5)
+            .contains("a second one")
+    );
+    assert!(
+        place
+            .refuses(&format!("confirm {}", ids[2]), 5)
+            .contains("recommend")
+    );
     // Each run has blocks of its own order.
     let seeds: Vec<_> = recorded.iter().map(|(header, _)| header.plan.seed).collect();
     assert_eq!(seeds, [5, 6, 7, 8]);
@@ -81,12 +97,21 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    assert!(!text.contains("kvmtune commit"), "a simulation is not made permanent: {text}");
+    assert!(
+        !text.contains("kvmtune commit"),
+        "a simulation is not made permanent: {text}"
+    );
     assert!(place.does("recommend --markdown").contains("### settings"));
     let runs = place.does("runs");
-    assert!(runs.contains("takes apart") && runs.contains("confirms"), "{runs}");
+    assert!(
+        runs.contains("takes apart") && runs.contains("confirms"),
+        "{runs}"
+    );
     let report = place.does(&format!("report {}", ids[2]));
-    assert!(report.contains("Proven worse: without domain.disk.io=native"), "{report}");
+    assert!(
+        report.contains("Proven worse: without domain.disk.io=native"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -110,7 +135,12 @@ fn a_chain_that_is_cut_goes_on() {
     assert_eq!(legs(&place), "sc");
     let told = place.json("recommend");
     assert_eq!(told["result"]["advice"], "unfinished");
-    assert!(told["next"]["command"].as_str().unwrap().starts_with("kvmtune run --resume"));
+    assert!(
+        told["next"]["command"]
+            .as_str()
+            .unwrap()
+            .starts_with("kvmtune run --resume")
+    );
     place.does("run --resume --quiet");
     assert_eq!(legs(&place), "sc");
     // In the ablation, which has 52.
@@ -124,14 +154,19 @@ fn a_chain_that_is_cut_goes_on() {
     assert_eq!(legs(&place), "scac");
     let advice = place.json("recommend --measure");
     assert_eq!(legs(&place), "scac");
-    assert_eq!((settings(&advice), &advice["is-minimal"]), (whole, &Value::Bool(true)));
+    assert_eq!(
+        (settings(&advice), &advice["is-minimal"]),
+        (whole, &Value::Bool(true))
+    );
 }
 
 #[test]
 fn stages_lead_to_one_confirmation_and_one_ablation() {
     let [_, model] = BUNDLE;
     let factor = |tunable: &str, from: &str, to: &str| {
-        format!("[[factor]]\ntunable = \"{tunable}\"\nlevels = [\"{from}\", \"{to}\"]\nbaseline = \"{from}\"\n")
+        format!(
+            "[[factor]]\ntunable = \"{tunable}\"\nlevels = [\"{from}\", \"{to}\"]\nbaseline = \"{from}\"\n"
+        )
     };
     let experiment = [
         factor("domain.disk.io", "threads", "native"),
@@ -168,9 +203,16 @@ fn what_cannot_be_recommended_from_is_refused() {
     let said = place.refuses("recommend", 5);
     assert!(said.contains("measures the baseline against itself"), "{said}");
     assert!(place.refuses("recommend nobody", 5).contains("nobody"));
-    place.stops(&format!("{} --state state", RUN.replace(" --quiet", "")), 3, Signal::SIGINT);
+    place.stops(
+        &format!("{} --state state", RUN.replace(" --quiet", "")),
+        3,
+        Signal::SIGINT,
+    );
     let told = place.does("recommend");
-    assert!(told.contains("is unfinished") && told.contains("--resume"), "{told}");
+    assert!(
+        told.contains("is unfinished") && told.contains("--resume"),
+        "{told}"
+    );
     place.command("recommend --blocks 12").assert().code(2);
     place.command("recommend --measure --blocks 3").assert().code(2);
     // The files it came from are not needed, but may not be others.

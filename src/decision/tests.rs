@@ -32,6 +32,7 @@ fn candidate(treatment: &str, throughput: f64, latency: f64, spread: f64) -> Can
         guards: vec![Guard {
             series: series("p99", Goal::Minimize, latency, spread),
             margin: Margin::new(0.05).unwrap(),
+            limit: None,
         }],
     }
 }

@@ -4,7 +4,9 @@
 use super::table::fill;
 use super::{Report, pace, wording};
 use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
-use crate::decision::{Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Proven, Why};
+use crate::decision::{
+    Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Standing, Why,
+};
 use crate::event::RunId;
 use crate::simulation::NOTICE;
 use serde_json::{Value, json};
@@ -20,8 +22,8 @@ struct Told {
 }
 
 /// For a terminal of this width.
-pub fn advice_text(chain: &Chain, advice: &Advice, width: u16) -> String {
-    let told = told(chain, advice);
+pub fn advice_text(chain: &Chain, advice: &Advice, front: &[Place], width: u16) -> String {
+    let told = told(chain, advice, front);
     let mut out = format!("{}\n\n{}", head(chain), fill(&told.answer, width, ""));
     for (title, lines) in told.parts {
         let _ = write!(out, "\n{title}\n");
@@ -36,8 +38,8 @@ pub fn advice_text(chain: &Chain, advice: &Advice, width: u16) -> String {
 }
 
 /// In GitHub's flavour.
-pub fn advice_markdown(chain: &Chain, advice: &Advice) -> String {
-    let told = told(chain, advice);
+pub fn advice_markdown(chain: &Chain, advice: &Advice, front: &[Place]) -> String {
+    let told = told(chain, advice, front);
     let mut out = format!("## {}\n\n**{}**\n", escape(&head(chain)), escape(&told.answer));
     for (title, lines) in told.parts {
         let _ = write!(out, "\n### {title}\n\n");
@@ -52,8 +54,8 @@ pub fn advice_markdown(chain: &Chain, advice: &Advice) -> String {
 }
 
 /// Everything, for programs.
-pub fn advice_json(chain: &Chain, advice: &Advice) -> Value {
-    let told = told(chain, advice);
+pub fn advice_json(chain: &Chain, advice: &Advice, front: &[Place]) -> Value {
+    let told = told(chain, advice, front);
     let header = &chain.last_found().header;
     let settings = match advice {
         Advice::Adopt(proven) => json!(proven.settings()),
@@ -68,6 +70,7 @@ pub fn advice_json(chain: &Chain, advice: &Advice) -> Value {
         "settings": settings,
         "is-minimal": matches!(advice, Advice::Adopt(proven) if proven.is_minimal()),
         "result": advice,
+        "front": front,
         "next": told.next.map(|(what, command)| json!({ "what": what, "command": command })),
     })
 }
@@ -118,7 +121,7 @@ fn runs(chain: &Chain) -> Vec<(&'static str, RunId)> {
         .collect()
 }
 
-fn told(chain: &Chain, advice: &Advice) -> Told {
+fn told(chain: &Chain, advice: &Advice, front: &[Place]) -> Told {
     let mut told = match advice {
         Advice::Adopt(proven) => adopt(proven),
         Advice::Keep(kept) => keep(chain, kept),
@@ -128,6 +131,11 @@ fn told(chain: &Chain, advice: &Advice) -> Told {
             next: Some(step(next)),
         },
     };
+    told.parts.push((
+        "treatments in all responses, each interval at 95 % for itself",
+        standings(front),
+    ));
+    told.parts.extend(weights(chain));
     if chain.last_found().header.facts.simulated().is_some() {
         told.answer = format!("In a simulation: {}", told.answer);
         told.parts.push(("notices", vec![NOTICE.into()]));
@@ -369,6 +377,41 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
         lines.push(format!("measured too seldom for any claim: {}", names.join("; ")));
     }
     lines
+}
+
+/// Where each treatment stands in the responses together.
+fn standings(front: &[Place]) -> Vec<String> {
+    let one = |place: &Place| {
+        let name = wording::tame(&place.treatment, wording::NAME);
+        let effects = place.effects.iter().map(|effect| {
+            let metric = wording::tame(&effect.metric, wording::NAME);
+            format!(" {metric} {},", wording::change(effect))
+        });
+        let stands = match &place.standing {
+            Standing::Front => "on the front: none is better in everything".into(),
+            Standing::Dominated { by } => format!(
+                "{} is better in everything, by the estimates only",
+                wording::tame(by, wording::NAME)
+            ),
+            Standing::ProvenDominated { by } => format!(
+                "{} is proven better, and worse in nothing by as much as is of interest",
+                wording::tame(by, wording::NAME)
+            ),
+        };
+        format!("{name}:{} {stands}", effects.collect::<String>())
+    };
+    front.iter().map(one).collect()
+}
+
+/// What a weighted response is made of.
+fn weights(chain: &Chain) -> Option<(&'static str, Vec<String>)> {
+    let protocol = &chain.last_found().header.protocol;
+    let weighed = protocol.weighed()?.iter();
+    let lines = weighed.map(|one| {
+        let metric = wording::tame(&protocol.name_of(&one.metric), wording::NAME);
+        format!("{metric}: {}", one.weight)
+    });
+    Some(("weights", lines.collect()))
 }
 
 /// What is measured next, and how.
