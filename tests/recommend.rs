@@ -219,3 +219,105 @@ fn what_cannot_be_recommended_from_is_refused() {
     place.does("run --resume --quiet");
     place.does("recommend --measure --quiet --blocks 8");
 }
+
+const TRADED: [&str; 2] = [
+    "[[factor]]
+tunable = \"guest.disk.scheduler\"
+levels = [\"bfq\", \"kyber\"]
+baseline = \"none\"
+[workload]
+use = \"fio-randread-4k\"
+time = \"3s\"
+[[response]]
+metric = \"iops\"
+[[response]]
+metric = \"clat_p99_us\"
+[design]
+blocks = 12
+",
+    "[[noise]]
+cv = \"1%\"
+[[effect]]
+set = { \"guest.disk.scheduler\" = \"bfq\" }
+metric = \"iops\"
+change = \"+10%\"
+[[effect]]
+set = { \"guest.disk.scheduler\" = \"bfq\" }
+metric = \"clat_p99_us\"
+change = \"+12%\"
+[[effect]]
+set = { \"guest.disk.scheduler\" = \"kyber\" }
+metric = \"clat_p99_us\"
+change = \"-10%\"
+",
+];
+
+#[test]
+fn weights_choose_what_is_then_confirmed_by_them() {
+    let place = begun(TRADED);
+    let level = |advice: &Value| advice["settings"][0][1].as_str().unwrap().to_string();
+    let told = place.does("recommend");
+    assert!(
+        told.contains("on the front") && told.contains("guest.disk.scheduler=kyber"),
+        "{told}"
+    );
+    for (weights, code, words) in [
+        ("--weight iops=2", 5, "give each response of the run one weight"),
+        (
+            "--weight iops=2 --weight nonsense=1",
+            5,
+            "there are: iops, clat_p99_us",
+        ),
+        ("--weight iops=2 --weight iops=1", 5, "give each response"),
+        ("--weight iops=0 --weight clat_p99_us=1", 2, "from 0.001 to 1000"),
+        ("--weight iops", 2, "such as iops=2"),
+    ] {
+        let said = place.refuses(&format!("recommend {weights}"), code);
+        assert!(said.contains(words), "{weights}: {said}");
+    }
+    let weights = "--weight iops=9 --weight clat_p99_us=1";
+    let told = place.does(&format!("recommend {weights}"));
+    assert!(told.contains(&format!("--measure {weights}")), "{told}");
+    // Cut in the confirmation, it goes on with its weights.
+    place.stops(
+        &format!("recommend --measure {weights} --state state"),
+        9,
+        Signal::SIGINT,
+    );
+    place.does("run --resume --quiet");
+    let advice = place.json("recommend");
+    assert_eq!(level(&advice), "bfq");
+    assert_eq!(
+        advice["result"]["comparison"]["responses"][0]["effect"]["metric"],
+        "weighted"
+    );
+    assert_eq!(legs(&place), "sc");
+    place.does(&format!("recommend {weights} --quiet"));
+    let other = place.refuses("recommend --weight iops=1 --weight clat_p99_us=1", 5);
+    assert!(other.contains("a new question"), "{other}");
+    // By its own rule the run chooses the other one.
+    let place = begun(TRADED);
+    assert_eq!(level(&place.json("recommend --measure")), "kyber");
+}
+
+#[test]
+fn a_limit_stands_against_what_is_fast() {
+    let [experiment, model] = TRADED;
+    let model = format!("[[metric]]\nname = \"clat_p99_us\"\nvalue = 1000\n{model}");
+    let experiment = experiment
+        .replace(
+            "[[response]]\nmetric = \"clat_p99_us\"",
+            "[[constraint]]\nmetric = \"clat_p99_us\"\nat-most = 1060",
+        )
+        .replace(", \"kyber\"", "");
+    let place = begun([&experiment, &model]);
+    let told = place.does("recommend");
+    assert!(
+        told.contains("clat_p99_us <= 1060") && told.contains("Keep the baseline"),
+        "{told}"
+    );
+    assert!(place.does("report").contains("clat_p99_us <= 1060"));
+    let kept = begun([&experiment.replace("1060", "1200"), &model]);
+    let told = kept.does("recommend --measure --quiet");
+    assert!(told.contains("constraint <= 1200: held"), "{told}");
+}

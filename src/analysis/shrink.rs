@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn what_has_no_error_is_left_alone() {
-        assert_eq!(shrink(&all(&[0.05, 0.0], 0.0))[0], 0.05);
+        let without = shrink(&all(&[0.05, 0.0], 0.0));
+        assert!((without[0] - 0.05).abs() < 1e-12, "{without:?}");
         assert_eq!(shrink(&all(&[0.0], 0.0)), [0.0]);
         assert!(shrink(&[]).is_empty());
     }

@@ -13,7 +13,7 @@ pub(super) enum Code {
     /// A file is invalid.
     InvalidFile = 3,
     /// Nothing is proven: there is no winner to make permanent.
-    #[expect(dead_code, reason = "for `commit`")]
+    #[allow(dead_code, reason = "of `commit`")]
     NothingProven = 4,
     /// This host or guest lacks something.
     Environment = 5,

@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// How many fresh blocks each of these runs has; by default what the experiment says, else 12
     #[arg(long, requires = "measure", value_parser = clap::value_parser!(u32).range(6..=200))]
     blocks: Option<u32>,
-    /// Choose by a weighted sum of the responses, before anything is confirmed: --weight iops=2 --weight clat_p99_us=1
+    /// Choose by a weighted sum of the responses, one weight for each, before anything is confirmed
     #[arg(long, value_name = "METRIC=NUMBER", value_parser = weight)]
     weight: Vec<(String, Weight)>,
     /// Print Markdown

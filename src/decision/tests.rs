@@ -3,6 +3,7 @@
 
 mod chain;
 mod evaluate;
+mod several;
 
 use super::{KeepReason, Recommendation, recommend};
 use crate::analysis::{Candidate, Comparison, Criteria, Guard, GuardOutcome, Margin, Pair, Series, compare};

@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn weights_are_numbers_in_a_range() {
-        assert_eq!("0.5".parse::<Weight>().unwrap().get(), 0.5);
+        assert_eq!("0.5".parse::<Weight>().unwrap().to_string(), "0.5");
         for wrong in ["0", "-1", "1001", "nan", "two", "inf"] {
             assert!(wrong.parse::<Weight>().is_err(), "{wrong}");
         }

@@ -8,6 +8,7 @@ use crate::decision::{
     Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Standing, Why,
 };
 use crate::event::RunId;
+use crate::experiment::Weighed;
 use crate::simulation::NOTICE;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -131,6 +132,11 @@ fn told(chain: &Chain, advice: &Advice, front: &[Place]) -> Told {
             next: Some(step(next)),
         },
     };
+    if let (Some(weights), Some((_, command))) = (unconfirmed_weights(chain), &mut told.next)
+        && command.ends_with("--measure")
+    {
+        command.push_str(&weights);
+    }
     told.parts.push((
         "treatments in all responses, each interval at 95 % for itself",
         standings(front),
@@ -343,7 +349,7 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
     const SHOWN: usize = 5;
     let link = chain.last_found();
     let block = pace::block(&link.header, &link.records, 2);
-    let line = |c: &Comparison| {
+    let told = |c: &Comparison| {
         let effect = &c.primary().effect;
         let Verdict::Inconclusive { more_blocks } = c.primary().verdict else {
             return String::new();
@@ -357,7 +363,7 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
             wording::more_blocks(more_blocks, block)
         )
     };
-    let mut lines: Vec<String> = kept.open.iter().take(SHOWN).map(line).collect();
+    let mut lines: Vec<String> = kept.open.iter().take(SHOWN).map(told).collect();
     if kept.open.len() > SHOWN {
         lines.push(format!("{} others are open too", kept.open.len() - SHOWN));
     }
@@ -401,6 +407,20 @@ fn standings(front: &[Place]) -> Vec<String> {
         format!("{name}:{} {stands}", effects.collect::<String>())
     };
     front.iter().map(one).collect()
+}
+
+/// The weights as options, while what they choose is not confirmed.
+fn unconfirmed_weights(chain: &Chain) -> Option<String> {
+    let protocol = &chain.last_found().header.protocol;
+    let weighed = protocol
+        .weighed()
+        .filter(|_| chain.confirmation.is_none())?
+        .iter();
+    let option = |w: &Weighed| {
+        let metric = wording::tame(&protocol.name_of(&w.metric), wording::NAME);
+        format!(" --weight {metric}={}", w.weight)
+    };
+    Some(weighed.map(option).collect())
 }
 
 /// What a weighted response is made of.
