@@ -238,11 +238,14 @@ fn by_name(protocol: &Protocol, weights: &[(String, Weight)]) -> Result<Vec<Weig
 fn chain(store: &Store, asked: RunId) -> Result<Chain, Failure> {
     let runs = store.runs()?;
     let link = |run: &RunSummary| -> Result<Link, Failure> {
-        Ok(Link::new(
-            store.header(run.run)?,
-            store.trials(run.run)?,
-            run.is_over(),
-        ))
+        let header = store.header(run.run)?;
+        if header.plan.treatments.is_empty() {
+            let short = run.run.short();
+            return Err(Failure::environment(format!(
+                "the record of run {short} has no treatments"
+            )));
+        }
+        Ok(Link::new(header, store.trials(run.run)?, run.is_over()))
     };
     let first = first(&runs, asked)?;
     let stages = runs.iter().filter(|r| match r.purpose {

@@ -152,14 +152,27 @@ fn told(chain: &Chain, advice: &Advice, front: &[Place]) -> Told {
 
 fn adopt(proven: &Proven) -> Told {
     let settings: Vec<_> = proven.settings().iter().map(level).collect();
-    let effect = &proven.comparison().primary().effect;
-    let answer = format!(
-        "Adopt {}: {} {} against the baseline in {} fresh blocks.",
+    let comparison = proven.comparison();
+    let better = comparison
+        .responses
+        .iter()
+        .filter(|j| j.verdict == Verdict::Better);
+    let better: Vec<_> = better
+        .map(|j| {
+            let metric = wording::tame(&j.effect.metric, wording::NAME);
+            format!("{metric} {}", wording::change(&j.effect))
+        })
+        .collect();
+    let mut answer = format!(
+        "Adopt {}: {} against the baseline in {} fresh blocks.",
         settings.join(" "),
-        wording::tame(&effect.metric, wording::NAME),
-        wording::change(effect),
-        effect.blocks,
+        better.join(", "),
+        comparison.primary().effect.blocks,
     );
+    if comparison.primary().negligible {
+        let limit = proven.header().protocol.smallest_effect;
+        let _ = write!(answer, " The difference is proven but negligible: below {limit}.");
+    }
     let back = |setting: &LevelOf| {
         let was = proven
             .baseline()
@@ -253,7 +266,7 @@ fn fate(one: &Ablated) -> String {
         Fate::Guards => format!("needed by a guard: {shown}"),
         Fate::NeededBy { tunable } => format!("stays, {} needs it", wording::tame(tunable, wording::NAME)),
         Fate::Inseparable => {
-            "stays: no other setting can be without it, and all together are proven better".into()
+            "stays: none of the others is possible without it, and all together are proven better".into()
         }
         Fate::LeftOut => format!("not proven to be needed: {shown}"),
     }
@@ -287,16 +300,13 @@ fn keep(chain: &Chain, kept: &Kept) -> Told {
         answer = "Keep the baseline: nothing was measured.".into();
     }
     could.extend(longer(chain, kept));
-    let next = match &kept.why {
-        Why::NothingProven {
-            reason: KeepReason::Inconclusive { more_blocks },
-            run,
-        } => Some((
-            "more blocks, where the rule of the run allows them".into(),
-            format!("kvmtune run --continue {} --blocks {more_blocks}", run.short()),
-        )),
-        _ => None,
-    };
+    let is_open = matches!(&kept.why, Why::NothingProven { .. });
+    let next = kept.addable.filter(|_| is_open).map(|blocks| {
+        (
+            "more blocks, at a look that was registered when the run began".into(),
+            format!("kvmtune run --continue {} --blocks {blocks}", kept.run.short()),
+        )
+    });
     Told {
         answer,
         parts: vec![("what a longer run could still show", could)],

@@ -207,6 +207,13 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
              is that of fresh blocks, `kvmtune confirm {run}`"
         ));
     }
+    if let (Recommendation::Adopt(_), Purpose::Confirm { .. }) =
+        (&report.evaluation.recommendation, &report.header.purpose)
+    {
+        notices.push(format!(
+            "`kvmtune recommend {run}` tells what to adopt; with --measure it leaves out settings that are not needed"
+        ));
+    }
     if let Some(certificate) = &report.header.certificate {
         notices.push(certificate::line(certificate, report.evaluation.done as usize));
     }
