@@ -2,6 +2,7 @@
 
 mod across;
 mod check;
+mod compare;
 mod exit;
 mod failure;
 mod files;
@@ -109,6 +110,8 @@ enum Verb {
     Runs,
     /// Print what a run shows
     Report(results::ReportArgs),
+    /// Set two runs side by side, and tell whether they are comparable
+    Compare(compare::Args),
     /// Write a run's raw numbers
     Export(results::ExportArgs),
     /// Put the host back after a run that was killed
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Verb::Confirm(args) => noise::confirm(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
+        Verb::Compare(args) => compare::compare(common, args),
         Verb::Export(args) => results::export(common, args),
         Verb::Recover => recover::recover(common),
         Verb::Lab(verb) => lab::lab(common, verb),

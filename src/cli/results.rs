@@ -60,7 +60,7 @@ pub(super) struct ExportArgs {
 }
 
 /// A run read back and judged.
-struct Judged {
+pub(super) struct Judged {
     header: RunHeader,
     end: Option<End>,
     records: Vec<TrialRecord>,
@@ -71,7 +71,7 @@ struct Judged {
 }
 
 impl Judged {
-    fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
+    pub(super) fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
         let (header, records) = (store.header(run)?, store.trials(run)?);
         let evaluation = evaluate(&header, &records)
             .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
@@ -93,7 +93,7 @@ impl Judged {
         })
     }
 
-    fn report(&self) -> Report<'_> {
+    pub(super) fn report(&self) -> Report<'_> {
         Report {
             header: &self.header,
             records: &self.records,

@@ -6,6 +6,7 @@ mod evaluate;
 mod extend;
 mod numbers;
 mod recommend;
+mod sides;
 #[cfg(test)]
 mod tests;
 
@@ -14,3 +15,4 @@ pub use evaluate::{Counts, Effects, Evaluation, Progress, claim_rule, evaluate, 
 pub use extend::{Refusal, extension};
 pub use numbers::{observed, values};
 pub use recommend::{Blocked, KeepReason, Recommendation, Winner, recommend};
+pub use sides::{Sides, sides};

@@ -4,6 +4,7 @@
 //! text from a user or a guest is treated as hostile: see [`tame`].
 
 mod certificate;
+mod compare;
 mod conclusion;
 mod effects;
 mod error;
@@ -18,7 +19,9 @@ mod pace;
 mod plan;
 mod plots;
 mod progress;
+mod repeat;
 mod runs;
+mod sides;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ mod tunables;
 mod verdict;
 mod wording;
 
+pub use compare::{CompareError, SideBySide, compare, compare_markdown, compare_text};
 pub use error::ReportError;
 pub use html::html;
 pub use json::{Document, json};
