@@ -68,7 +68,7 @@ pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
 
 fn response((judgement, sides): (&Judgement, &Sides)) -> Row {
     let p = told_p(Some(judgement.p_holm));
-    let is_proven = matches!(judgement.verdict, Verdict::Better | Verdict::Worse);
+    let is_proven = is_difference(judgement.verdict);
     let outcome = wording::verdict(judgement.verdict);
     row(&judgement.effect, sides, is_proven, &p, outcome)
 }
@@ -90,9 +90,19 @@ pub(super) fn with_unit(name: &str, unit: &str) -> String {
     }
 }
 
+/// Whether a response is shown to differ.
+pub(super) fn is_difference(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Better | Verdict::Worse)
+}
+
+/// Whether a guard's metric is shown to differ: its margin is another question.
+pub(super) fn leaves_out_zero(effect: &Effect) -> bool {
+    let interval = effect.change_interval_percent();
+    interval.is_some_and(|i| !i.contains(0.0))
+}
+
 fn guard((guard, sides): (&GuardReport, &Sides)) -> Row {
-    let interval = guard.effect.change_interval_percent();
-    let is_proven = interval.is_some_and(|i| !i.contains(0.0));
+    let is_proven = leaves_out_zero(&guard.effect);
     row(
         &guard.effect,
         sides,

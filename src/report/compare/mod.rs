@@ -8,7 +8,7 @@ mod tests;
 
 pub use show::{compare_markdown, compare_text};
 
-use super::{Report, conclusion, wording};
+use super::{Report, conclusion, sides, wording};
 use crate::analysis::{Effect, GuardOutcome, Interval, Verdict};
 use crate::decision::{self, Sides};
 use crate::design::{Role, TreatmentId};
@@ -92,6 +92,8 @@ struct MetricSide {
     measured: Sides,
     change_percent: Option<f64>,
     change_interval_percent: Option<Interval>,
+    /// Whether a difference is proven; of a guard, whether its interval leaves out 0.
+    differs: bool,
     blocks: usize,
     /// After Holm's correction; a guard has none.
     p_holm: Option<f64>,
@@ -125,11 +127,6 @@ impl Said {
             Self::Guard(outcome) => outcome != GuardOutcome::Unproven,
         }
     }
-
-    /// Whether a difference in the metric is shown.
-    fn differs(self) -> bool {
-        matches!(self, Self::Verdict(Verdict::Better | Verdict::Worse))
-    }
 }
 
 /// Whether two runs say the same.
@@ -146,10 +143,16 @@ enum Agreement {
     OnlySecond,
     /// Neither shows anything.
     Nothing,
+    /// It is a response of one and a guard of the other, which are judged differently.
+    OtherQuestion,
 }
 
 impl Agreement {
     fn of(first: Said, second: Said) -> Self {
+        let is_guard = |said: Said| matches!(said, Said::Guard(_));
+        if is_guard(first) != is_guard(second) {
+            return Self::OtherQuestion;
+        }
         match (first.is_shown(), second.is_shown()) {
             (true, true) if first.word() == second.word() => Self::Agree,
             (true, true) => Self::Differ,
@@ -304,6 +307,10 @@ fn candidates(report: &Report<'_>) -> Vec<(TreatmentId, String, Vec<MetricSide>)
 
 fn metric_side(((effect, p_holm, said), measured): ((&Effect, Option<f64>, Said), Sides)) -> MetricSide {
     MetricSide {
+        differs: match said {
+            Said::Verdict(verdict) => sides::is_difference(verdict),
+            Said::Guard(_) => sides::leaves_out_zero(effect),
+        },
         measured,
         change_percent: effect.change_percent(),
         change_interval_percent: effect.change_interval_percent(),

@@ -2,7 +2,7 @@
 
 use super::{Agreement, FactRow, MetricRow, MetricSide, RunSide, SideBySide};
 use crate::report::markdown::{code, escape, in_cell};
-use crate::report::table::{fill, table};
+use crate::report::table::fill;
 use crate::report::{sides, wording};
 use std::fmt::Write as _;
 
@@ -35,11 +35,29 @@ pub fn compare_text(both: &SideBySide<'_>, width: u16) -> String {
     for line in apart(both) {
         out += &fill(&line, width, "");
     }
+    out + &columns(both, width)
+}
+
+/// The treatments of both: a line for what is told of a metric, a column for each run.
+fn columns(both: &SideBySide<'_>, width: u16) -> String {
+    let [a, b] = both.runs.each_ref().map(|run| run.short.as_str());
+    let all = || both.treatments.iter().flat_map(|t| &t.metrics).flat_map(rows);
+    let wide = all()
+        .map(|[_, first, _]| first.chars().count())
+        .max()
+        .unwrap_or(0);
+    let wide = wide.max(a.len());
+    let mut out = String::new();
     for treatment in &both.treatments {
-        out += &fill(&treatment.label, width, "");
-        let [a, b] = both.runs.each_ref().map(|run| run.short.as_str());
-        let rows = treatment.metrics.iter().flat_map(rows).collect();
-        out += &table(&["", "", a, b], rows, &[], width);
+        out.push('\n');
+        out += &fill(&treatment.label, width, "  ")[2..];
+        let _ = writeln!(out, "{:21} {a:wide$}  {b}", "");
+        for metric in &treatment.metrics {
+            let _ = writeln!(out, "  {}", name(metric));
+            for [what, first, second] in rows(metric) {
+                let _ = writeln!(out, "    {what:17} {first:wide$}  {second}");
+            }
+        }
     }
     out
 }
@@ -48,7 +66,7 @@ pub fn compare_text(both: &SideBySide<'_>, width: u16) -> String {
 fn headline(both: &SideBySide<'_>) -> String {
     if both.comparable {
         return format!(
-            "Hosts of one class ({}), the same guest, workloads and baseline.",
+            "Comparable: hosts of one class ({}), the same guest, workloads and baseline.",
             both.runs[0].host_class
         );
     }
@@ -132,33 +150,36 @@ fn apart(both: &SideBySide<'_>) -> Vec<String> {
     lines
 }
 
-/// The cells of one metric: what stands in a row, then that row's value in either run.
-fn rows(metric: &MetricRow) -> Vec<Vec<String>> {
-    let both = |of: &dyn Fn(&MetricSide) -> String| metric.sides.each_ref().map(of);
+/// A metric with its workload and unit.
+fn name(metric: &MetricRow) -> String {
+    sides::with_unit(&wording::tame(&metric.metric.to_string(), METRIC), &metric.unit)
+}
+
+/// What is told of one metric: each time what it is, and its value in either run.
+fn rows(metric: &MetricRow) -> [[String; 3]; 4] {
+    let line = |what: &str, of: &dyn Fn(&MetricSide) -> String| {
+        let [first, second] = metric.sides.each_ref().map(of);
+        [what.to_string(), first, second]
+    };
     let number = |centre| sides::number(centre, &metric.unit).text();
-    let line = |name: String, what: &str, [a, b]: [String; 2]| vec![name, what.to_string(), a, b];
     let verdict = match metric.verdicts {
         Agreement::Agree => "verdict: agree",
         Agreement::Differ => "verdict: DIFFER",
         Agreement::OnlyFirst | Agreement::OnlySecond => "verdict: only one",
         Agreement::Nothing => "verdict: neither",
+        Agreement::OtherQuestion => "response, guard",
     };
-    let name = sides::with_unit(&wording::tame(&metric.metric.to_string(), METRIC), &metric.unit);
-    vec![
-        line(name, "baseline", both(&|side| number(side.measured.baseline))),
-        line(
-            String::new(),
-            "candidate",
-            both(&|side| number(side.measured.candidate)),
-        ),
-        line(String::new(), "change", both(&change)),
-        line(String::new(), verdict, both(&said)),
+    [
+        line("baseline", &|side| number(side.measured.baseline)),
+        line("candidate", &|side| number(side.measured.candidate)),
+        line("change", &change),
+        line(verdict, &said),
     ]
 }
 
 /// `+31.6 % [+28.9, +33.6]`, or `~` and the interval where no difference is proven.
 fn change(side: &MetricSide) -> String {
-    let change = side.change_percent.filter(|_| side.said.differs());
+    let change = side.change_percent.filter(|_| side.differs);
     let change = change.map_or_else(|| "~".into(), wording::percent);
     let interval = side
         .change_interval_percent
@@ -214,9 +235,13 @@ pub fn compare_markdown(both: &SideBySide<'_>) -> String {
     }
     for treatment in &both.treatments {
         let mut label = in_cell(&code(&treatment.label));
-        for row in treatment.metrics.iter().flat_map(rows) {
-            let cells: Vec<_> = row.iter().map(|cell| escape(cell)).collect();
-            let _ = writeln!(out, "| {} | {} |", std::mem::take(&mut label), cells.join(" | "));
+        for metric in &treatment.metrics {
+            let mut metric_name = escape(&name(metric));
+            for row in rows(metric) {
+                let cells = row.each_ref().map(|cell| escape(cell));
+                let (label, metric) = (std::mem::take(&mut label), std::mem::take(&mut metric_name));
+                let _ = writeln!(out, "| {label} | {metric} | {} |", cells.join(" | "));
+            }
         }
     }
     out
