@@ -68,11 +68,10 @@ fn store(criterion: &mut Criterion) {
             .run
     };
     let (million, fixed) = (run("million"), run("fixed"));
-    let units = made_up::units();
     let mut group = criterion.benchmark_group("store");
     group.sample_size(10);
     group.bench_function("csv-million", |b| {
-        b.iter(|| store.export_csv(million, &units, io::sink()).unwrap());
+        b.iter(|| store.export_csv(million, io::sink()).unwrap());
     });
     group.bench_function("jsonl-million", |b| {
         b.iter(|| store.export_json_lines(million, io::sink()).unwrap());
