@@ -26,7 +26,10 @@ fn runs() -> [Run; 4] {
 }
 
 fn stored() -> Vec<Run> {
-    runs().into_iter().chain([Run::million("million")]).collect()
+    runs()
+        .into_iter()
+        .chain([Run::whole("whole"), Run::million("million")])
+        .collect()
 }
 
 /// 10,000 trials with 20 metrics each.
@@ -80,7 +83,7 @@ fn store(criterion: &mut Criterion) {
 }
 
 fn report(criterion: &mut Criterion) {
-    let run = Run::wide("fixed", &made_up::fixed());
+    let run = Run::whole("whole");
     let evaluation = evaluate(&run.header, &run.records).unwrap();
     let report = Report {
         header: &run.header,

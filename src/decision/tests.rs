@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod evaluate;
+mod sides;
 
 use super::{KeepReason, Recommendation, recommend};
 use crate::analysis::{Candidate, Comparison, Criteria, Guard, GuardOutcome, Margin, Pair, Series, compare};

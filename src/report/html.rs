@@ -4,9 +4,7 @@
 //! they are.
 
 use super::overhead::overhead;
-use super::{
-    Report, ReportError, certificate, conclusion, effects, machine, plots, repeat, text, verdict, wording,
-};
+use super::{Report, ReportError, certificate, conclusion, effects, machine, plots, text, verdict, wording};
 use crate::analysis::Comparison;
 use crate::decision::Recommendation;
 use crate::event::{Outcome, TrialRecord};
@@ -249,7 +247,10 @@ fn record(report: &Report<'_>) -> Markup {
         section {
             h2 { "Repeat it" }
             p { "Save the experiment file below and run it with the same seed; the order of all trials is then the same." }
-            pre { code { (repeat::command(header)) } }
+            pre { code {
+                "kvmtune run " (shell_word(&header.file)) " --seed " (header.plan.seed)
+                @if let Some(model) = header.facts.simulated() { " --simulate " (shell_word(model)) }
+            } }
             details {
                 summary { "The experiment file" }
                 pre { (wording::tame_lines(&header.text, FILE)) }
@@ -264,4 +265,14 @@ fn record(report: &Report<'_>) -> Markup {
             p .small { "What is said here holds for this host, this guest and this workload on that day." }
         }
     }
+}
+
+/// The file's name as one word of a shell.
+fn shell_word(file: &str) -> String {
+    let file = wording::tame(file, 400);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    if !file.is_empty() && !file.starts_with('-') && file.chars().all(plain) {
+        return file;
+    }
+    format!("'{}'", file.replace('\'', "'\\''"))
 }

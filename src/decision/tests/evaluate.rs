@@ -10,7 +10,7 @@ use crate::simulation::Machine;
 use crate::workload::{Library, Observation};
 use std::time::Duration;
 
-const SCHEDULERS: &str = "
+pub(super) const SCHEDULERS: &str = "
     [[factor]]
     tunable = \"guest.disk.scheduler\"
     levels = [\"bfq\", \"kyber\"]
@@ -58,7 +58,7 @@ fn planned(text: &str, part: Part<'_>, purpose: Purpose) -> RunHeader {
     }
 }
 
-fn sweep(text: &str) -> RunHeader {
+pub(super) fn sweep(text: &str) -> RunHeader {
     planned(text, Part::Whole, Purpose::Sweep)
 }
 
@@ -69,7 +69,7 @@ fn wobble(block: u32, treatment: usize) -> f64 {
     0.004 * (mixed as f64 / 97.0 - 0.5)
 }
 
-fn measured(metrics: &[(&str, f64)]) -> Outcome {
+pub(super) fn measured(metrics: &[(&str, f64)]) -> Outcome {
     let observation = |(metric, value): &(&str, f64)| Observation {
         workload: "fio-randread-4k".into(),
         metric: (*metric).into(),
@@ -82,7 +82,7 @@ fn measured(metrics: &[(&str, f64)]) -> Outcome {
 }
 
 /// The trials of the first blocks in the planned order, ten seconds each; `None` is a trial that is not made.
-fn trials(
+pub(super) fn trials(
     header: &RunHeader,
     blocks: u32,
     outcome: impl Fn(u32, usize) -> Option<Outcome>,
