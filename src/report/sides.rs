@@ -304,3 +304,77 @@ impl Cells {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::Fixture;
+
+    #[test]
+    fn only_what_is_proven_has_a_change() {
+        let fixture = Fixture::quickstart();
+        let groups = groups(&fixture.report());
+        let told = |candidate: usize, row: usize| {
+            let row = &groups[candidate].rows[row];
+            (
+                row.change.as_str(),
+                row.interval.as_str(),
+                row.evidence.as_str(),
+                row.outcome,
+            )
+        };
+        assert_eq!(
+            told(0, 0),
+            ("+31.6 %", "[+28.9, +33.6]", "p=0.006 n=10", "better")
+        );
+        assert_eq!(told(0, 1), ("~", "[-0.4, +0.6]", "n=10", "held"));
+        assert_eq!(told(1, 0), ("~", "[-1.6, +2.8]", "p=0.109 n=8", "inconclusive"));
+        assert_eq!(told(2, 1), ("+20.0 %", "[+19.3, +20.7]", "n=10", "failed"));
+    }
+
+    #[test]
+    fn intervals_stand_where_there_is_room_and_columns_where_they_fit() {
+        let fixture = Fixture::quickstart();
+        let groups = groups(&fixture.report());
+        let [wide, usual, narrow] = [100, 80, 60].map(|width| table(&groups, width, false));
+        assert!(
+            wide.contains("+31.6 % [+28.9, +33.6] (p=0.006 n=10)  better\n"),
+            "{wide}"
+        );
+        assert!(
+            usual.contains("+31.6 % (p=0.006 n=10)  better\n") && !usual.contains("[+28.9"),
+            "{usual}"
+        );
+        assert!(
+            narrow.contains("→") && !narrow.contains("│") && narrow.contains("[+28.9"),
+            "{narrow}"
+        );
+        // One column: the dots of all numbers' ends are below each other.
+        let ends: Vec<_> = wide.lines().filter_map(|line| line.find(" ±")).collect();
+        assert_eq!(ends.len(), 6);
+        assert!(ends.iter().all(|end| *end == ends[0]), "{wide}");
+    }
+
+    #[test]
+    fn a_long_name_of_a_metric_is_broken_not_cut() {
+        let mut fixture = Fixture::quickstart();
+        let id = crate::experiment::MetricId {
+            workload: "w".into(),
+            metric: "a_metric_whose_name_goes_on_and_on".into(),
+        };
+        fixture.header.protocol.responses[0].metric = id;
+        let fixture = fixture.evaluated();
+        let shown = table(&groups(&fixture.report()), 80, false);
+        let first: String = shown
+            .lines()
+            .filter(|line| line.starts_with("  "))
+            .map(|line| line.chars().take(30).collect::<String>())
+            .collect();
+        let letters = |text: &str| text.split_whitespace().collect::<String>();
+        assert!(letters(&first).contains("a_metric_whose"), "{shown}");
+        assert!(
+            shown.contains("no number") && shown.lines().all(|l| l.chars().count() <= 80),
+            "{shown}"
+        );
+    }
+}
