@@ -26,7 +26,10 @@ fn runs() -> [Run; 4] {
 }
 
 fn stored() -> Vec<Run> {
-    runs().into_iter().chain([Run::million("million")]).collect()
+    runs()
+        .into_iter()
+        .chain([Run::whole("whole"), Run::million("million")])
+        .collect()
 }
 
 /// 10,000 trials with 20 metrics each.
@@ -68,11 +71,10 @@ fn store(criterion: &mut Criterion) {
             .run
     };
     let (million, fixed) = (run("million"), run("fixed"));
-    let units = made_up::units();
     let mut group = criterion.benchmark_group("store");
     group.sample_size(10);
     group.bench_function("csv-million", |b| {
-        b.iter(|| store.export_csv(million, &units, io::sink()).unwrap());
+        b.iter(|| store.export_csv(million, io::sink()).unwrap());
     });
     group.bench_function("jsonl-million", |b| {
         b.iter(|| store.export_json_lines(million, io::sink()).unwrap());
@@ -81,7 +83,7 @@ fn store(criterion: &mut Criterion) {
 }
 
 fn report(criterion: &mut Criterion) {
-    let run = Run::wide("fixed", &made_up::fixed());
+    let run = Run::whole("whole");
     let evaluation = evaluate(&run.header, &run.records).unwrap();
     let report = Report {
         header: &run.header,

@@ -3,18 +3,34 @@
 
     benches/ratios.py [KVMTUNE]    after the benchmarks, in the project's folder; `make bench` does both
 
-Without scipy only kvmtune's side is printed. Memory is the peak of the whole program.
+Without scipy only kvmtune's side is printed. Memory is the peak of the whole program. The page is timed as a user waits
+for it, from the start of the program to its end, beside a Python program that only reads the same rows with sqlite3.
 """
 
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 
 TARGET = os.environ.get("CARGO_TARGET_DIR", "target")
 KVMTUNE = sys.argv[1] if len(sys.argv) > 1 else f"{TARGET}/release/kvmtune"
-RUNS = f"{TARGET}/tmp/made-up-2"
+RUNS = f"{TARGET}/tmp/made-up-3"
 PEAK_MIB = 200
+# Building the page of 10,000 trials x 20 metrics, the whole program.
+PAGE_SECONDS = 2.0
+PAGE_MIB = 300
+
+# Every row of the same run, and no more.
+READ = """
+import sqlite3, sys
+db = sqlite3.connect(f"file:{sys.argv[1]}/kvmtune.db?immutable=1", uri=True)
+run, = db.execute("SELECT id FROM run WHERE experiment = ?", sys.argv[2:]).fetchone()
+rows = db.execute(
+    "SELECT trial.id, block, position, treatment, workload, metric, value FROM trial"
+    " JOIN observation ON observation.trial = trial.id WHERE run = ? ORDER BY trial.id, number", [run]).fetchall()
+"""
 
 # Name of the benchmark, what it does, seconds it may take.
 ROWS = [
@@ -30,8 +46,8 @@ ROWS = [
     ("store/csv-million", "1,000,000 observations to CSV", 3.0),
     ("store/jsonl-million", "1,000,000 observations to JSON Lines", None),
     ("store/trials", "read 10,000 trials x 20 metrics", None),
-    ("report/html", "their report as HTML", None),
-    ("report/json", "their report as JSON", None),
+    ("report/html", "a report as HTML, once the trials are read", None),
+    ("report/json", "the same as JSON", None),
 ]
 
 
@@ -69,14 +85,42 @@ def met(seconds, target):
     return "yes" if seconds < target else "NO"
 
 
-def peak(*arguments):
-    """Peak memory of the program in MiB."""
-    child = subprocess.Popen([KVMTUNE, "--results", RUNS, *arguments], stdout=subprocess.DEVNULL)
+def cost(*command):
+    """Seconds from start to end and peak memory in MiB of a program."""
+    start = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
-        sys.exit(f"{KVMTUNE} {' '.join(arguments)} ended with {child.returncode}")
-    return usage.ru_maxrss / 1024
+        sys.exit(f"{' '.join(command)} ended with {child.returncode}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def peak(*arguments):
+    """Peak memory of kvmtune in MiB."""
+    return cost(KVMTUNE, "--results", RUNS, *arguments)[1]
+
+
+def pages():
+    """The fastest of three: what else the machine does only adds."""
+    yield ["HTML page of 10,000 trials x 20 metrics", "s", "target", "met", "x reading", "MiB", "target", "met", "x reading"]
+    with tempfile.TemporaryDirectory() as folder:
+        page = os.path.join(folder, "page.html")
+        for text, run in [
+            ("50 treatments of two factors, 200 blocks, all there is to tell", "whole"),
+            ("50 treatments, 200 blocks, 19 guards", "fixed"),
+            ("2 treatments, 5,000 blocks, 19 guards", "long"),
+        ]:
+            page_of = [KVMTUNE, "--results", RUNS, "report", run, "--html", page]
+            seconds, mib = map(min, zip(*(cost(*page_of) for _ in range(3))))
+            read, read_mib = map(min, zip(*(cost(sys.executable, "-c", READ, RUNS, run) for _ in range(3))))
+            size = os.path.getsize(page) / 2**20
+            yield [
+                f"{text} ({size:.1f} MiB)",
+                f"{seconds:.2f}", f"{PAGE_SECONDS:.0f}", met(seconds, PAGE_SECONDS), f"{seconds / read:.2f}",
+                f"{mib:.0f}", f"{PAGE_MIB}", met(mib, PAGE_MIB), f"{mib / read_mib:.2f}",
+            ]  # fmt: skip
 
 
 def times(scipy):
@@ -111,6 +155,7 @@ def table(rows):
 
 if __name__ == "__main__":
     # First, as a child begins with its parent's peak, and numpy's is higher.
-    peaks = list(memory())
+    first = [list(pages()), list(memory())]
     table(times(with_scipy()))
-    table(peaks)
+    for rows in first:
+        table(rows)

@@ -125,6 +125,7 @@ def export(db, run, path):
     plan = json.loads(plan)
     tunables = [factor["tunable"] for factor in plan["factors"]]
     levels = {t["id"]: [dict(t["levels"])[tunable] for tunable in tunables] for t in plan["treatments"]}
+    roles = {t["id"]: "candidate" if place else "baseline" for place, t in enumerate(plan["treatments"])}
     rows = db.execute(
         "SELECT block, position, boot, treatment, workload, metric, value, started FROM trial JOIN observation"
         " ON observation.trial = trial.id WHERE run = ? ORDER BY trial.id, number",
@@ -133,12 +134,12 @@ def export(db, run, path):
     with open(path, "w", newline="") as out:
         table = csv.writer(out)
         table.writerow(
-            ["run", "experiment", "block", "order", "boot", "treatment", *tunables]
-            + ["workload", "metric", "unit", "value", "outcome", "message", "started"]
+            ["run", "experiment", "block", "order", "boot", "treatment", "role", *tunables]
+            + ["workload", "metric", "unit", "value", "outcome", "suspect", "message", "started"]
         )
         for block, order, boot, treatment, workload, metric, value, started in rows:
-            fixed_part = [run, experiment, block, order, boot, treatment, *levels[treatment]]
-            table.writerow([*fixed_part, workload, metric, "1/s", value, "measured", "", started])
+            fixed_part = [run, experiment, block, order, boot, treatment, roles[treatment], *levels[treatment]]
+            table.writerow([*fixed_part, workload, metric, "1/s", value, "measured", "false", "", started])
 
 
 def seconds(work, *arguments, repeat=1):

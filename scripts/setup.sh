@@ -24,6 +24,8 @@ packages=(
     ethtool
     # guests reached by ssh: the client, and a server for the lab's (this package starts none on the host)
     openssh-client dropbear-bin
+    # the benchmarks, and the test that reads a CSV with another program
+    python3
 )
 
 fail() {

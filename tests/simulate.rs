@@ -275,3 +275,86 @@ fn no_root_is_needed() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(Path::new(&results).join("kvmtune.db").exists());
 }
+
+/// What R and pandas go by: one header, rows of its length, numbers that parse, and every level where it belongs.
+const READER: &str = r#"
+import csv, json, sys
+rows = list(csv.DictReader(open(sys.argv[1], newline="", encoding="utf-8")))
+lines = [json.loads(line) for line in open(sys.argv[2], encoding="utf-8")]
+assert rows and all(None not in row and None not in row.values() for row in rows), "ragged"
+measured = [row for row in rows if row["outcome"] == "measured"]
+assert all(float(row["value"]) > 0 and row["unit"] for row in measured), "numbers"
+assert {row["suspect"] for row in rows} == {"false"}, "suspect"
+baselines = [row for row in rows if row["role"] == "baseline"]
+assert baselines and all(row["domain.disk.io"] == "threads" for row in baselines), "baseline"
+trials = {int(row["order"]) for row in rows}
+told = [line["event"]["record"] for line in lines if line["event"]["event"] == "trial-finished"]
+assert trials == {record["trial"]["order"] for record in told}, "trials"
+values = {}
+for record in told:
+    for one in record.get("outcome", {}).get("observations", []):
+        values[record["trial"]["order"], one["workload"], one["metric"]] = one["value"]
+for row in measured:
+    key = int(row["order"]), row["workload"], row["metric"]
+    assert values[key] == float(row["value"]), key
+print(len(measured))
+"#;
+
+#[test]
+fn another_program_reads_the_same_numbers() {
+    let place = Place::new(EXPERIMENT, NOISE);
+    let report = place.run("--seed 3");
+    for (format, file) in [("--csv", "run.csv"), ("--jsonl", "run.jsonl")] {
+        let text = place.does(&format!("report latest {format}"));
+        assert_eq!(text, place.does(&format!("export latest {format}")));
+        place.write(file, &text);
+    }
+    let read = std::process::Command::new("python3")
+        .args(["-c", READER, "run.csv", "run.jsonl"])
+        .current_dir(place.0.path())
+        .output()
+        .unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let measured: usize = String::from_utf8(read.stdout).unwrap().trim().parse().unwrap();
+    let trials = report["trials"].as_array().unwrap().len();
+    assert!(measured > trials, "{measured} observations of {trials} trials");
+    place.refuses("report latest --csv --markdown", 2);
+}
+
+#[test]
+fn two_runs_are_set_side_by_side() {
+    let place = Place::new(EXPERIMENT, &format!("{NOISE}{EFFECTS}"));
+    place.run("--seed 11");
+    place.run("--seed 12");
+    let runs = place.recorded();
+    let [a, b] = [&runs[0].0.run, &runs[1].0.run].map(kvmtune::event::RunId::short);
+    let both = place.json(&format!("compare {a} {b}"));
+    assert_eq!(both["comparable"], true);
+    assert_eq!(both["treatments"].as_array().unwrap().len(), 3);
+    assert!(place.does(&format!("compare {a} {b}")).starts_with("Comparable"));
+    place.write("model.toml", NOISE);
+    place.run("--seed 13");
+    let both = place.json(&format!("compare {a} latest"));
+    assert_eq!(both["comparable"], false, "another model is another class");
+    assert!(
+        place
+            .does(&format!("compare {a} latest"))
+            .starts_with("NOT COMPARABLE")
+    );
+    assert!(
+        place
+            .does(&format!("compare {a} latest --markdown"))
+            .contains("**NOT COMPARABLE")
+    );
+    assert!(
+        place
+            .refuses("compare latest latest", 5)
+            .contains("name two runs")
+    );
+    assert!(
+        place
+            .refuses(&format!("compare {a} nosuch"), 5)
+            .contains("nosuch")
+    );
+    place.refuses(&format!("compare {a}"), 2);
+}

@@ -1,14 +1,16 @@
-//! Runs that never happened: as large as the targets say, the same on every machine.
+//! Runs that never happened: as large as the targets say, the same on every machine. Tests use them too.
+#![allow(dead_code, reason = "each program uses a part")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "made-up runs")]
+
+mod whole;
 
 use kvmtune::design::{Guests, Treatment, block};
-use kvmtune::event::{Event, Outcome, RunHeader, RunId, Timing, Trial, TrialRecord};
-use kvmtune::experiment::MetricId;
+use kvmtune::event::{End, Event, Outcome, RunHeader, RunId, Timing, Trial, TrialRecord};
 use kvmtune::store::{FILE, Store};
 use kvmtune::workload::Observation;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +41,11 @@ impl Run {
         Self::new(name, &fixed(), 2, 5000)
     }
 
+    /// 10,000 trials of two factors, with all that a report tells of a run.
+    pub(crate) fn whole(name: &str) -> Self {
+        whole::whole(name, 10, 5, 200)
+    }
+
     /// A million observations.
     pub(crate) fn million(name: &str) -> Self {
         Self::new(name, &fixed(), 50, 1000)
@@ -60,22 +67,17 @@ impl Run {
     }
 }
 
-/// The unit of every metric.
-pub(crate) fn units() -> BTreeMap<MetricId, String> {
-    (0..METRICS)
-        .map(|place| {
-            let (workload, metric) = (WORKLOAD.into(), metric(place));
-            (MetricId { workload, metric }, "1/s".into())
-        })
-        .collect()
-}
-
 /// The folder with these runs in a store; made when it is not there. The name tells the schema and the formula.
 pub(crate) fn stored(runs: impl Fn() -> Vec<Run>) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("made-up-2");
-    if Store::open_existing(&folder).is_ok() {
-        return folder;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("made-up-3");
+    if Store::open_existing(&folder).is_err() {
+        store(runs(), &folder);
     }
+    folder
+}
+
+/// Stores the runs in a new database in the `folder`.
+pub(crate) fn store(runs: Vec<Run>, folder: &Path) {
     // Where there is no disk below, a commit takes no time.
     let memory = Path::new("/dev/shm");
     let scratch = if memory.is_dir() {
@@ -84,18 +86,19 @@ pub(crate) fn stored(runs: impl Fn() -> Vec<Run>) -> PathBuf {
         tempfile::tempdir().unwrap()
     };
     let mut store = Store::open(scratch.path()).unwrap();
-    for Run { header, records } in runs() {
+    for Run { header, records } in runs {
         let header = Box::new(header);
         store.record(&Event::RunStarted { header }).unwrap();
         for record in records {
             let record = Box::new(record);
             store.record(&Event::TrialFinished { record }).unwrap();
         }
+        let end = End::Complete;
+        store.record(&Event::RunFinished { end }).unwrap();
     }
     drop(store);
-    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(folder).unwrap();
     fs::copy(scratch.path().join(FILE), folder.join(FILE)).unwrap();
-    folder
 }
 
 fn metric(place: usize) -> String {
@@ -115,6 +118,7 @@ fn header(name: &str, stopping: &Value, treatments: usize, blocks: u32) -> RunHe
             "minimize"
         }
     };
+    let own = |place| json!({"name": metric(place), "unit": "1/s", "goal": goal(place)});
     let guard = |place| json!({"metric": id(place), "goal": goal(place), "margin": "5%"});
     let level = |place: usize| json!({"label": place.to_string(), "settings": []});
     let treatment = |place: usize| {
@@ -128,7 +132,9 @@ fn header(name: &str, stopping: &Value, treatments: usize, blocks: u32) -> RunHe
     let protocol = json!({
         "question": null,
         "guest": {"lab": {"vcpus": 2, "memory": "512MiB", "disk": "256MiB"}},
-        "workloads": [],
+        "workloads": [{"name": WORKLOAD, "summary": "nothing", "side": "guest", "argv": ["true"], "server": null,
+            "time": "5s", "warmup": "1s", "grace": "1m", "max_output": "1MiB", "parser": "fio", "programs": [],
+            "metrics": (0..METRICS).map(own).collect::<Vec<_>>(), "requirements": []}],
         "derived": [],
         "responses": [{"metric": id(0), "goal": goal(0)}],
         "stopping": stopping,

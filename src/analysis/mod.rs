@@ -8,6 +8,7 @@
 //! ```
 
 mod anytime;
+mod centre;
 mod comparison;
 mod course;
 mod effect;
@@ -35,6 +36,7 @@ mod tests;
 mod walsh;
 
 pub use anytime::{EValue, anytime_interval, e_value};
+pub use centre::Centre;
 pub use comparison::{Comparison, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare, judge};
 pub use course::{Course, Dropped, Stop, follow, follow_last_two};
 pub use effect::{Effect, effect};

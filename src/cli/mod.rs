@@ -2,6 +2,7 @@
 
 mod across;
 mod check;
+mod compare;
 mod exit;
 mod failure;
 mod files;
@@ -112,6 +113,8 @@ enum Verb {
     Runs,
     /// Print what a run shows
     Report(results::ReportArgs),
+    /// Set two runs side by side, and tell whether they are comparable
+    Compare(compare::Args),
     /// Write a run's raw numbers
     Export(results::ExportArgs),
     /// Put the host back after a run that was killed
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Verb::Recommend(args) => recommend::recommend(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
+        Verb::Compare(args) => compare::compare(common, args),
         Verb::Export(args) => results::export(common, args),
         Verb::Recover => recover::recover(common),
         Verb::Lab(verb) => lab::lab(common, verb),

@@ -6,12 +6,10 @@ use super::{Common, print, print_json, say};
 use crate::decision::{Evaluation, Recommendation, certificate, evaluate};
 use crate::design::Pace;
 use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
-use crate::experiment::{Experiment, MetricId};
+use crate::experiment::Experiment;
 use crate::report::{self, Confirmation, Report};
 use crate::store::{RunSummary, Store};
-use crate::telemetry;
 use crate::units::Span;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +27,12 @@ pub(super) struct ReportArgs {
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
+    /// Print the raw numbers as tidy CSV, as `export` does
+    #[arg(long, conflicts_with_all = ["overhead", "json", "markdown", "html"])]
+    csv: bool,
+    /// Print everything stored as JSON Lines, as `export` does
+    #[arg(long, conflicts_with_all = ["overhead", "json", "markdown", "html", "csv"])]
+    jsonl: bool,
     /// Write a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -60,7 +64,7 @@ pub(super) struct ExportArgs {
 }
 
 /// A run read back and judged.
-struct Judged {
+pub(super) struct Judged {
     header: RunHeader,
     end: Option<End>,
     records: Vec<TrialRecord>,
@@ -71,7 +75,7 @@ struct Judged {
 }
 
 impl Judged {
-    fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
+    pub(super) fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
         let (header, records) = (store.header(run)?, store.trials(run)?);
         let evaluation = evaluate(&header, &records)
             .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
@@ -93,7 +97,7 @@ impl Judged {
         })
     }
 
-    fn report(&self) -> Report<'_> {
+    pub(super) fn report(&self) -> Report<'_> {
         Report {
             header: &self.header,
             records: &self.records,
@@ -172,7 +176,11 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
 
 pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure> {
     let store = Store::open_existing(&common.results)?;
-    let judged = Judged::read(&store, store.find(&args.run)?)?;
+    let run = store.find(&args.run)?;
+    if args.csv || args.jsonl {
+        return write_raw(&store, run, args.csv, io::stdout().lock());
+    }
+    let judged = Judged::read(&store, run)?;
     let report = judged.report();
     if let Some(file) = &args.html {
         write_html(&report, file)?;
@@ -253,8 +261,13 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<Code, Failure
         Some(file) => Box::new(File::create(file).map_err(|e| failed(e, file))?),
         None => Box::new(io::stdout().lock()),
     };
-    let done = if args.format.csv {
-        store.export_csv(run, &units(&store.header(run)?), out)
+    write_raw(&store, run, args.format.csv, out)
+}
+
+/// The raw numbers of a run as CSV, or everything as JSON Lines.
+fn write_raw(store: &Store, run: RunId, csv: bool, out: impl Write) -> Result<Code, Failure> {
+    let done = if csv {
+        store.export_csv(run, out)
     } else {
         store.export_json_lines(run, out)
     };
@@ -265,22 +278,6 @@ pub(super) fn export(common: &Common, args: &ExportArgs) -> Result<Code, Failure
         }
         other => other.map(|()| Code::Done).map_err(Failure::from),
     }
-}
-
-fn units(header: &RunHeader) -> BTreeMap<MetricId, String> {
-    let metrics = header.protocol.workloads.iter().flat_map(|w| {
-        w.metrics.iter().map(|m| {
-            (
-                MetricId {
-                    workload: w.name.clone(),
-                    metric: m.name.clone(),
-                },
-                m.unit.clone(),
-            )
-        })
-    });
-    let of_host = telemetry::TABLE.iter().map(|m| (m.id(), m.unit.to_string()));
-    metrics.chain(of_host).collect()
 }
 
 pub(super) fn show_plan(

@@ -6,7 +6,7 @@ use super::numbers::{Column, Numbers, judged_blocks};
 use super::{Recommendation, recommend};
 use crate::analysis::{
     AnalysisError, Candidate, Cell, Comparison, Course, Criteria, FactorEffect, Guard, Interaction, Level,
-    Margin, Rule, Stop, follow_last_two, interactions, judge, main_effects,
+    Margin, Rule, Stop, follow_last_two, interactions, judge, main_effects, median,
 };
 use crate::design::{Plan, Role};
 use crate::event::{Outcome, Purpose, RunHeader, TrialRecord};
@@ -83,11 +83,9 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
     } else {
         Vec::new()
     };
-    let median = |response: &Response| {
+    let middle = |response: &Response| {
         let column = numbers.column(0, &response.metric);
-        let mut values: Vec<_> = column.into_iter().flatten().collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+        median(column.into_iter().flatten().collect())
     };
     Ok(Evaluation {
         comparisons,
@@ -97,7 +95,7 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
         stop: course.stop,
         rule: criteria.rule,
         confidence: criteria.confidence,
-        baseline_medians: protocol.responses.iter().map(median).collect(),
+        baseline_medians: protocol.responses.iter().map(middle).collect(),
         without_ratio: numbers.without_ratio(),
         effects,
     })

@@ -11,6 +11,7 @@ mod extend;
 mod numbers;
 mod pareto;
 mod recommend;
+mod sides;
 #[cfg(test)]
 mod tests;
 
@@ -23,3 +24,4 @@ pub use extend::{Refusal, extension};
 pub use numbers::{observed, values};
 pub use pareto::{Place, Standing, front};
 pub use recommend::{Blocked, KeepReason, Recommendation, Winner, recommend};
+pub use sides::{Sides, sides};

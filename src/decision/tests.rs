@@ -4,6 +4,7 @@
 mod chain;
 mod evaluate;
 mod several;
+mod sides;
 
 use super::{KeepReason, Recommendation, recommend};
 use crate::analysis::{Candidate, Comparison, Criteria, Guard, GuardOutcome, Margin, Pair, Series, compare};

@@ -185,6 +185,9 @@ impl Protocol {
         if id.workload == HOST {
             return HostMetric::named(&id.metric).map_or("", |m| m.unit);
         }
+        if id.workload == BARRIER {
+            return "ms";
+        }
         let workload = self.all_workloads().find(|w| w.name == id.workload);
         let metric = workload.and_then(|w| w.metrics.iter().find(|m| m.name == id.metric));
         metric.map_or("", |m| m.unit.as_str())

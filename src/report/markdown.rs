@@ -1,83 +1,125 @@
-//! The verdict table in Markdown (GitHub's flavour). Knows its escapes, not where it is shown.
+//! The report in Markdown (GitHub's flavour), fit for a comment on a pull request: everything but the plots, what is long
+//! folded away. Knows its escapes, not where it is shown.
 
-use super::{Report, certificate, conclusion, effects, machine, text, verdict, wording};
-use crate::analysis::Comparison;
+use super::sides::{self, Group, Row};
+use super::{Report, certificate, conclusion, effects, machine, repeat, text, verdict, wording};
+use crate::decision::Recommendation;
 use std::fmt::Write as _;
 
 /// The whole report.
 pub fn markdown(report: &Report<'_>) -> String {
-    let mut out = format!(
-        "## {}\n\n",
-        escape(&wording::tame(&report.header.experiment, wording::NAME))
-    );
+    let name = wording::tame(&report.header.experiment, wording::NAME);
+    let mut out = format!("## {}\n\n", escape(&name));
+    if let Some(question) = &report.header.protocol.question {
+        let question = wording::tame(question, wording::SENTENCE);
+        let _ = write!(out, "Question: {}\n\n", escape(&question));
+    }
     let _ = write!(out, "**{}**\n\n", escape(&conclusion::answer(report)));
-    let metric = report.response_name(wording::NAME);
-    let _ = writeln!(out, "| treatment | {} | n | p Holm | verdict |", escape(&metric));
-    out += "|---|---|--:|--:|---|\n";
-    let _ = writeln!(out, "| baseline | {} | | | |", escape(&text::baseline(report)));
-    for (treatment, comparison) in report.candidates() {
-        out += &candidate(&report.label(&treatment.id), comparison);
+    if let Recommendation::Adopt(winner) = &report.evaluation.recommendation {
+        let best = wording::tame(winner.treatment(), wording::SENTENCE);
+        let _ = write!(out, "Best configuration: {}\n\n", code(&best));
     }
-    let _ = writeln!(out, "\n{}\n", escape(&wording::legend(report.evaluation)));
-    for (name, value) in text::head(report).into_iter().skip(1) {
-        let _ = writeln!(out, "- {name}: {}", escape(&value));
-    }
-    out += "\n### Verdicts\n";
-    for (treatment, comparison) in report.candidates() {
-        out += &evidence(&verdict::lines(report, treatment, comparison));
-    }
-    for (title, rows) in effects::tables(report) {
-        let _ = write!(
-            out,
-            "\n### {}\n\n| {} |\n|---|---|--:|--:|\n",
-            escape(&title),
-            effects::HEADER.join(" | ")
-        );
-        for row in rows {
-            let cells: Vec<_> = row.iter().map(|cell| escape(cell)).collect();
-            let _ = writeln!(out, "| {} |", cells.join(" | "));
-        }
-    }
+    out += &verdicts(report);
+    out += &list("Not proven", &conclusion::unproven(report));
     if let Some(certificate) = report.certified {
         out += &list("Certificate", &certificate::lines(certificate));
     }
-    out += &list("What the host did, medians", &machine::lines(report));
-    out += &list("Trials without a number", &text::without_number(report));
     out += &list("Notices", &conclusion::notices(report));
+    out += &effect_tables(report);
+    out += &host(report);
+    out += &list("Trials without a number", &text::without_number(report));
+    out += &run(report);
     out
 }
 
-fn candidate(label: &str, comparison: &Comparison) -> String {
-    let effect = &comparison.primary().effect;
-    let mut out = format!(
-        "| {} | {} | {} | {} | **{}** |\n",
-        code(label),
-        escape(&wording::change(effect)),
-        effect.blocks,
-        escape(&wording::p_value(comparison.primary().p_holm)),
-        wording::verdict(comparison.primary().verdict),
+/// The table, and the evidence for each candidate folded away.
+fn verdicts(report: &Report<'_>) -> String {
+    let mut out = table(
+        "treatment | metric | baseline | candidate | vs baseline | p, n | verdict",
+        "---|---|--:|--:|---|---|---",
+        sides::groups(report).iter().flat_map(rows),
     );
-    for judgement in comparison.responses.iter().skip(1) {
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {} | **{}** |",
-            escape(&wording::tame(&judgement.effect.metric, wording::NAME)),
-            escape(&wording::change(&judgement.effect)),
-            judgement.effect.blocks,
-            escape(&wording::p_value(judgement.p_holm)),
-            wording::verdict(judgement.verdict),
-        );
+    let _ = write!(out, "\n{}\n", escape(&sides::legend(report)));
+    out += "\n<details><summary>The evidence for each verdict</summary>\n";
+    for (treatment, comparison) in report.candidates() {
+        out += &evidence(&verdict::lines(report, treatment, comparison));
     }
-    for guard in &comparison.guards {
-        let limit = wording::tame(&wording::guard_limit(guard), wording::NAME);
-        let _ = writeln!(
+    out + "\n</details>\n"
+}
+
+/// The treatment stands in the first row of its own only.
+fn rows(group: &Group) -> impl Iterator<Item = Vec<String>> {
+    let labels = std::iter::once(in_cell(&code(&group.label))).chain(std::iter::repeat(String::new()));
+    group
+        .rows
+        .iter()
+        .zip(labels)
+        .map(|(row, label)| cells(row, label))
+}
+
+fn cells(row: &Row, label: String) -> Vec<String> {
+    let change = format!("{} {}", row.change, row.interval);
+    vec![
+        label,
+        escape(&row.metric),
+        escape(&row.baseline.text()),
+        escape(&row.candidate.text()),
+        escape(change.trim_end()),
+        escape(&row.evidence),
+        format!("**{}**", row.outcome),
+    ]
+}
+
+fn effect_tables(report: &Report<'_>) -> String {
+    let mut out = String::new();
+    for (title, rows) in effects::tables(report) {
+        let _ = write!(
             out,
-            "| guard {} | {} | {} | | {} |",
-            escape(&limit),
-            escape(&wording::change(&guard.effect)),
-            guard.effect.blocks,
-            wording::guard_outcome(guard.outcome),
+            "\n### {}\n\nAveraged over the other factors; the intervals hold at 95 % together.\n\n",
+            escape(&title)
         );
+        let rows = rows
+            .into_iter()
+            .map(|row| row.iter().map(|cell| escape(cell)).collect());
+        out += &table(&effects::HEADER.join(" | "), "---|---|--:|--:", rows);
+    }
+    out
+}
+
+/// What the host did under each treatment.
+fn host(report: &Report<'_>) -> String {
+    let Some((header, rows)) = machine::table(report) else {
+        return String::new();
+    };
+    let rows = rows
+        .into_iter()
+        .map(|row| row.iter().map(|cell| escape(cell)).collect());
+    let aligned = vec!["---"; header.len()].join("|");
+    format!(
+        "\n### What the host did, medians\n\n{}",
+        table(&header.join(" | "), &aligned, rows)
+    )
+}
+
+/// What the run is, and how to do it again.
+fn run(report: &Report<'_>) -> String {
+    let mut out = String::from("\n### The run\n\n");
+    let head = text::head(report).into_iter();
+    for (name, value) in head.filter(|(name, _)| !matches!(*name, "experiment" | "question")) {
+        let _ = writeln!(out, "- {name}: {}", escape(&value));
+    }
+    let _ = write!(
+        out,
+        "\nTo repeat it, save the experiment file (`kvmtune report --html` and `--jsonl` hold it) and run\n\n{}\n",
+        indented(&repeat::command(report.header))
+    );
+    out
+}
+
+fn table(header: &str, aligned: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut out = format!("| {header} |\n|{aligned}|\n");
+    for row in rows {
+        let _ = writeln!(out, "| {} |", row.join(" | "));
     }
     out
 }
@@ -101,7 +143,7 @@ fn list(title: &str, items: &[String]) -> String {
 }
 
 /// One line in which nothing is markup, not even a bare link, a mention or an issue number.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
@@ -117,7 +159,17 @@ fn escape(text: &str) -> String {
     out.replace("://", "&#58;//").replace("www.", "www&#46;")
 }
 
-/// A code span that stays in its table cell.
-fn code(text: &str) -> String {
-    format!("`{}`", text.replace('`', "'").replace('|', "\\|"))
+/// A code span; in a cell of a table it needs [`in_cell`].
+pub(super) fn code(text: &str) -> String {
+    format!("`{}`", text.replace('`', "'"))
+}
+
+/// What would end the cell is escaped, which GitHub undoes before it reads the code.
+pub(super) fn in_cell(code: &str) -> String {
+    code.replace('|', "\\|")
+}
+
+/// A block of code of one line, in which nothing is markup.
+fn indented(line: &str) -> String {
+    format!("    {line}")
 }

@@ -5,6 +5,7 @@
 
 mod advice;
 mod certificate;
+mod compare;
 mod conclusion;
 mod effects;
 mod error;
@@ -19,7 +20,9 @@ mod pace;
 mod plan;
 mod plots;
 mod progress;
+mod repeat;
 mod runs;
+mod sides;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ mod verdict;
 mod wording;
 
 pub use advice::{advice_json, advice_markdown, advice_text};
+pub use compare::{CompareError, SideBySide, compare, compare_markdown, compare_text};
 pub use error::ReportError;
 pub use html::html;
 pub use json::{Document, json};

@@ -41,7 +41,7 @@ pub struct OverheadGroup {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Spread {
-    /// The middle value, the upper of two.
+    /// The middle value, or the mean of the two middle ones.
     pub median_seconds: f64,
     /// The largest value.
     pub max_seconds: f64,
@@ -77,11 +77,10 @@ fn skew(records: &[TrialRecord]) -> Option<Spread> {
 }
 
 fn spread(values: impl Iterator<Item = Duration>) -> Option<Spread> {
-    let mut values: Vec<_> = values.collect();
-    let median = pace::median(&mut values)?;
+    let values: Vec<_> = values.collect();
     Some(Spread {
-        median_seconds: median.as_secs_f64(),
-        max_seconds: values.last().copied().unwrap_or(median).as_secs_f64(),
+        median_seconds: pace::median(&values)?.as_secs_f64(),
+        max_seconds: values.iter().max()?.as_secs_f64(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! How long a block of this run takes, from the trials that are done. Does not know what the time is for.
 
+use super::{Report, wording};
+use crate::analysis;
 use crate::design::Guests;
 use crate::event::{RunHeader, TrialRecord};
 use jiff::Timestamp;
@@ -46,11 +48,11 @@ pub(super) fn step(marks: &[Mark], restarts: bool) -> Option<Duration> {
     if steps == 0 {
         return marks.first().map(|m| m.total);
     }
-    let weigh = |group: &mut Vec<Duration>| {
+    let weigh = |group: &[Duration]| {
         let share = group.len() as f64 / steps as f64;
         median(group).unwrap_or_default().mul_f64(share)
     };
-    Some(weigh(&mut live) + weigh(&mut restart))
+    Some(weigh(&live) + weigh(&restart))
 }
 
 /// Time a block of so many `trials` takes in this run.
@@ -62,10 +64,21 @@ pub(super) fn block(header: &RunHeader, records: &[TrialRecord], trials: usize) 
     step(&marks, restarts).map(|step| step.saturating_mul(trials))
 }
 
-/// The middle value, the upper of two.
-pub(super) fn median<T: Ord + Copy>(values: &mut [T]) -> Option<T> {
-    values.sort();
-    values.get(values.len() / 2).copied()
+/// What the run took: `44 trials in about 6m31s, 5m8s of it the workload`; `None` before the first trial is done.
+pub(super) fn cost(report: &Report<'_>) -> Option<String> {
+    let trials = report.records.len();
+    let all = block(report.header, report.records, trials)?;
+    let workload: Duration = report.records.iter().map(|r| r.timing.workload).sum();
+    let plural = if trials == 1 { "trial" } else { "trials" };
+    let (all, workload) = (wording::duration(all), wording::duration(workload));
+    Some(format!(
+        "{trials} {plural} in about {all}, {workload} of it the workload"
+    ))
+}
+
+/// The middle of these times.
+pub(super) fn median(times: &[Duration]) -> Option<Duration> {
+    analysis::median(times.iter().map(Duration::as_secs_f64).collect()).map(Duration::from_secs_f64)
 }
 
 #[cfg(test)]

@@ -164,6 +164,18 @@ pub(super) fn guard_outcome(outcome: GuardOutcome) -> &'static str {
     }
 }
 
+/// The colour of a verdict or of a guard's outcome on a terminal: a parameter of SGR (ECMA-48, 8.3.117).
+pub(super) fn colour(word: &str) -> Option<u8> {
+    match word {
+        "better" | "held" => Some(32),
+        "worse" | "failed" => Some(31),
+        "equivalent" | "no gain" => Some(36),
+        "inconclusive" | "unproven" | "no resolution" | "at cap" => Some(33),
+        "dropped" => Some(90),
+        _ => None,
+    }
+}
+
 /// What a guard asks for: `p99 <= +5 %`.
 pub(super) fn guard_limit(guard: &GuardReport) -> String {
     if let Some(limit) = guard.limit {
@@ -216,7 +228,7 @@ pub(super) fn seconds(length: Duration) -> String {
 
 /// `7,650 1/s`, `1.12 Gbit/s`.
 pub(super) fn quantity(value: f64, unit: &str) -> String {
-    if matches!(unit, "bit/s" | "B/s") {
+    if is_scaled(unit) {
         for (scale, prefix) in [(1e9, "G"), (1e6, "M"), (1e3, "k")] {
             if value.abs() >= scale {
                 return format!("{:.2} {prefix}{unit}", value / scale);
@@ -228,9 +240,14 @@ pub(super) fn quantity(value: f64, unit: &str) -> String {
         .to_string()
 }
 
+/// Whether numbers of this unit are shown with a prefix, and so with the unit.
+pub(super) fn is_scaled(unit: &str) -> bool {
+    matches!(unit, "bit/s" | "B/s")
+}
+
 /// A number whose unit stands beside the axis, unless it needs a prefix.
 pub(super) fn on_axis(value: f64, unit: &str) -> String {
-    if matches!(unit, "bit/s" | "B/s") {
+    if is_scaled(unit) {
         quantity(value, unit)
     } else {
         number(value)

@@ -5,13 +5,14 @@
 
 use super::read::{TRIALS, json, timestamp};
 use super::{Store, StoreError};
-use crate::design::{Treatment, TreatmentId};
+use crate::design::{Role, Treatment, TreatmentId};
 use crate::event::{Drift, Event, Outcome, RunHeader, RunId, TrialRecord};
 use crate::experiment::MetricId;
 use crate::facts::SIMULATED;
+use crate::workload::Observation;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 
 /// One line of the JSON Lines export.
@@ -26,17 +27,12 @@ pub struct Logged {
 }
 
 impl Store {
-    /// Writes `run` as CSV: one row an observation, one row a failed or invalid trial with the reason and no value.
-    /// The warm-up block, number 0, is in it. A metric without an entry in `units` has an empty unit. A simulated run has
-    /// one column more, which names its model.
-    pub fn export_csv(
-        &self,
-        run: RunId,
-        units: &BTreeMap<MetricId, String>,
-        out: impl Write,
-    ) -> Result<(), StoreError> {
+    /// Writes `run` as CSV: one row an observation, one row a trial that gave none with the reason and no value.
+    /// The warm-up block, number 0, is in it. Units stand in a column of their own: the table is long, so a metric has no
+    /// column that could name its unit. A simulated run has one column more, which names its model.
+    pub fn export_csv(&self, run: RunId, out: impl Write) -> Result<(), StoreError> {
         let header = self.header(run)?;
-        let mut table = Table::new(&header, units, out)?;
+        let mut table = Table::new(&header, out)?;
         self.each_trial(run, |record| table.trial(&record))?;
         table.out.flush().map_err(|source| StoreError::Output { source })
     }
@@ -99,86 +95,83 @@ fn write_line(out: &mut impl Write, line: &Logged) -> Result<(), StoreError> {
 struct Table<'a, W: Write> {
     run: String,
     header: &'a RunHeader,
-    /// By workload and metric.
-    units: HashMap<(&'a str, &'a str), &'a str>,
-    treatments: HashMap<&'a TreatmentId, &'a Treatment>,
+    /// Metrics and their units by the place at which an observation of a trial was found, mostly the same in all.
+    units: Vec<(MetricId, &'a str)>,
+    treatments: HashMap<&'a TreatmentId, (&'static str, &'a Treatment)>,
     out: csv::Writer<W>,
 }
 
 impl<'a, W: Write> Table<'a, W> {
-    fn new(header: &'a RunHeader, units: &'a BTreeMap<MetricId, String>, out: W) -> Result<Self, StoreError> {
+    fn new(header: &'a RunHeader, out: W) -> Result<Self, StoreError> {
+        let treatments = header.plan.treatments.iter().enumerate();
         let mut table = Self {
             run: header.run.to_string(),
             header,
-            units: units
-                .iter()
-                .map(|(id, unit)| ((id.workload.as_str(), id.metric.as_str()), unit.as_str()))
-                .collect(),
-            treatments: header.plan.treatments.iter().map(|t| (&t.id, t)).collect(),
+            units: Vec::new(),
+            treatments: treatments.map(|(i, t)| (&t.id, (role(i, t.role), t))).collect(),
             out: csv::Writer::from_writer(out),
         };
         let factors = header.plan.factors.iter().map(|f| f.tunable.as_str());
-        let names = ["run", "experiment", "block", "order", "boot", "treatment"].into_iter();
+        let names = ["run", "experiment", "block", "order", "boot", "treatment", "role"];
         let rest = [
-            "workload", "metric", "unit", "value", "outcome", "message", "started",
+            "workload", "metric", "unit", "value", "outcome", "suspect", "message", "started",
         ];
         let mark = header.facts.simulated().map(|_| SIMULATED);
-        table.row(names.chain(factors).chain(rest).chain(mark))?;
+        table.row(names.into_iter().chain(factors).chain(rest).chain(mark))?;
         Ok(table)
     }
 
     fn trial(&mut self, record: &TrialRecord) -> Result<(), StoreError> {
+        let header = self.header;
         let trial = &record.trial;
         let numbers = [trial.block, trial.order, trial.boot].map(|n| n.to_string());
         let [block, order, boot] = numbers.each_ref().map(String::as_str);
         let run = self.run.clone();
-        let mut fixed = vec![
-            &*run,
-            &self.header.experiment,
-            block,
-            order,
-            boot,
-            trial.treatment.as_str(),
-        ];
         let treatment = self.treatments.get(&trial.treatment).copied();
-        fixed.extend(
-            self.header
-                .plan
-                .factors
-                .iter()
-                .map(|f| level_of(treatment, &f.tunable)),
-        );
+        let role = treatment.map_or("", |(role, _)| role);
+        let mut fixed = vec![&*run, &header.experiment, block, order, boot];
+        fixed.extend([trial.treatment.as_str(), role]);
+        let factors = header.plan.factors.iter();
+        fixed.extend(factors.map(|f| level_of(treatment.map(|(_, t)| t), &f.tunable)));
         let started = record.started.to_string();
-        let mark = self.header.facts.simulated();
-        match &record.outcome {
+        let mark = header.facts.simulated();
+        let lost = |outcome, why| ["", "", "", "", outcome, "false", why, &started];
+        let rest = match &record.outcome {
             Outcome::Measured {
                 observations,
                 suspect,
             } => {
                 let why = suspect.join("; ");
-                for o in observations {
-                    let unit = self
-                        .units
-                        .get(&(&*o.workload, &*o.metric))
-                        .copied()
-                        .unwrap_or_default();
+                let is_suspect = if suspect.is_empty() { "false" } else { "true" };
+                for (place, o) in observations.iter().enumerate() {
+                    let unit = self.unit(place, o);
                     let value = o.value.to_string();
-                    let rest = [&o.workload, &o.metric, unit, &value, "measured", &why, &started];
-                    self.row(fixed.iter().copied().chain(rest).chain(mark))?;
+                    let own = [&o.workload, &o.metric, unit, &value];
+                    let rest = ["measured", is_suspect, &why, &started];
+                    self.row(fixed.iter().copied().chain(own).chain(rest).chain(mark))?;
                 }
-                Ok(())
+                return Ok(());
             }
-            Outcome::Unsteady { message, .. } => {
-                let rest = ["", "", "", "", "unsteady", message, &started];
-                self.row(fixed.iter().copied().chain(rest))
-            }
-            Outcome::Failed { message, .. } => {
-                let rest = ["", "", "", "", "failed", message, &started];
-                self.row(fixed.iter().copied().chain(rest).chain(mark))
-            }
+            Outcome::Unsteady { message, .. } => lost("unsteady", message),
+            Outcome::Failed { message, .. } => lost("failed", message),
             Outcome::Invalid { drift } => {
-                let rest = ["", "", "", "", "invalid", &drifts(drift), &started];
-                self.row(fixed.iter().copied().chain(rest).chain(mark))
+                let why = drifts(drift);
+                return self.row(fixed.into_iter().chain(lost("invalid", &why)).chain(mark));
+            }
+        };
+        self.row(fixed.into_iter().chain(rest).chain(mark))
+    }
+
+    fn unit(&mut self, place: usize, of: &Observation) -> &'a str {
+        match self.units.get(place) {
+            Some((id, unit)) if id.metric == of.metric && id.workload == of.workload => unit,
+            _ => {
+                let (workload, metric) = (of.workload.clone(), of.metric.clone());
+                let id = MetricId { workload, metric };
+                let unit = self.header.protocol.unit(&id);
+                self.units.truncate(place);
+                self.units.push((id, unit));
+                unit
             }
         }
     }
@@ -192,6 +185,15 @@ impl<'a, W: Write> Table<'a, W> {
             };
             StoreError::Output { source }
         })
+    }
+}
+
+/// What a treatment is in its plan: the first one is the baseline.
+fn role(place: usize, role: Role) -> &'static str {
+    match role {
+        _ if place == 0 => "baseline",
+        Role::Middle | Role::Again => "baseline-again",
+        Role::Listed => "candidate",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::simulation::Machine;
 use crate::workload::{Library, Observation};
 use std::time::Duration;
 
-const SCHEDULERS: &str = "
+pub(super) const SCHEDULERS: &str = "
     [[factor]]
     tunable = \"guest.disk.scheduler\"
     levels = [\"bfq\", \"kyber\"]
@@ -58,7 +58,7 @@ pub(super) fn planned(text: &str, part: Part<'_>, purpose: Purpose) -> RunHeader
     }
 }
 
-fn sweep(text: &str) -> RunHeader {
+pub(super) fn sweep(text: &str) -> RunHeader {
     planned(text, Part::Whole, Purpose::Sweep)
 }
 

@@ -2,21 +2,11 @@
 
 use super::super::Logged;
 use super::*;
-use crate::experiment::MetricId;
-use std::collections::BTreeMap;
 use std::io::{self, Write};
-
-fn units() -> BTreeMap<MetricId, String> {
-    let iops = MetricId {
-        workload: "fio".into(),
-        metric: "iops".into(),
-    };
-    [(iops, "1/s".into())].into()
-}
 
 fn csv_of(store: &Store, run: RunId) -> String {
     let mut out = Vec::new();
-    store.export_csv(run, &units(), &mut out).unwrap();
+    store.export_csv(run, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -28,6 +18,70 @@ fn csv_has_one_row_an_observation_and_one_a_lost_trial() {
     store.record(&finished(2, failed("fio exited with 1"))).unwrap();
     store.record(&finished(3, invalid())).unwrap();
     insta::assert_snapshot!(csv_of(&store, run_id(1)));
+}
+
+/// Each has every column, of a simulated run too, which has one more.
+#[test]
+fn every_row_is_as_long_as_the_header() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut header = header(run_id(1), "cache");
+    header
+        .facts
+        .record
+        .insert("simulated".into(), "model.toml".into());
+    let header = Box::new(header);
+    store.record(&Event::RunStarted { header }).unwrap();
+    let unsteady = Outcome::Unsteady {
+        observations: vec![observation("fio", "iops", 1.0)],
+        message: "fio never settled".into(),
+    };
+    for (order, outcome) in [
+        (0, suspect(1.0)),
+        (1, unsteady),
+        (2, failed("no")),
+        (3, invalid()),
+    ] {
+        store.record(&finished(order, outcome)).unwrap();
+    }
+    let text = csv_of(&store, run_id(1));
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let columns = reader.headers().unwrap().clone();
+    let at = |name| columns.iter().position(|c| c == name).unwrap();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    let cells = |name| {
+        rows.iter()
+            .map(|row| row[at(name)].to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(cells("outcome"), ["measured", "unsteady", "failed", "invalid"]);
+    assert_eq!(cells("suspect"), ["true", "false", "false", "false"]);
+    assert_eq!(cells("role"), ["baseline", "candidate", "baseline", "candidate"]);
+    assert_eq!(cells("unit"), ["CPUs", "", "", ""]);
+    assert!(cells("simulated").iter().all(|model| model == "model.toml"));
+}
+
+/// What was stored comes back out of JSON Lines, whatever it is.
+#[test]
+fn hostile_texts_return_from_json_lines() {
+    let hostile = "\u{0}\u{1b}[2J\"\\\r\n\u{2028}\u{202e}\u{feff}</script>=1+1 é 😀";
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_with(&dir, &[(1, "cache")]);
+    let event = finished(1, failed(hostile));
+    store.record(&event).unwrap();
+    let mut out = Vec::new();
+    store.export_json_lines(run_id(1), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(
+        !text.contains(['\u{0}', '\u{1b}', '\r']),
+        "control characters are escaped"
+    );
+    let last: Logged = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let (Event::TrialFinished { record: found }, Event::TrialFinished { record }) = (last.event, event)
+    else {
+        panic!("{text}");
+    };
+    assert_eq!(*found, without_raw(*record));
 }
 
 #[test]
@@ -129,7 +183,7 @@ impl Write for Closed {
 fn a_closed_pipe_is_told_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_with(&dir, &[(1, "cache")]);
-    let csv = store.export_csv(run_id(1), &units(), Closed);
+    let csv = store.export_csv(run_id(1), Closed);
     for result in [csv, store.export_json_lines(run_id(1), Closed)] {
         let Err(StoreError::Output { source }) = result else {
             panic!("{result:?}");

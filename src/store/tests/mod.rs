@@ -52,7 +52,9 @@ fn protocol() -> Protocol {
     serde_json::from_value(serde_json::json!({
         "question": null,
         "guest": { "lab": { "vcpus": 2, "memory": "512MiB", "disk": "256MiB" } },
-        "workloads": [],
+        "workloads": [{ "name": "fio", "summary": "reads", "side": "guest", "argv": ["fio"], "server": null,
+            "time": "3s", "warmup": "1s", "grace": "1m", "max_output": "1MiB", "parser": "fio", "programs": [],
+            "metrics": [{ "name": "iops", "unit": "1/s", "goal": "maximize" }], "requirements": [] }],
         "derived": [],
         "responses": [{ "metric": { "workload": "fio", "metric": "iops" }, "goal": "maximize" }],
         "guards": [],
