@@ -35,8 +35,11 @@ pub fn html(report: &Report<'_>) -> Result<String, ReportError> {
                     (first_screen(report, &name))
                     section {
                         h2 { "Plots" }
-                        div .plot { (PreEscaped(plots::effects_plot(report)?)) }
-                        div .plot { (PreEscaped(plots::samples_plot(report)?)) }
+                        @for kind in plots::PlotKind::ALL {
+                            @if let Some(plot) = plots::plot(report, kind)? {
+                                div .plot { (PreEscaped(plot.svg)) }
+                            }
+                        }
                     }
                     (host(report))
                     (trials(report))
