@@ -9,7 +9,7 @@ use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, MetricId};
 use crate::report::{self, Confirmation, Report};
 use crate::store::{RunSummary, Store};
-use crate::telemetry;
+use crate::telemetry::{self, Seconds};
 use crate::units::Span;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -68,6 +68,8 @@ struct Judged {
     selection: Option<f64>,
     confirmation: Option<Confirmation>,
     certified: Option<Certificate>,
+    /// Read only for what draws it.
+    telemetry: Vec<Seconds>,
 }
 
 impl Judged {
@@ -90,6 +92,7 @@ impl Judged {
             records,
             evaluation,
             certified,
+            telemetry: Vec::new(),
         })
     }
 
@@ -102,6 +105,7 @@ impl Judged {
             selection: self.selection,
             confirmation: self.confirmation.as_ref(),
             certified: self.certified.as_ref(),
+            telemetry: &self.telemetry,
         }
     }
 }

@@ -33,6 +33,7 @@ impl Fixture {
             selection: None,
             confirmation: None,
             certified: None,
+            telemetry: &[],
         }
     }
 

@@ -204,8 +204,8 @@ fn check_page(page: &str) {
 #[test]
 fn plots_show_every_treatment() {
     let fixture = Fixture::quickstart();
-    for svg in [effects_plot(&fixture.report()), samples_plot(&fixture.report())] {
-        let svg = svg.unwrap();
+    for kind in [PlotKind::Effects, PlotKind::Samples] {
+        let svg = plot(&fixture.report(), kind).unwrap().unwrap().svg;
         roxmltree::Document::parse(&svg).unwrap();
         assert!(svg.contains("currentColor") && !svg.contains("#7F7F7E"));
         assert!(!svg.contains("NaN") && !svg.contains("#000000"), "{svg}");
@@ -253,7 +253,8 @@ fn many_treatments_and_blocks_are_drawn() {
         }
     }
     let fixture = fixture.evaluated();
-    let svg = effects_plot(&fixture.report()).unwrap() + &samples_plot(&fixture.report()).unwrap();
+    let draw = |kind| plot(&fixture.report(), kind).unwrap().unwrap().svg;
+    let svg = draw(PlotKind::Effects) + &draw(PlotKind::Samples);
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
     assert!(text(&fixture.report(), 80, false).contains("at cap"));
 }

@@ -1,13 +1,14 @@
-//! Plots as SVG texts, readable on light and dark pages. Knows the report; not the page they stand in.
+//! The plots of effects and of samples, as plotters draws them. Knows no other plot.
 //!
 //! The backend escapes every text; title and description are escaped here. Lines and letters take the colour of the
 //! text around the plot, and what has a meaning has a mid-tone that stands out on both black and white.
 
-use super::{Report, ReportError, wording};
+use super::{Plot, PlotKind};
 use crate::analysis::{Comparison, Verdict};
 use crate::decision::values;
 use crate::design::Treatment;
 use crate::experiment::Goal;
+use crate::report::{Report, ReportError, wording};
 use maud::html;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -44,7 +45,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Every treatment's change against the baseline with its interval, and the line of no change; colours by verdict.
-pub fn effects_plot(report: &Report<'_>) -> Result<String, ReportError> {
+pub(super) fn effects(report: &Report<'_>) -> Result<Plot, ReportError> {
     let fail = |source| ReportError::Plot {
         plot: "effects",
         source,
@@ -64,6 +65,7 @@ pub fn effects_plot(report: &Report<'_>) -> Result<String, ReportError> {
         })
         .collect();
     Ok(finish(
+        PlotKind::Effects,
         &svg,
         "Change against the baseline with its interval",
         &lines.join("; "),
@@ -71,7 +73,7 @@ pub fn effects_plot(report: &Report<'_>) -> Result<String, ReportError> {
 }
 
 /// The response of each block for the baseline and the treatments with the largest gains; drift shows as a slope.
-pub fn samples_plot(report: &Report<'_>) -> Result<String, ReportError> {
+pub(super) fn samples(report: &Report<'_>) -> Result<Plot, ReportError> {
     let fail = |source| ReportError::Plot {
         plot: "samples",
         source,
@@ -85,7 +87,12 @@ pub fn samples_plot(report: &Report<'_>) -> Result<String, ReportError> {
         axis_name(report),
         names.join(", ")
     );
-    Ok(finish(&svg, "Response of each block", &description))
+    Ok(finish(
+        PlotKind::Samples,
+        &svg,
+        "Response of each block",
+        &description,
+    ))
 }
 
 fn axis_name(report: &Report<'_>) -> String {
@@ -294,13 +301,19 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 /// Gives the root a name and a description for those who cannot see it, and inks it.
-fn finish(svg: &str, title: &str, description: &str) -> String {
+fn finish(kind: PlotKind, svg: &str, title: &str, description: &str) -> Plot {
     let description = wording::tame(description, 4000);
     let named = html! { title { (title) } desc { (description) } }.into_string();
     let label = html! { (title) }.into_string();
     let inked = svg.replace(INK_ATTRIBUTE, "\"currentColor\"");
-    let Some((root, rest)) = inked.split_once('>') else {
-        return inked;
+    let svg = match inked.split_once('>') {
+        Some((root, rest)) => format!("{root} role=\"img\" aria-label=\"{label}\">{named}{rest}"),
+        None => inked,
     };
-    format!("{root} role=\"img\" aria-label=\"{label}\">{named}{rest}")
+    Plot {
+        kind,
+        title: title.into(),
+        description,
+        svg,
+    }
 }

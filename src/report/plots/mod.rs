@@ -1,0 +1,88 @@
+//! Every plot of a report, as SVG that reads on light and dark pages. Knows the report; not the page they stand in.
+
+mod drawn;
+
+use super::{Report, ReportError};
+
+/// A kind of plot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlotKind {
+    /// Every treatment against the baseline, with intervals.
+    Effects,
+    /// Every trial in the order it was run.
+    Samples,
+    /// How the numbers of each treatment are spread.
+    Distributions,
+    /// Percentiles of latency on an axis of nines.
+    Percentiles,
+    /// What each level of a factor does by itself.
+    MainEffects,
+    /// What two factors do together.
+    Interactions,
+    /// The change in each cell of two factors.
+    HeatMap,
+    /// Two metrics of which more of one can cost the other.
+    Pareto,
+    /// What the host did beside each trial, by the second.
+    Telemetry,
+}
+
+impl PlotKind {
+    /// All kinds, in the order of a report.
+    pub const ALL: [Self; 9] = [
+        Self::Effects,
+        Self::Samples,
+        Self::Distributions,
+        Self::Percentiles,
+        Self::MainEffects,
+        Self::Interactions,
+        Self::HeatMap,
+        Self::Pareto,
+        Self::Telemetry,
+    ];
+
+    /// Its word on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Effects => "effects",
+            Self::Samples => "samples",
+            Self::Distributions => "distributions",
+            Self::Percentiles => "percentiles",
+            Self::MainEffects => "main-effects",
+            Self::Interactions => "interactions",
+            Self::HeatMap => "heat-map",
+            Self::Pareto => "pareto",
+            Self::Telemetry => "telemetry",
+        }
+    }
+}
+
+/// A plot as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plot {
+    /// What it shows.
+    pub kind: PlotKind,
+    /// Its name in a few words, tamed.
+    pub title: String,
+    /// What it shows in words, tamed: the alternative for those who do not see it.
+    pub description: String,
+    /// An SVG that stands in a page and takes the colour of the text around it.
+    pub svg: String,
+}
+
+/// Draws a plot; `None` when the run has nothing to draw of that kind, and [`why_not`] says why.
+pub fn plot(report: &Report<'_>, kind: PlotKind) -> Result<Option<Plot>, ReportError> {
+    Ok(match kind {
+        PlotKind::Effects => Some(drawn::effects(report)?),
+        PlotKind::Samples => Some(drawn::samples(report)?),
+        _ => None,
+    })
+}
+
+/// Why the run has nothing to draw of that kind; `None` when it has.
+pub fn why_not(_report: &Report<'_>, kind: PlotKind) -> Option<String> {
+    match kind {
+        PlotKind::Effects | PlotKind::Samples => None,
+        _ => Some("it is not drawn yet".into()),
+    }
+}
