@@ -9,6 +9,7 @@ mod lab;
 mod leg;
 mod noise;
 mod plan;
+mod plot;
 mod recover;
 mod results;
 mod run;
@@ -109,6 +110,8 @@ enum Verb {
     Runs,
     /// Print what a run shows
     Report(results::ReportArgs),
+    /// Write a run's plots as SVG or PNG files
+    Plot(plot::PlotArgs),
     /// Write a run's raw numbers
     Export(results::ExportArgs),
     /// Put the host back after a run that was killed
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Verb::Confirm(args) => noise::confirm(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
+        Verb::Plot(args) => plot::plot(common, args),
         Verb::Export(args) => results::export(common, args),
         Verb::Recover => recover::recover(common),
         Verb::Lab(verb) => lab::lab(common, verb),

@@ -60,7 +60,7 @@ pub(super) struct ExportArgs {
 }
 
 /// A run read back and judged.
-struct Judged {
+pub(super) struct Judged {
     header: RunHeader,
     end: Option<End>,
     records: Vec<TrialRecord>,
@@ -73,7 +73,7 @@ struct Judged {
 }
 
 impl Judged {
-    fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
+    pub(super) fn read(store: &Store, run: RunId) -> Result<Self, Failure> {
         let (header, records) = (store.header(run)?, store.trials(run)?);
         let evaluation = evaluate(&header, &records)
             .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
@@ -96,7 +96,14 @@ impl Judged {
         })
     }
 
-    fn report(&self) -> Report<'_> {
+    /// The same with the seconds that the host was watched for beside its trials.
+    pub(super) fn with_telemetry(mut self, store: &Store) -> Result<Self, Failure> {
+        let keep = |order, table: Vec<u8>| self.telemetry.extend(Seconds::parse(order, &table));
+        store.each_raw(self.header.run, telemetry::HOST, keep)?;
+        Ok(self)
+    }
+
+    pub(super) fn report(&self) -> Report<'_> {
         Report {
             header: &self.header,
             records: &self.records,

@@ -33,7 +33,7 @@ pub use json::{Document, json};
 pub use markdown::markdown;
 pub use overhead::{Overhead, OverheadGroup, Spread, overhead};
 pub use plan::{PlanDocument, plan_json, plan_text};
-pub use plots::{Plot, PlotKind, plot, why_not};
+pub use plots::{Fonts, PIXELS, Plot, PlotKind, plot, why_not};
 pub use progress::{Progress, Screen};
 pub use runs::{RunRow, runs};
 pub use text::text;

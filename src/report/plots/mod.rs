@@ -1,6 +1,16 @@
 //! Every plot of a report, as SVG that reads on light and dark pages. Knows the report; not the page they stand in.
 
-mod drawn;
+mod alone;
+mod axis;
+mod distributions;
+mod effects;
+mod forest;
+mod mark;
+mod paper;
+mod samples;
+mod trials;
+
+pub use alone::{Fonts, PIXELS};
 
 use super::{Report, ReportError};
 
@@ -41,6 +51,21 @@ impl PlotKind {
         Self::Telemetry,
     ];
 
+    /// What it shows, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Effects => "every treatment against the baseline, with intervals and margins",
+            Self::Samples => "every trial in the order it was run: drift shows as a slope",
+            Self::Distributions => "how the numbers of each treatment are spread",
+            Self::Percentiles => "percentiles of latency on an axis of nines",
+            Self::MainEffects => "what each level of a factor does by itself",
+            Self::Interactions => "what two factors do together",
+            Self::HeatMap => "the change in each cell of two factors",
+            Self::Pareto => "two metrics of which more of one can cost the other",
+            Self::Telemetry => "what the host did beside each trial, by the second",
+        }
+    }
+
     /// Its word on the command line.
     pub fn word(self) -> &'static str {
         match self {
@@ -58,7 +83,7 @@ impl PlotKind {
 }
 
 /// A plot as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plot {
     /// What it shows.
     pub kind: PlotKind,
@@ -68,21 +93,29 @@ pub struct Plot {
     pub description: String,
     /// An SVG that stands in a page and takes the colour of the text around it.
     pub svg: String,
+    /// How high it is, where its width is [`paper::WIDTH`].
+    height: f64,
 }
 
 /// Draws a plot; `None` when the run has nothing to draw of that kind, and [`why_not`] says why.
 pub fn plot(report: &Report<'_>, kind: PlotKind) -> Result<Option<Plot>, ReportError> {
+    if why_not(report, kind).is_some() {
+        return Ok(None);
+    }
     Ok(match kind {
-        PlotKind::Effects => Some(drawn::effects(report)?),
-        PlotKind::Samples => Some(drawn::samples(report)?),
+        PlotKind::Effects => Some(effects::draw(report)),
+        PlotKind::Samples => Some(samples::draw(report)),
+        PlotKind::Distributions => Some(distributions::draw(report)),
         _ => None,
     })
 }
 
 /// Why the run has nothing to draw of that kind; `None` when it has.
-pub fn why_not(_report: &Report<'_>, kind: PlotKind) -> Option<String> {
+pub fn why_not(report: &Report<'_>, kind: PlotKind) -> Option<String> {
     match kind {
-        PlotKind::Effects | PlotKind::Samples => None,
+        PlotKind::Effects => effects::why_not(report),
+        PlotKind::Samples => samples::why_not(report),
+        PlotKind::Distributions => distributions::why_not(report),
         _ => Some("it is not drawn yet".into()),
     }
 }
