@@ -115,6 +115,15 @@
       const left = frame.scrollHeight - frame.scrollTop - frame.clientHeight;
       if (left < 600 && made < view.length) more(0);
     }, { passive: true });
+    // Columns that keep their widths: else every row that is added lays out all rows anew.
+    const settle = () => {
+      if (table.style.tableLayout || rows.length <= CHUNK) return;
+      const heads = [...table.tHead.rows[0].cells];
+      const widths = heads.map((head) => head.getBoundingClientRect().width);
+      const whole = table.getBoundingClientRect().width;
+      heads.forEach((head, place) => { head.style.width = `${(100 * widths[place]) / whole}%`; });
+      Object.assign(table.style, { minWidth: `${whole}px`, tableLayout: "fixed" });
+    };
     const places = new Map(fields.map((field, index) => [`${field[0]}.${field[1]}`, index]));
     return {
       size: rows.length,
@@ -126,6 +135,7 @@
         body.replaceChildren();
         frame.scrollTop = 0;
         more(0);
+        settle();
       },
       copied: (order) => [head, ...order.map((index) => rows[index])].join("\n"),
       /** The row of a trial, made if need be; nothing when it is filtered away. */
