@@ -1,6 +1,6 @@
 //! All plots, each with what it shows in words and the numbers behind it. Knows no drawing.
 
-use super::super::{PlotKind, Report, ReportError, plot, why_not, wording};
+use super::super::{Plot, PlotKind, Report, ReportError, plot, why_not, wording};
 use super::table::{Table, in_column, number, titled};
 use super::trials;
 use crate::decision::values;
@@ -20,18 +20,22 @@ pub(super) fn section(report: &Report<'_>) -> Result<Markup, ReportError> {
         section #plots {
             h2 { "Plots" }
             p .small .scripted { "Point at a mark to see its trial, or reach it by Tab and the arrow keys; a click or Enter goes to its row." }
-            @for plot in drawn {
-                figure id={ "plot-" (plot.kind.word()) } {
-                    figcaption { (plot.title) }
-                    div .plot tabindex="0" role="region" aria-label=(plot.title) { (PreEscaped(plot.svg)) }
-                    (numbers(report, plot.kind, &plot.description))
-                }
-            }
+            div .plots { @for plot in drawn { (figure(report, plot)) } }
             @if !missing.is_empty() {
                 details { summary { "Not drawn" } (super::list(&missing)) }
             }
         }
     })
+}
+
+fn figure(report: &Report<'_>, plot: Plot) -> Markup {
+    html! {
+        figure id={ "plot-" (plot.kind.word()) } {
+            figcaption { (plot.title) }
+            div .plot tabindex="0" role="region" aria-label=(plot.title) { (PreEscaped(plot.svg)) }
+            (numbers(report, plot.kind, &plot.description))
+        }
+    }
 }
 
 /// The plot in words, and its numbers or where they stand.

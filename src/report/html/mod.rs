@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -26,9 +27,11 @@ const SCRIPT: &str = include_str!("page.js");
 /// The whole page.
 pub fn html(report: &Report<'_>) -> Result<String, ReportError> {
     let name = wording::tame(&report.header.experiment, wording::NAME);
+    let figures = figures::section(report)?;
+    let policy = policy(&figures.0);
     let sections = [
         verdicts::section(report),
-        figures::section(report)?,
+        figures,
         trials::section(report),
         facts::section(report),
         repeat::section(report),
@@ -39,7 +42,7 @@ pub fn html(report: &Report<'_>) -> Result<String, ReportError> {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(policy());
+                meta http-equiv="Content-Security-Policy" content=(policy);
                 title { (name) " – kvmtune" }
                 style { (PreEscaped(STYLE)) }
             }
@@ -56,13 +59,17 @@ pub fn html(report: &Report<'_>) -> Result<String, ReportError> {
     Ok(page.into_string())
 }
 
-/// What the browser may do: run this script, apply this style sheet, load nothing.
-fn policy() -> String {
-    let hash = |text: &str| BASE64.encode(Sha256::digest(text));
+/// What the browser may do: run this script, apply this style sheet and those of the plots, load nothing.
+fn policy(figures: &str) -> String {
+    let hash = |text: &str| format!("'sha256-{}'", BASE64.encode(Sha256::digest(text)));
+    // A text of a user has no such tag: it is escaped.
+    let of_plots = figures.split("<style>").skip(1).filter_map(|rest| rest.split_once("</style>"));
+    let styles: BTreeSet<_> = of_plots.map(|(style, _)| style).chain([STYLE]).map(hash).collect();
+    let styles: Vec<_> = styles.into_iter().collect();
     format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; script-src {}; style-src {}; base-uri 'none'; form-action 'none'",
         hash(SCRIPT),
-        hash(STYLE)
+        styles.join(" ")
     )
 }
 

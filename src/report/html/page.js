@@ -80,15 +80,19 @@
     };
   };
 
-  /** Rows made of the lines of a text, some at a time. */
-  const CHUNK = 200;
+  /** Rows made of the lines of a text; of more than MANY only those in sight, with room for the others. */
+  const MANY = 400;
+  const DRAWN = 200;
+  const STEP = 40;
   const lines = (table, frame) => {
     const [head, ...rows] = document.getElementById(frame.dataset.rows).textContent.replace(/\n$/, "").split("\n");
     const fields = rows.map((line) => line.split("\t"));
-    const columns = [...table.tHead.rows[0].cells].map((cell) => cell.dataset);
+    const heads = [...table.tHead.rows[0].cells];
+    const columns = heads.map((cell) => cell.dataset);
     const body = table.tBodies[0];
     let view = [];
-    let made = 0;
+    let drawn = null;
+    let height = 0;
     const cell = (column, text) => {
       const td = make("td");
       if (column.as === "code") td.append(make("code", { textContent: text }));
@@ -102,28 +106,37 @@
       }
       return td;
     };
-    const more = (until) => {
-      const next = view.slice(made, Math.max(until, made + CHUNK));
-      made += next.length;
-      body.append(...next.map((index) => {
-        const row = make("tr", {}, ...columns.map((column) => cell(column, fields[index][column.from])));
-        row.dataset.trial = `${fields[index][0]}.${fields[index][1]}`;
-        return row;
-      }));
+    const rowAt = (index) => {
+      const row = make("tr", {}, ...columns.map((column) => cell(column, fields[index][column.from])));
+      row.dataset.trial = `${fields[index][0]}.${fields[index][1]}`;
+      return row;
     };
-    frame.addEventListener("scroll", () => {
-      const left = frame.scrollHeight - frame.scrollTop - frame.clientHeight;
-      if (left < 600 && made < view.length) more(0);
-    }, { passive: true });
-    // Columns that keep their widths: else every row that is added lays out all rows anew.
+    // Rows of one height, in columns that keep their widths.
     const settle = () => {
-      if (table.style.tableLayout || rows.length <= CHUNK) return;
-      const heads = [...table.tHead.rows[0].cells];
       const widths = heads.map((head) => head.getBoundingClientRect().width);
       const whole = table.getBoundingClientRect().width;
       heads.forEach((head, place) => { head.style.width = `${(100 * widths[place]) / whole}%`; });
-      Object.assign(table.style, { minWidth: `${whole}px`, tableLayout: "fixed" });
+      table.style.minWidth = `${whole}px`;
+      table.classList.add("windowed");
+      height = body.getBoundingClientRect().height / body.rows.length;
     };
+    const room = (count) => {
+      const td = make("td", { colSpan: heads.length });
+      td.style.height = `${count * height}px`;
+      const row = make("tr", { className: "room", ariaHidden: "true" }, td);
+      return count > 0 ? [row] : [];
+    };
+    const draw = () => {
+      const whole = view.length <= MANY;
+      const top = Math.floor(frame.scrollTop / height / STEP) * STEP - 2 * STEP;
+      const from = whole ? 0 : Math.max(0, Math.min(top, view.length - DRAWN));
+      if (drawn === from) return;
+      drawn = from;
+      const to = whole ? view.length : from + DRAWN;
+      body.replaceChildren(...room(from), ...view.slice(from, to).map(rowAt), ...room(view.length - to));
+    };
+    frame.addEventListener("scroll", draw, { passive: true });
+    if (rows.length > MANY) settle();
     const places = new Map(fields.map((field, index) => [`${field[0]}.${field[1]}`, index]));
     return {
       size: rows.length,
@@ -131,19 +144,18 @@
       text: (index) => rows[index].toLowerCase(),
       show: (order) => {
         view = order;
-        made = 0;
-        body.replaceChildren();
+        drawn = null;
         frame.scrollTop = 0;
-        more(0);
-        settle();
+        draw();
       },
       copied: (order) => [head, ...order.map((index) => rows[index])].join("\n"),
-      /** The row of a trial, made if need be; nothing when it is filtered away. */
+      /** The row of a trial, brought into sight; nothing when it is filtered away. */
       rowOf: (trial) => {
         const at = view.indexOf(places.get(trial));
         if (at < 0) return null;
-        if (at >= made) more(at + CHUNK);
-        return body.rows[at];
+        if (view.length > MANY) frame.scrollTop = at * height - frame.clientHeight / 2;
+        draw();
+        return [...body.rows].find((row) => row.dataset.trial === trial);
       },
     };
   };
@@ -261,7 +273,8 @@
     const row = table.rows.rowOf(trial);
     if (!row) return;
     leave();
-    mark(trial);
+    for (const found of all(".found")) found.classList.remove("found");
+    row.classList.add("found");
     row.tabIndex = -1;
     row.scrollIntoView({ block: "center" });
     row.focus({ preventScroll: true });
