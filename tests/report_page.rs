@@ -139,14 +139,16 @@ const FAINT: &str = "(() => {
     if (!text.data.trim() || e.closest('script, style, caption, title, desc, [hidden]') || !e.getClientRects().length) continue;
     const style = getComputedStyle(e);
     const back = behind(e);
-    const drawn = e.closest('svg') && style.fill !== 'none' ? style.fill : style.color;
-    const [a, b] = [light(over(rgba(drawn), back)), light(back)].sort((x, y) => y - x);
+    const drawn = rgba(e.closest('svg') && style.fill !== 'none' ? style.fill : style.color);
+    drawn[3] *= style.opacity * (e.closest('svg') ? style.fillOpacity : 1);
+    const [a, b] = [light(over(drawn, back)), light(back)].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
     if (ratio < 4.5) faint.push(`${ratio.toFixed(2)}: ${text.data.trim().slice(0, 60)} in ${e.outerHTML.slice(0, 90)}`);
   }
   return faint.slice(0, 5);
 })()";
 
+const FOLD: &str = "document.querySelectorAll('details').forEach((d) => { d.open = false; })";
 const UNFOLD: &str = "document.querySelectorAll('details').forEach((d) => { d.open = true; })";
 
 /// Asserts that a list is empty.
@@ -267,7 +269,6 @@ fn copies(page: &mut Page) {
 }
 
 fn names_trials(page: &mut Page) {
-    if page.value("document.querySelector('#plot-samples svg [data-trial]')").is_null() { return; } // XXX
     page.point("#plot-samples svg [data-trial]", false);
     page.until("!document.getElementById('tip').hidden");
     let told = page.text("document.getElementById('tip').textContent");
@@ -288,15 +289,19 @@ fn names_trials(page: &mut Page) {
 }
 
 fn fits(page: &mut Page) {
-    page.value(UNFOLD);
-    for (width, height) in [(360, 740), (1440, 900)] {
+    page.value("document.activeElement.blur(); scrollTo(0, 0)");
+    for (width, height) in [(1440, 900), (360, 740)] {
         page.size(width, height);
-        none(&page.value(OVERFLOWING), &format!("overflows at {width} px"));
         for scheme in ["light", "dark"] {
             page.medium("screen", scheme);
+            keep_picture(page, &format!("{scheme}-{width}"));
+            page.value(UNFOLD);
+            none(&page.value(OVERFLOWING), &format!("overflows at {width} px"));
             none(&page.value(FAINT), &format!("faint when {scheme} at {width} px"));
+            page.value(FOLD);
         }
     }
+    page.value(UNFOLD);
     let dark = page.text("getComputedStyle(document.body).backgroundColor");
     assert_ne!(dark, "rgb(255, 255, 255)");
     // A4 between its margins, asked by a reader whose screen is dark.
@@ -306,6 +311,7 @@ fn fits(page: &mut Page) {
     none(&page.value(OVERFLOWING), "overflows on paper");
     none(&page.value(CLIPPED), "clipped on paper");
     none(&page.value(FAINT), "faint on paper");
+    keep_picture(page, "paper");
     assert_eq!(
         page.text("getComputedStyle(document.body).backgroundColor"),
         "rgb(255, 255, 255)"
@@ -314,6 +320,14 @@ fn fits(page: &mut Page) {
     assert!(paper["data"].as_str().unwrap().len() > 10_000);
     page.medium("screen", "light");
     page.size(1440, 900);
+}
+
+/// For whoever wants to look at the page: `KVMTUNE_PICTURES=FOLDER` has pictures of it written there.
+fn keep_picture(page: &mut Page, name: &str) {
+    if let Some(folder) = std::env::var_os("KVMTUNE_PICTURES") {
+        page.value("document.querySelectorAll('figure').forEach((f) => { f.style.contentVisibility = 'visible'; })");
+        fs::write(PathBuf::from(folder).join(format!("{name}.png")), page.picture()).unwrap();
+    }
 }
 
 #[test]
@@ -346,7 +360,6 @@ fn ten_thousand_trials_open_and_scroll() {
     let mut header = made.header.clone();
     header.plan.extend(u32::try_from(TRIALS).unwrap() / each);
     let file = made.synthetic("many.html", &header, &records);
-    fs::copy(&file, "/tmp/page-many.html").unwrap();
     let size = fs::metadata(&file).unwrap().len();
     assert!(size < 16_000_000, "{size} bytes");
     let mut page = Page::new();

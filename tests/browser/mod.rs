@@ -17,8 +17,9 @@ const PROGRAM: &str = "chromium";
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Gives the browser its pipe, as the file descriptors it wants, and takes its own words away.
 const PIPE: &str = "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--headless",
+    "--hide-scrollbars",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -199,8 +200,10 @@ impl Page {
 
     /// Moves the mouse to the middle of what a selector finds first, and clicks there if so wished.
     pub(crate) fn point(&mut self, selector: &str, click: bool) {
+        // What comes into sight may be laid out only now, and move what is below it.
         let place = self.value(&format!(
-            "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center' }});
+            "(async () => {{ const e = document.querySelector({selector:?});
+             for (let i = 0; i < 3; i += 1) {{ e.scrollIntoView({{ block: 'center' }}); await new Promise(requestAnimationFrame); }}
              const r = e.getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]; }})()"
         ));
         let kinds: &[&str] = if click {
@@ -233,10 +236,12 @@ impl Page {
         self.told.iter().filter(is_bad).map(ToString::to_string).collect()
     }
 
-    /// A picture of what can be seen, as PNG.
+    /// A picture of the whole page, as PNG.
     pub(crate) fn picture(&mut self) -> Vec<u8> {
         use base64::Engine as _;
-        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
+        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
+        let picture = self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true, "clip": clip }));
         let engine = base64::engine::general_purpose::STANDARD;
         engine.decode(picture["data"].as_str().unwrap()).unwrap()
     }

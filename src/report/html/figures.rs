@@ -7,6 +7,9 @@ use crate::decision::values;
 use crate::experiment::MetricId;
 use maud::{Markup, PreEscaped, html};
 
+/// What stands around a plot, in its units.
+const FRAME: f64 = 120.0;
+
 pub(super) fn section(report: &Report<'_>) -> Result<Markup, ReportError> {
     let mut drawn = Vec::new();
     let mut missing = Vec::new();
@@ -20,12 +23,26 @@ pub(super) fn section(report: &Report<'_>) -> Result<Markup, ReportError> {
         section #plots {
             h2 { "Plots" }
             p .small .scripted { "Point at a mark to see its trial, or reach it by Tab and the arrow keys; a click or Enter goes to its row." }
-            div .plots { @for plot in drawn { (figure(report, plot)) } }
+            div .plots { @for stack in stacks(drawn) {
+                div { @for plot in stack { (figure(report, plot)) } }
+            } }
             @if !missing.is_empty() {
                 details { summary { "Not drawn" } (super::list(&missing)) }
             }
         }
     })
+}
+
+/// Two stacks, side by side where there is room, about equally high.
+fn stacks(plots: Vec<Plot>) -> [Vec<Plot>; 2] {
+    let mut stacks = [Vec::new(), Vec::new()];
+    let mut heights = [0.0, 0.0];
+    for plot in plots {
+        let lower = usize::from(heights[1] < heights[0]);
+        heights[lower] += plot.height + FRAME;
+        stacks[lower].push(plot);
+    }
+    stacks
 }
 
 fn figure(report: &Report<'_>, plot: Plot) -> Markup {

@@ -97,11 +97,22 @@ fn change(effect: &Effect) -> Markup {
 /// What each factor does by itself and with others.
 fn factors(report: &Report<'_>) -> Markup {
     html! {
-        @for (place, (title, rows)) in effects::tables(report).into_iter().enumerate() {
+        @for (place, (title, rows)) in effects::rows(report).into_iter().enumerate() {
             h3 { (title) }
             p .small { "Averaged over the other factors; the intervals hold at 95 % together." }
-            (Table { id: &format!("effects-{place}"), caption: &title, filtered: rows.len() > MANY }
-                .of_texts(&effects::HEADER, &rows))
+            (Table { id: &format!("effects-{place}"), caption: &title, filtered: rows.len() > MANY }.around(&html! {
+                thead { tr {
+                    th scope="col" { "factor" } th scope="col" .number { "effect" }
+                    th scope="col" .number { "interval, %" } th scope="col" .number { "n" }
+                    th scope="col" .number { "p Holm" }
+                } }
+                tbody { @for (name, effect, p_holm) in &rows { tr {
+                    th scope="row" { code { (name) } }
+                    (change(effect))
+                    (number(&effect.blocks.to_string(), effect.blocks as f64))
+                    (number(&wording::p_value(*p_holm), *p_holm))
+                } } }
+            }))
         }
     }
 }

@@ -94,7 +94,7 @@ pub struct Plot {
     /// An SVG that stands in a page and takes the colour of the text around it.
     pub svg: String,
     /// How high it is, where its width is [`paper::WIDTH`].
-    height: f64,
+    pub(super) height: f64,
 }
 
 /// Draws a plot; `None` when the run has nothing to draw of that kind, and [`why_not`] says why.
