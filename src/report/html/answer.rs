@@ -2,10 +2,10 @@
 
 use super::super::{Report, certificate, conclusion, text, wording};
 use super::table::Table;
-use super::{class_of, list};
+use super::{class_of, list, ticked};
 use crate::analysis::{Comparison, Effect, Verdict};
 use crate::decision::{KeepReason, Recommendation};
-use crate::design::Treatment;
+use crate::design::{Guests, Treatment};
 use crate::event::{Outcome, Purpose};
 use crate::tunable::{Setting, SettingRole};
 use maud::{Markup, html};
@@ -36,7 +36,7 @@ pub(super) fn section(report: &Report<'_>, name: &str) -> Markup {
                 }
                 div .said {
                     p { span .chip { (tone.word) } }
-                    p .sentence { (conclusion::answer(report)) }
+                    p .sentence { (ticked(&conclusion::answer(report))) }
                     @if let Some(beside) = beside(report) { p .small { (beside) } }
                 }
             }
@@ -44,7 +44,7 @@ pub(super) fn section(report: &Report<'_>, name: &str) -> Markup {
         }
         div .pair {
             section { h2 { "Best configuration" } (best(report)) }
-            section { h2 { "Not proven" } (open(report)) }
+            section { h2 { "What was not proven" } (open(report)) }
         }
     }
 }
@@ -164,6 +164,11 @@ fn cost(report: &Report<'_>) -> Markup {
         0 => "all with numbers".into(),
         n => format!("{n} without a number that counts"),
     };
+    let fresh = match report.header.plan.guests {
+        Guests::Shared => "shared by trials that can",
+        Guests::Block => "a fresh guest for each block",
+        Guests::Fresh => "a fresh guest for each trial",
+    };
     let tile = |title: &str, value: String, more: String| {
         html! { div { dt { (title) } dd { strong { (value) } " " span { (more) } } } }
     };
@@ -171,7 +176,7 @@ fn cost(report: &Report<'_>) -> Markup {
         dl .cost {
             (tile("Time", wording::duration(took(report)), "from the first trial to the last".into()))
             (tile("Trials", records.len().to_string(), trials))
-            (tile("Guest starts", starts.len().to_string(), String::new()))
+            (tile("Guest starts", starts.len().to_string(), fresh.into()))
             (tile("Blocks", format!("{measured} of {planned}"), "every treatment once in each".into()))
         }
     }

@@ -90,7 +90,16 @@ fn contents() -> Markup {
 }
 
 fn list(items: &[String]) -> Markup {
-    html! { ul { @for item in items { li { (item) } } } }
+    html! { ul { @for item in items { li { (ticked(item)) } } } }
+}
+
+/// A text in which what stands between backticks is code.
+fn ticked(text: &str) -> Markup {
+    html! {
+        @for (place, piece) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (piece) } } @else { (piece) }
+        }
+    }
 }
 
 /// A verdict or outcome as a class of the style sheet.

@@ -97,7 +97,7 @@
       const td = make("td");
       if (column.as === "code") td.append(make("code", { textContent: text }));
       else if (column.as === "word") td.append(make("span", { className: `word ${text.replaceAll(" ", "-")}`, textContent: text }));
-      else if (column.as === "reason") Object.assign(td, { className: "reason", textContent: text });
+      else if (column.as === "reason") Object.assign(td, { className: "reason", textContent: text, title: MANY < rows.length ? text : "" });
       else {
         td.className = "number";
         if (column.as && text !== "") td.dataset.value = text;
