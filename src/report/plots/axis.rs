@@ -79,6 +79,11 @@ impl Axis {
         ticks
     }
 
+    /// The places of the ticks.
+    pub(super) fn places(&self, most: usize) -> Vec<f64> {
+        self.ticks(most).iter().map(|t| self.at(*t)).collect()
+    }
+
     fn log_ticks(&self, most: usize) -> Vec<f64> {
         if (self.high / self.low).ln() > 3.0 {
             let coord: plotters::coord::combinators::LogCoord<f64> = (self.low..self.high).log_scale().into();
