@@ -169,7 +169,7 @@ impl Row<'_> {
     fn draw(&self, axis: &Axis, top: f64, ruled: bool) -> (Markup, f64) {
         let names = wrap(&self.trials.names[self.treatment], COLUMNS, 3);
         let base = top + 18.0;
-        let strip = base + LINE * (names.len() - 1) as f64 + 7.0;
+        let strip = base + LINE * (names.len() - 1) as f64 + 11.0;
         let middle = strip + STRIP / 2.0;
         let says = self.says();
         let Quartiles {

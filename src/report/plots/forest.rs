@@ -149,17 +149,27 @@ impl Panel {
     fn row(&self, axis: &Axis, row: &Row, top: f64, ruled: bool) -> (Markup, f64) {
         let change = row.change.map(wording::percent).unwrap_or_default();
         let said = format!("{change} {}", row.word).trim().replacen('-', "−", 1);
-        let columns = (COLUMNS - 2).saturating_sub(said.chars().count() + 2).max(16);
-        let names = wrap(&row.name, columns, LINES);
+        let mut names = wrap(&row.name, COLUMNS, LINES);
+        let room = COLUMNS.saturating_sub(said.chars().count() + 3);
+        if names.first().is_some_and(|name| name.chars().count() > room) {
+            // Where name and verdict do not fit beside each other, the verdict has a line of its own.
+            names.push(String::new());
+        }
         let base = top + 18.0;
-        let y = base + LINE * (names.len() - 1) as f64 + BAND / 2.0 + 2.0;
+        let last = base + LINE * (names.len() - 1) as f64;
+        let first = if names.last().is_some_and(String::is_empty) {
+            last
+        } else {
+            base
+        };
+        let y = last + BAND / 2.0 + 6.0;
         let markup = html! {
             @if ruled { (line((EDGE, top), (WIDTH - EDGE, top), 0.1)) }
             @for (place, name) in names.iter().enumerate() {
                 (text(EDGE, base + LINE * place as f64, Side::Start, name))
             }
             (row.tone.paint(&html! {
-                text x=(super::paper::n(WIDTH - EDGE)) y=(super::paper::n(base)) text-anchor="end" font-weight="600" { (said) }
+                text x=(super::paper::n(WIDTH - EDGE)) y=(super::paper::n(first)) text-anchor="end" font-weight="600" { (said) }
             }))
             (self.guides(axis, y - BAND / 2.0, y + BAND / 2.0 + 4.0))
             (row.tone.paint(&self.bar(axis, row, y)))

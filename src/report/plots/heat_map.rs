@@ -53,8 +53,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
     }
     let averaged = (report.header.plan.factors.len() > 2).then_some(" Averaged over the other factors.");
     let told = format!(
-        "Change against the baseline, of which the cell has a frame.{} Green is better, red is worse; the sign and the goal \
-         say so too.",
+        "Change against the baseline, whose cell has a frame.{} Green: better; red: worse.",
         averaged.unwrap_or_default()
     );
     let (told, end) = notes(top, &[told]);

@@ -49,8 +49,11 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
             top = next;
         }
     }
-    let told =
-        "Lines that are not parallel depend on each other. Averaged over the other factors.".to_string();
+    let averaged = (report.header.plan.factors.len() > 2).then_some(" Averaged over the other factors.");
+    let told = format!(
+        "Lines that are not parallel depend on each other.{}",
+        averaged.unwrap_or_default()
+    );
     let (told, end) = notes(top, &[told]);
     finish(
         PlotKind::Interactions,

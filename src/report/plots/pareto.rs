@@ -130,10 +130,10 @@ pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
         }
     };
     let body = html! {
-        (text(EDGE, 15.0, Side::Start, &format!("Up: change of {} ({})", short(&up, 24), way(&sides[1]))))
+        (text(EDGE, 15.0, Side::Start, &format!("↑ change of {} ({})", short(&up, 24), way(&sides[1]))))
         (beside(&y, (LEFT, RIGHT), &Format::percent()))
         (below(&x, (top, bottom), &Format::percent()))
-        (title_below(bottom + LINE, &format!("change of {} ({})", short(&across, 24), way(&sides[0]))))
+        (title_below(bottom + LINE, &format!("→ change of {} ({})", short(&across, 24), way(&sides[0]))))
         (line((x.at(0.0), top), (x.at(0.0), bottom), 0.5))
         (line((LEFT, y.at(0.0)), (RIGHT, y.at(0.0)), 0.5))
         @if let Some(margin) = sides[1].margin {
@@ -255,7 +255,7 @@ fn list(front: &[&Point], all: usize, top: f64) -> (Markup, f64) {
         }
         @if beaten > 0 {
             (Tone::Quiet.paint(&Shape::Dot.at((EDGE + 6.0, y(front.len()) - 4.5), 3.2, None)))
-            (text(EDGE + 20.0, y(front.len()), Side::Start, &format!("{beaten} beaten in both")))
+            (text(EDGE + 20.0, y(front.len()), Side::Start, &format!("beaten by another one: {beaten}")))
         }
     };
     (markup, y(front.len() + usize::from(beaten > 0)) - 8.0)

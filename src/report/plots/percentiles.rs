@@ -11,12 +11,15 @@ use super::{Plot, PlotKind};
 use crate::experiment::MetricId;
 use crate::report::{Report, wording};
 use maud::{Markup, html};
+use std::collections::BTreeMap;
 
 /// Candidates beside the baseline.
 const BEST: usize = 4;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = WIDTH - 14.0;
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 230.0;
+/// Of the part with the changes.
+const CHANGES: f64 = 130.0;
 
 /// Percentiles of one distribution.
 #[derive(Debug, PartialEq)]
@@ -69,7 +72,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
     let (drawn, next) = legend(&shown, &names, listed, top);
     let left = (tones.len() - 1).saturating_sub(listed);
     let others = (left > 0).then(|| format!("{left} other treatments with smaller gains are not drawn."));
-    let told = "Medians over the trials of the judged blocks; a bar holds their middle half.".to_string();
+    let told = "Medians over the judged blocks; a bar holds the middle half of them.".to_string();
     let (told, end) = notes(next, &[told].into_iter().chain(others).collect::<Vec<_>>());
     finish(
         PlotKind::Percentiles,
@@ -146,10 +149,19 @@ fn groups(report: &Report<'_>) -> Vec<Group> {
     groups
 }
 
-/// The quartiles of each treatment that is drawn, by percentile.
+/// A treatment that is drawn.
+struct Curve {
+    treatment: usize,
+    tone: Tone,
+    /// By percentile.
+    values: Vec<Option<Quartiles>>,
+    /// By percentile: the change against the baseline in the same block, in percent.
+    changes: Vec<Option<Quartiles>>,
+}
+
 struct Curves {
     names: Vec<String>,
-    of: Vec<(usize, Tone, Vec<Option<Quartiles>>)>,
+    of: Vec<Curve>,
 }
 
 fn curves(report: &Report<'_>, group: &Group, tones: &[Option<Tone>]) -> Curves {
@@ -158,21 +170,16 @@ fn curves(report: &Report<'_>, group: &Group, tones: &[Option<Tone>]) -> Curves 
         .iter()
         .map(|(_, id)| Trials::new(report, id))
         .collect();
-    let quartiles = |trials: &Trials, treatment| {
-        let mut values: Vec<_> = trials
-            .counted(treatment)
-            .map(|(_, v)| v)
-            .filter(|v| *v > 0.0)
-            .collect();
-        values.sort_by(f64::total_cmp);
-        Quartiles::of(&values)
-    };
     let one = |(treatment, tone): (usize, &Option<Tone>)| {
-        Some((
+        Some(Curve {
             treatment,
-            (*tone)?,
-            columns.iter().map(|c| quartiles(c, treatment)).collect(),
-        ))
+            tone: (*tone)?,
+            values: columns
+                .iter()
+                .map(|c| quartiles(by_block(c, treatment).into_values()))
+                .collect(),
+            changes: columns.iter().map(|c| quartiles(changes(c, treatment))).collect(),
+        })
     };
     Curves {
         of: tones.iter().enumerate().filter_map(one).collect(),
@@ -180,74 +187,113 @@ fn curves(report: &Report<'_>, group: &Group, tones: &[Option<Tone>]) -> Curves 
     }
 }
 
+fn quartiles(values: impl IntoIterator<Item = f64>) -> Option<Quartiles> {
+    let mut values: Vec<_> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    Quartiles::of(&values)
+}
+
+/// The numbers above zero of a treatment; a latency is never less.
+fn by_block(trials: &Trials, treatment: usize) -> BTreeMap<u32, f64> {
+    let counted = trials.counted(treatment).filter(|(_, value)| *value > 0.0);
+    counted.map(|(point, value)| (point.block, value)).collect()
+}
+
+/// In each block: by how many percent the treatment differs from the baseline.
+fn changes(trials: &Trials, treatment: usize) -> Vec<f64> {
+    let (own, baseline) = (by_block(trials, treatment), by_block(trials, 0));
+    let pairs = own
+        .iter()
+        .filter_map(|(block, value)| Some((*value, *baseline.get(block)?)));
+    pairs.map(|(value, base)| 100.0 * (value / base - 1.0)).collect()
+}
+
 impl Curves {
     fn draw(&self, group: &Group, top: f64) -> (Markup, f64) {
-        let bottom = top + HEIGHT;
-        let all = self.of.iter().flat_map(|(.., quartiles)| quartiles).flatten();
+        let all = self.of.iter().flat_map(|c| &c.values).flatten();
         let ends: Vec<_> = all.flat_map(|q| [q.low, q.high]).collect();
+        let (bottom, from) = (top + HEIGHT, top + HEIGHT + 2.0 * LINE + 12.0);
         let y = Axis::log_over(ends.iter().copied(), bottom - 6.0, top + 6.0);
-        let shares = || group.percentiles.iter().map(|(share, _)| *share);
-        let x = Axis::over(shares().map(nines), LEFT + 16.0, RIGHT - 16.0);
         let format = Format::of(&group.unit, ends.iter().copied().fold(0.0, f64::max));
+        let end = from + CHANGES;
+        let changes = self.of.iter().flat_map(|c| &c.changes).flatten();
+        let change = Axis::over(
+            changes.flat_map(|q| [q.low, q.high]).chain([0.0]),
+            end - 6.0,
+            from + 6.0,
+        );
         let markup = html! {
             (beside(&y, (LEFT, RIGHT), &format))
-            @for share in shares() {
-                @let at = x.at(nines(share));
-                (line((at, top), (at, bottom), 0.08))
-                (small(at, bottom + 16.0, Side::Middle, &percent(share)))
-            }
-            (line((LEFT, bottom), (RIGHT, bottom), 0.35))
-            @for (place, curve) in self.of.iter().enumerate() {
-                @let beside = (place as f64 - (self.of.len() - 1) as f64 / 2.0) * 4.0;
-                (self.curve(curve, group, |share| x.at(nines(share)) + beside, &y))
-            }
+            (Self::frame(group, top, bottom))
+            (self.lines(group, &y, |c| &c.values, &|value| wording::quantity(value, &group.unit)))
+            (small(LEFT, from - 6.0, Side::Start, "change against the baseline in the same block"))
+            (beside(&change, (LEFT, RIGHT), &Format::percent()))
+            (line((LEFT, change.at(0.0)), (RIGHT, change.at(0.0)), 0.5))
+            (Self::frame(group, from, end))
+            (self.lines(group, &change, |c| &c.changes, &wording::percent))
         };
-        (markup, bottom + LINE + 12.0)
+        (markup, end + LINE + 12.0)
     }
 
-    fn curve(
+    /// The percentiles below a part of the picture.
+    fn frame(group: &Group, top: f64, bottom: f64) -> Markup {
+        html! {
+            @for (share, _) in &group.percentiles {
+                @let at = place(group, *share);
+                (line((at, top), (at, bottom), 0.08))
+                (small(at, bottom + 16.0, Side::Middle, &percent(*share)))
+            }
+            (line((LEFT, bottom), (RIGHT, bottom), 0.35))
+        }
+    }
+
+    fn lines(
         &self,
-        (treatment, tone, quartiles): &(usize, Tone, Vec<Option<Quartiles>>),
         group: &Group,
-        x: impl Fn(f64) -> f64,
         y: &Axis,
+        of: impl Fn(&Curve) -> &Vec<Option<Quartiles>>,
+        write: &dyn Fn(f64) -> String,
     ) -> Markup {
-        let known = || {
-            group
-                .percentiles
-                .iter()
-                .zip(quartiles)
-                .filter_map(|((s, _), q)| Some((*s, (*q)?)))
-        };
-        let path: Vec<_> = known()
-            .map(|(s, q)| format!("{} {}", n(x(s)), n(y.at(q.middle))))
-            .collect();
-        tone.paint(&html! {
-            @if path.len() > 1 {
-                path d={ "M" (path.join("L")) } fill="none" stroke="currentColor" stroke-width="1.8" {}
+        html! {
+            @for (number, curve) in self.of.iter().enumerate() {
+                @let aside = (number as f64 - (self.of.len() - 1) as f64 / 2.0) * 5.0;
+                @let known: Vec<_> = group.percentiles.iter().zip(of(curve))
+                    .filter_map(|((share, _), q)| Some((*share, place(group, *share) + aside, (*q)?))).collect();
+                @let path: Vec<_> = known.iter().map(|(_, x, q)| format!("{} {}", n(*x), n(y.at(q.middle)))).collect();
+                (curve.tone.paint(&html! {
+                    @if path.len() > 1 {
+                        path d={ "M" (path.join("L")) } fill="none" stroke="currentColor" stroke-width="1.8" {}
+                    }
+                    @for (share, x, q) in known {
+                        @let title = format!("{}, {}: {}, middle half {} to {}, {} blocks", self.names[curve.treatment],
+                            percent(share), write(q.middle), write(q.low), write(q.high), q.count);
+                        path d={ "M" (n(x)) " " (n(y.at(q.low))) "V" (n(y.at(q.high))) } stroke="currentColor" stroke-width="4"
+                            stroke-opacity=".4" stroke-linecap="round" {}
+                        (curve.tone.shape().at((x, y.at(q.middle)), 3.8, Some(&About { trial: None, title: &title })))
+                    }
+                }))
             }
-            @for (share, q) in known() {
-                @let title = format!("{}, {}: {}, middle half {} to {}, {} trials", self.names[*treatment], percent(share),
-                    wording::quantity(q.middle, &group.unit), wording::number(q.low), wording::number(q.high), q.count);
-                path d={ "M" (n(x(share))) " " (n(y.at(q.low))) "V" (n(y.at(q.high))) } stroke="currentColor" stroke-width="4"
-                    stroke-opacity=".35" stroke-linecap="round" {}
-                (tone.shape().at((x(share), y.at(q.middle)), 3.8, Some(&About { trial: None, title: &title })))
-            }
-        })
+        }
     }
 
     fn says(&self, group: &Group) -> String {
-        let one = |(treatment, _, quartiles): &(usize, Tone, Vec<Option<Quartiles>>)| {
-            let values = group.percentiles.iter().zip(quartiles);
+        let one = |curve: &Curve| {
+            let values = group.percentiles.iter().zip(&curve.values);
             let values: Vec<_> = values
                 .filter_map(|((share, _), q)| {
                     Some(format!("{} {}", percent(*share), wording::number((*q)?.middle)))
                 })
                 .collect();
-            format!("{}: {}", self.names[*treatment], values.join(", "))
+            format!("{}: {}", self.names[curve.treatment], values.join(", "))
         };
         self.of.iter().map(one).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// Where a percentile stands among those of its group.
+fn place(group: &Group, share: f64) -> f64 {
+    let all = group.percentiles.iter().map(|(share, _)| nines(*share));
+    Axis::over(all, LEFT + 16.0, RIGHT - 16.0).at(nines(share))
 }
 
 #[cfg(test)]
