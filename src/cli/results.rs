@@ -179,7 +179,10 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
 
 pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure> {
     let store = Store::open_existing(&common.results)?;
-    let judged = Judged::read(&store, store.find(&args.run)?)?;
+    let mut judged = Judged::read(&store, store.find(&args.run)?)?;
+    if args.html.is_some() {
+        judged = judged.with_telemetry(&store)?;
+    }
     let report = judged.report();
     if let Some(file) = &args.html {
         write_html(&report, file)?;
@@ -212,7 +215,9 @@ pub(super) fn conclude(
     runs: &[RunId],
     html: Option<&Path>,
 ) -> Result<(), Failure> {
-    let judged = runs.iter().map(|run| Judged::read(store, *run));
+    let judged = runs
+        .iter()
+        .map(|run| Judged::read(store, *run)?.with_telemetry(store));
     let judged = judged.collect::<Result<Vec<_>, _>>()?;
     let mut pages = Vec::new();
     for (place, judged) in judged.iter().enumerate() {

@@ -2,8 +2,8 @@
 
 use super::paper::{EDGE, LINE, Side, WIDTH, line, small};
 use maud::{Markup, html};
-use plotters::coord::combinators::IntoLogRange;
 use plotters::coord::ranged1d::{AsRangedCoord, BoldPoints, Ranged};
+use std::ops::Range;
 
 /// How values are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,31 +65,53 @@ impl Axis {
         self.from + share * (self.to - self.from)
     }
 
-    /// Round values, at most about so many.
+    /// Round values, about so many, and more rather than one.
     fn ticks(&self, most: usize) -> Vec<f64> {
-        let mut ticks = match self.scale {
-            Scale::Linear => {
-                let range = self.low..self.high;
-                let coord: <std::ops::Range<f64> as AsRangedCoord>::CoordDescType = range.into();
-                coord.key_points(BoldPoints(most))
+        let mut ticks = Vec::new();
+        for most in most..most + 6 {
+            ticks = match self.scale {
+                Scale::Linear => {
+                    let range: <Range<f64> as AsRangedCoord>::CoordDescType = (self.low..self.high).into();
+                    range.key_points(BoldPoints(most))
+                }
+                Scale::Log => self.log_ticks(most),
+            };
+            ticks.retain(|t| (self.low..=self.high).contains(t));
+            if ticks.len() > 2 {
+                break;
             }
-            Scale::Log => self.log_ticks(most),
-        };
-        ticks.retain(|t| (self.low..=self.high).contains(t));
+        }
         ticks
     }
 
+    /// The places of the ticks.
+    pub(super) fn places(&self, most: usize) -> Vec<f64> {
+        self.ticks(most).iter().map(|t| self.at(*t)).collect()
+    }
+
+    /// Ones, twos and fives, or only ones, or every few of them; of less than a decade as on a linear scale.
     fn log_ticks(&self, most: usize) -> Vec<f64> {
-        if (self.high / self.low).ln() > 3.0 {
-            let coord: plotters::coord::combinators::LogCoord<f64> = (self.low..self.high).log_scale().into();
-            let ticks = coord.key_points(BoldPoints(most));
-            let inside = ticks.iter().filter(|t| (self.low..=self.high).contains(*t));
-            if inside.count() >= 2 {
-                return ticks;
-            }
+        if self.high / self.low < 12.0 {
+            let linear = Self {
+                scale: Scale::Linear,
+                ..*self
+            };
+            return linear.ticks(most);
         }
-        let coord: <std::ops::Range<f64> as AsRangedCoord>::CoordDescType = (self.low..self.high).into();
-        coord.key_points(BoldPoints(most))
+        let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
+        let inside = |digits: &[f64]| -> Vec<f64> {
+            let all = decades
+                .clone()
+                .flat_map(|d| digits.iter().map(move |digit| digit * 10f64.powi(d)));
+            all.filter(|t| (self.low..=self.high).contains(t)).collect()
+        };
+        let fine = inside(&[1.0, 2.0, 5.0]);
+        if fine.len() <= most + 2 {
+            return fine;
+        }
+        let coarse = inside(&[1.0]);
+        let every = coarse.len().div_ceil(most).max(1);
+        coarse.into_iter().step_by(every).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the numbers of each treatment are spread: every trial as a dot, and the quartiles as a box. Knows no other plot.
 
-use super::axis::{Axis, Format, below, title_below};
+use super::axis::{Axis, Format, below};
 use super::mark::{About, MOST, Shape, Tone};
 use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, n, notes, text, wrap};
 use super::samples::axis_title;
@@ -34,6 +34,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
     );
     let tones = tones(report, MOST);
     let (title, top) = heading(4.0, &axis_title(report, &format));
+    let middle = Quartiles::of(&values[0]).map(|q| axis.at(q.middle));
     let mut y = top;
     let mut rows = Vec::new();
     let mut said = Vec::new();
@@ -48,6 +49,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
             treatment,
             tone,
             quartiles,
+            baseline: middle,
             pointed: pointed || tone.is_some(),
         };
         let (part, next) = row.draw(&axis, y, !rows.is_empty());
@@ -56,7 +58,6 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
         y = next;
     }
     let bottom = y + 4.0;
-    let middle = Quartiles::of(&values[0]).map(|q| axis.at(q.middle));
     let mut told =
         vec!["Each dot is a trial; the box holds the middle half, its line is the median.".to_string()];
     if middle.is_some() {
@@ -67,15 +68,11 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
             "Of more than {POINTED} trials only those with a colour tell what they are."
         ));
     }
-    let (told, end) = notes(bottom + 2.0 * LINE + 4.0, &told);
+    let (told, end) = notes(bottom + LINE + 8.0, &told);
     let body = html! {
         (title)
-        (below(&axis, (top, bottom), &format))
-        @if let Some(x) = middle {
-            line x1=(n(x)) x2=(n(x)) y1=(n(top)) y2=(n(bottom)) stroke="currentColor" stroke-opacity=".5" stroke-dasharray="4 4" {}
-        }
+        (below(&axis, (bottom - 6.0, bottom), &format))
         @for row in &rows { (row) }
-        (title_below(bottom + LINE, &axis_title(report, &format)))
         (told)
     };
     let description = format!("{}. {}", axis_title(report, &format), said.join("; "));
@@ -147,6 +144,8 @@ struct Row<'a> {
     treatment: usize,
     tone: Option<Tone>,
     quartiles: Quartiles,
+    /// The place of the baseline's median.
+    baseline: Option<f64>,
     pointed: bool,
 }
 
@@ -170,7 +169,7 @@ impl Row<'_> {
     fn draw(&self, axis: &Axis, top: f64, ruled: bool) -> (Markup, f64) {
         let names = wrap(&self.trials.names[self.treatment], COLUMNS, 3);
         let base = top + 18.0;
-        let strip = base + LINE * (names.len() - 1) as f64 + 7.0;
+        let strip = base + LINE * (names.len() - 1) as f64 + 11.0;
         let middle = strip + STRIP / 2.0;
         let says = self.says();
         let Quartiles {
@@ -185,6 +184,11 @@ impl Row<'_> {
             @if ruled { (line((EDGE, top), (WIDTH - EDGE, top), 0.1)) }
             @for (place, name) in names.iter().enumerate() {
                 (text(EDGE, base + LINE * place as f64, Side::Start, name))
+            }
+            @for x in axis.places(6) { (line((x, strip - 4.0), (x, strip + STRIP + 4.0), 0.12)) }
+            @if let Some(x) = self.baseline {
+                path d={ "M" (n(x)) " " (n(strip - 4.0)) "V" (n(strip + STRIP + 4.0)) } stroke="currentColor" stroke-opacity=".55"
+                    stroke-dasharray="4 3" {}
             }
             (tone.paint(&html! {
                 rect x=(n(from)) y=(n(strip + 3.0)) width=(n((to - from).max(1.0))) height=(n(STRIP - 6.0)) rx="3" fill-opacity=".22"

@@ -4,7 +4,7 @@ use super::forest::{Panel, Row};
 use super::mark::{of_guard, of_verdict};
 use super::paper::finish;
 use super::{Plot, PlotKind};
-use crate::analysis::{Comparison, Effect};
+use crate::analysis::Comparison;
 use crate::design::Treatment;
 use crate::experiment::{Goal, MetricId};
 use crate::report::{Report, wording};
@@ -27,13 +27,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
         parts.push(part);
         top = next;
     }
-    let said: Vec<_> = panels
-        .iter()
-        .map(|panel| {
-            let rows: Vec<_> = panel.rows.iter().map(|r| r.title.as_str()).collect();
-            format!("{}: {}", panel.title, rows.join("; "))
-        })
-        .collect();
+    let said: Vec<_> = panels.iter().map(Panel::says).collect();
     finish(
         PlotKind::Effects,
         "Change of each treatment against the baseline, with intervals",
@@ -127,16 +121,5 @@ fn unknown(rows: &[Row]) -> String {
         "Without a bar: too few blocks for an interval, or no look yet.".into()
     } else {
         String::new()
-    }
-}
-
-/// An effect made of a contrast, for a row.
-pub(super) fn effect_of(contrast: &crate::analysis::Contrast, metric: &str, goal: Goal) -> Effect {
-    Effect {
-        metric: metric.into(),
-        goal,
-        blocks: contrast.blocks,
-        gain_percent: contrast.gain_percent,
-        interval_percent: contrast.interval_percent,
     }
 }

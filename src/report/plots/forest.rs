@@ -67,14 +67,13 @@ impl Panel {
     pub(super) fn draw(&self, top: f64) -> (Markup, f64) {
         let (title, mut y) = heading(top, &self.title);
         let axis = self.axis();
-        let first = y;
         let mut drawn = Vec::new();
         for (place, row) in self.rows.iter().enumerate() {
             let (part, next) = self.row(&axis, row, y, place > 0);
             drawn.push(part);
             y = next;
         }
-        let bottom = y + 4.0;
+        let bottom = y + 2.0;
         let (worse, better) = match self.goal {
             Goal::Maximize => ("◂ worse", "better ▸"),
             Goal::Minimize => ("◂ better", "worse ▸"),
@@ -82,8 +81,7 @@ impl Panel {
         let (notes, end) = notes(bottom + 2.0 * LINE + 4.0, &self.notes());
         let markup = html! {
             (title)
-            (self.guides(&axis, first, bottom))
-            (below(&axis, (first, bottom), &Format::percent()))
+            (below(&axis, (bottom - 6.0, bottom), &Format::percent()))
             @for part in &drawn { (part) }
             (title_below(bottom + LINE, "change against the baseline"))
             (super::paper::small(EDGE, bottom + 2.0 * LINE - 5.0, Side::Start, worse))
@@ -91,6 +89,12 @@ impl Panel {
             (notes)
         };
         (markup, end + LINE)
+    }
+
+    /// Every row in words.
+    pub(super) fn says(&self) -> String {
+        let rows: Vec<_> = self.rows.iter().map(|r| r.title.as_str()).collect();
+        format!("{}: {}", self.title, rows.join("; "))
     }
 
     /// The widest interval that is drawn whole.
@@ -130,6 +134,7 @@ impl Panel {
                 @let from = axis.at(-smallest);
                 (area(from, top, axis.at(smallest) - from, bottom - top, 0.08))
             }
+            @for x in axis.places(6) { (line((x, top), (x, bottom), 0.12)) }
             (line((zero, top), (zero, bottom), 0.6))
             @if let Some(margin) = self.margin {
                 @let x = super::paper::n(axis.at(margin));
@@ -143,22 +148,33 @@ impl Panel {
 
     fn row(&self, axis: &Axis, row: &Row, top: f64, ruled: bool) -> (Markup, f64) {
         let change = row.change.map(wording::percent).unwrap_or_default();
-        let said = format!("{change} {}", row.word).trim().to_string();
-        let columns = (COLUMNS - 2).saturating_sub(said.chars().count() + 2).max(16);
-        let names = wrap(&row.name, columns, LINES);
+        let said = format!("{change} {}", row.word).trim().replacen('-', "−", 1);
+        let mut names = wrap(&row.name, COLUMNS, LINES);
+        let room = COLUMNS.saturating_sub(said.chars().count() + 3);
+        if names.first().is_some_and(|name| name.chars().count() > room) {
+            // Where name and verdict do not fit beside each other, the verdict has a line of its own.
+            names.push(String::new());
+        }
         let base = top + 18.0;
-        let y = base + LINE * (names.len() - 1) as f64 + BAND / 2.0 + 2.0;
+        let last = base + LINE * (names.len() - 1) as f64;
+        let first = if names.last().is_some_and(String::is_empty) {
+            last
+        } else {
+            base
+        };
+        let y = last + BAND / 2.0 + 6.0;
         let markup = html! {
             @if ruled { (line((EDGE, top), (WIDTH - EDGE, top), 0.1)) }
             @for (place, name) in names.iter().enumerate() {
                 (text(EDGE, base + LINE * place as f64, Side::Start, name))
             }
             (row.tone.paint(&html! {
-                text x=(super::paper::n(WIDTH - EDGE)) y=(super::paper::n(base)) text-anchor="end" font-weight="600" { (said) }
+                text x=(super::paper::n(WIDTH - EDGE)) y=(super::paper::n(first)) text-anchor="end" font-weight="600" { (said) }
             }))
+            (self.guides(axis, y - BAND / 2.0, y + BAND / 2.0 + 4.0))
             (row.tone.paint(&self.bar(axis, row, y)))
         };
-        (markup, y + BAND / 2.0)
+        (markup, y + BAND / 2.0 + 4.0)
     }
 
     /// The interval, cut where it is very wide, and the estimate's sign on it.

@@ -2,12 +2,19 @@
 
 mod alone;
 mod axis;
+mod cells;
 mod distributions;
 mod effects;
+mod factors;
 mod forest;
+mod heat_map;
+mod interactions;
 mod mark;
 mod paper;
+mod pareto;
+mod percentiles;
 mod samples;
+mod telemetry;
 mod trials;
 
 pub use alone::{Fonts, PIXELS};
@@ -106,7 +113,12 @@ pub fn plot(report: &Report<'_>, kind: PlotKind) -> Result<Option<Plot>, ReportE
         PlotKind::Effects => Some(effects::draw(report)),
         PlotKind::Samples => Some(samples::draw(report)),
         PlotKind::Distributions => Some(distributions::draw(report)),
-        _ => None,
+        PlotKind::Percentiles => Some(percentiles::draw(report)),
+        PlotKind::MainEffects => Some(factors::draw(report)),
+        PlotKind::Interactions => Some(interactions::draw(report)),
+        PlotKind::HeatMap => Some(heat_map::draw(report)),
+        PlotKind::Pareto => pareto::draw(report),
+        PlotKind::Telemetry => Some(telemetry::draw(report)),
     })
 }
 
@@ -116,6 +128,10 @@ pub fn why_not(report: &Report<'_>, kind: PlotKind) -> Option<String> {
         PlotKind::Effects => effects::why_not(report),
         PlotKind::Samples => samples::why_not(report),
         PlotKind::Distributions => distributions::why_not(report),
-        _ => Some("it is not drawn yet".into()),
+        PlotKind::Percentiles => percentiles::why_not(report),
+        PlotKind::MainEffects => factors::why_not(report),
+        PlotKind::Interactions | PlotKind::HeatMap => cells::why_not(report),
+        PlotKind::Pareto => pareto::why_not(report),
+        PlotKind::Telemetry => telemetry::why_not(report),
     }
 }

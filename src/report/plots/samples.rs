@@ -3,7 +3,7 @@
 use super::axis::{Axis, Format, beside, title_below};
 use super::mark::{About, MOST, Shape, Tone};
 use super::paper::{
-    COLUMNS, EDGE, LINE, Side, WIDTH, area, finish, heading, line, n, notes, short, small, text,
+    COLUMNS, EDGE, LINE, Side, WIDTH, area, finish, heading, line, n, notes, small, text, wrap,
 };
 use super::trials::{Point, State, Trials, tones};
 use super::{Plot, PlotKind};
@@ -87,7 +87,7 @@ impl<'a> Picture<'a> {
             (beside(&axis, (LEFT, RIGHT), &self.format))
             @if has_lost {
                 (line((LEFT, bottom), (RIGHT, bottom), 0.2))
-                (small(LEFT - 6.0, bottom + 15.0, Side::End, "no number"))
+                (small(LEFT - 6.0, bottom + 15.0, Side::End, "none"))
                 (lost)
             }
             (line((LEFT, floor), (RIGHT, floor), 0.35))
@@ -281,17 +281,25 @@ pub(super) fn axis_title(report: &Report<'_>, format: &Format) -> String {
 
 /// Signs and names of some treatments below each other; `all` is how many the run has.
 pub(super) fn legend(shown: &[(usize, Tone)], names: &[String], all: usize, top: f64) -> (Markup, f64) {
-    let others = all.saturating_sub(shown.len());
-    let y = |place: usize| top + LINE * place as f64 + 14.0;
-    let markup = html! {
-        @for (place, (treatment, tone)) in shown.iter().enumerate() {
-            (tone.paint(&tone.shape().at((EDGE + 6.0, y(place) - 4.5), 4.0, None)))
-            (text(EDGE + 20.0, y(place), Side::Start, &short(names.get(*treatment).map_or("", String::as_str), COLUMNS)))
-        }
-        @if others > 0 {
-            g fill-opacity=".3" { (Shape::Dot.at((EDGE + 6.0, y(shown.len()) - 4.5), 4.0, None)) }
-            (text(EDGE + 20.0, y(shown.len()), Side::Start, &format!("{others} other treatments")))
-        }
+    let others = match all.saturating_sub(shown.len()) {
+        0 => None,
+        1 => Some("1 other treatment".to_string()),
+        others => Some(format!("{others} other treatments")),
     };
-    (markup, y(shown.len() + usize::from(others > 0)) - 10.0)
+    let mut y = top + 14.0;
+    let mut parts = Vec::new();
+    for (treatment, tone) in shown {
+        let name = names.get(*treatment).map_or("", String::as_str);
+        parts.push(tone.paint(&tone.shape().at((EDGE + 6.0, y - 4.5), 4.0, None)));
+        for line in wrap(name, COLUMNS - 2, 2) {
+            parts.push(text(EDGE + 20.0, y, Side::Start, &line));
+            y += LINE;
+        }
+    }
+    if let Some(others) = others {
+        let dot = Shape::Dot.at((EDGE + 6.0, y - 4.5), 4.0, None);
+        parts.push(html! { g fill-opacity=".3" { (dot) } (text(EDGE + 20.0, y, Side::Start, &others)) });
+        y += LINE;
+    }
+    (html! { @for part in &parts { (part) } }, y - 10.0)
 }
