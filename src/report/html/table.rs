@@ -55,9 +55,12 @@ pub(super) fn copied(id: &str, title: &str, text: &str) -> Markup {
     html! { pre id=(id) tabindex="0" data-copy=(title) { (text) } }
 }
 
-/// A number of a column whose unit stands in its head.
+/// A number of a column whose unit stands in its head, unless it needs a prefix.
 pub(super) fn in_column(value: f64, unit: &str) -> String {
-    wording::on_axis(value, unit)
+    match unit {
+        "bit/s" | "B/s" => wording::quantity(value, unit),
+        _ => wording::number(value),
+    }
 }
 
 /// `iops, 1/s`: what heads a column.
