@@ -197,7 +197,8 @@ fn check_page(page: &str) {
     let mut xml = format!("{before}{after}")
         .replace("<!DOCTYPE html>", "")
         .replace("<details open>", "<details>")
-        .replace(" data-fixed>", ">");
+        .replace(" data-fixed>", ">")
+        .replace("<wbr>", "");
     for meta in ["charset", "name", "http-equiv"] {
         let parts: Vec<_> = xml.split(&format!("<meta {meta}=")).map(str::to_string).collect();
         xml = parts[0].clone();

@@ -1,7 +1,7 @@
 //! The first screen: what was asked, the answer, what it took, what to set, and what was not proven.
 
 use super::super::{Report, certificate, conclusion, text, wording};
-use super::table::Table;
+use super::table::{Table, code};
 use super::{class_of, list, ticked};
 use crate::analysis::{Comparison, Effect, Verdict};
 use crate::decision::{KeepReason, Recommendation};
@@ -204,7 +204,7 @@ fn best(report: &Report<'_>) -> Markup {
         thead { tr { th scope="col" { "tunable" } th scope="col" { "baseline" } th scope="col" { "best" } } }
         tbody { @for ((tunable, before), (_, after)) in pairs {
             tr {
-                th scope="row" { code { (wording::tame(tunable, wording::NAME)) } }
+                th scope="row" { (code(&wording::tame(tunable, wording::NAME))) }
                 td { code { (wording::tame(before, VALUE)) } }
                 td { code class=[(before != after).then_some("better")] { (wording::tame(after, VALUE)) } }
             }

@@ -1,7 +1,7 @@
 //! All plots, each with what it shows in words and the numbers behind it. Knows no drawing.
 
 use super::super::{Plot, PlotKind, Report, ReportError, plot, why_not, wording};
-use super::table::{Table, in_column, number, titled};
+use super::table::{Table, code, in_column, number, titled};
 use super::trials;
 use crate::decision::values;
 use crate::experiment::MetricId;
@@ -92,7 +92,7 @@ fn spread(report: &Report<'_>) -> Markup {
                     @let unit = report.header.protocol.unit(metric);
                     @if !values.is_empty() {
                         tr {
-                            th scope="row" { code { (report.label(&treatment.id)) } }
+                            th scope="row" { (code(&report.label(&treatment.id))) }
                             td { (titled(&report.header.protocol.name_of(metric), unit)) }
                             (number(&values.len().to_string(), values.len() as f64))
                             @for quarter in 0..=4 {

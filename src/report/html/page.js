@@ -95,7 +95,7 @@
     let height = 0;
     const cell = (column, text) => {
       const td = make("td");
-      if (column.as === "code") td.append(make("code", { textContent: text }));
+      if (column.as === "code") td.append(make("code", {}, ...(text.match(/[^.=]*[.=]|[^.=]+$/g) ?? []).flatMap((piece) => [piece, make("wbr")])));
       else if (column.as === "word") td.append(make("span", { className: `word ${text.replaceAll(" ", "-")}`, textContent: text }));
       else if (column.as === "reason") Object.assign(td, { className: "reason", textContent: text, title: MANY < rows.length ? text : "" });
       else {

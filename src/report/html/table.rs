@@ -37,6 +37,11 @@ impl Table<'_> {
     }
 }
 
+/// A name as code that is broken after its dots and signs, where there is little room.
+pub(super) fn code(name: &str) -> Markup {
+    html! { code { @for piece in name.split_inclusive(['.', '=']) { (piece) wbr; } } }
+}
+
 /// A cell of a number: sorted and copied by its whole value, whatever is shown of it.
 pub(super) fn number(shown: &str, value: f64) -> Markup {
     html! { td .number data-value=(value) { (shown) } }

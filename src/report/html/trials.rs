@@ -7,7 +7,7 @@
 use super::super::overhead::overhead;
 use super::super::{Report, wording};
 use super::answer::chip;
-use super::table::{Table, in_column, titled};
+use super::table::{Table, code, in_column, titled};
 use crate::decision::observed;
 use crate::event::{Outcome, TrialRecord};
 use crate::experiment::MetricId;
@@ -108,7 +108,7 @@ impl<'a> Trials<'a> {
             tbody { @for (record, reason) in troubled.iter().take(TROUBLES) {
                 tr data-trial=(name(record)) {
                     td .number { (record.trial.block) } td .number { (record.trial.order) }
-                    td { code { (self.label(record)) } }
+                    td { (code(self.label(record))) }
                     td { (chip(outcome(record))) } td .reason { (reason) }
                 }
             } }
@@ -163,7 +163,7 @@ impl<'a> Trials<'a> {
             tr data-trial=(name(record)) {
                 td .number { (record.trial.block) }
                 td .number { (record.trial.order) }
-                td { code { (self.label(record)) } }
+                td { (code(self.label(record))) }
                 @for metric in &self.asked {
                     @match observed(protocol, observations(record), metric) {
                         Some(value) => td .number data-value=(value) { (in_column(value, protocol.unit(metric))) },

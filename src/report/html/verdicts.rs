@@ -2,7 +2,7 @@
 
 use super::super::{Report, effects, text, verdict, wording};
 use super::answer::{chip, notices};
-use super::table::{Table, maybe, number};
+use super::table::{Table, code, maybe, number};
 use crate::analysis::{Comparison, Effect};
 use maud::{Markup, html};
 
@@ -57,7 +57,7 @@ fn candidate(label: &str, comparison: &Comparison) -> Markup {
                 @let word = wording::verdict(judgement.verdict);
                 tr .guard[place > 0] {
                     @if place == 0 {
-                        th scope="row" { code { (label) } }
+                        th scope="row" { (code(label)) }
                     } @else {
                         td { (wording::tame(&judgement.effect.metric, wording::NAME)) }
                     }
@@ -107,7 +107,7 @@ fn factors(report: &Report<'_>) -> Markup {
                     th scope="col" .number { "p Holm" }
                 } }
                 tbody { @for (name, effect, p_holm) in &rows { tr {
-                    th scope="row" { code { (name) } }
+                    th scope="row" { (code(name)) }
                     (change(effect))
                     (number(&effect.blocks.to_string(), effect.blocks as f64))
                     (number(&wording::p_value(*p_holm), *p_holm))
