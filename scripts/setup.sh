@@ -24,6 +24,8 @@ packages=(
     ethtool
     # guests reached by ssh: the client, and a server for the lab's (this package starts none on the host)
     openssh-client dropbear-bin
+    # the tests of the report's page
+    chromium
 )
 
 fail() {

@@ -192,7 +192,8 @@ fn reads_without_a_script(page: &mut Page, made: &Made) {
     let rows = page.text(ROWS);
     assert_eq!(rows.lines().count(), made.records.len());
     assert_eq!(
-        page.number("document.querySelectorAll('button, input').length").to_bits(),
+        page.number("document.querySelectorAll('button, input').length")
+            .to_bits(),
         0.0_f64.to_bits()
     );
     page.without_script(false);
@@ -210,13 +211,22 @@ fn sorts(page: &mut Page) {
     let up = column(page, "every-trial", 3);
     assert!(up.last().unwrap().is_empty(), "failed trials come last: {up:?}");
     assert!(numbers(&up).is_sorted(), "{up:?}");
-    assert_eq!(page.text(&format!("document.querySelector('{head}').ariaSort")), "ascending");
+    assert_eq!(
+        page.text(&format!("document.querySelector('{head}').ariaSort")),
+        "ascending"
+    );
     // The same by the keyboard, the other way round.
     page.value(&format!("document.querySelector('{head} button').focus()"));
     page.press("Enter");
     let down = column(page, "every-trial", 3);
-    assert!(numbers(&down).iter().rev().is_sorted() && down.last().unwrap().is_empty(), "{down:?}");
-    assert_eq!(page.text(&format!("document.querySelector('{head}').ariaSort")), "descending");
+    assert!(
+        numbers(&down).iter().rev().is_sorted() && down.last().unwrap().is_empty(),
+        "{down:?}"
+    );
+    assert_eq!(
+        page.text(&format!("document.querySelector('{head}').ariaSort")),
+        "descending"
+    );
     page.press("Enter");
     let orders = numbers(&column(page, "every-trial", 1));
     assert!(orders.is_sorted() && orders.len() > 70, "{orders:?}");
@@ -225,7 +235,9 @@ fn sorts(page: &mut Page) {
     let bodies = "[...document.querySelectorAll('#comparisons tbody')]";
     let first = page.text(&format!("{bodies}[0].rows[0].cells[0].textContent"));
     assert_eq!(first, "baseline");
-    let changes = page.value(&format!("{bodies}.slice(1).map((b) => b.rows[0].cells[1].dataset.value)"));
+    let changes = page.value(&format!(
+        "{bodies}.slice(1).map((b) => b.rows[0].cells[1].dataset.value)"
+    ));
     let changes: Vec<String> = serde_json::from_value(changes).unwrap();
     assert!(numbers(&changes).is_sorted() && changes.len() == 5, "{changes:?}");
     let kept = page.value(&format!("{bodies}.slice(1).every((b) => b.rows.length === 3)"));
@@ -239,9 +251,13 @@ fn filters(page: &mut Page) {
     page.until("document.querySelector('#trials .tools:has(+ .tall) .count').textContent !== ''");
     let left = column(page, "every-trial", 0).len();
     assert!(left > 0 && left < all, "{left} of {all}");
-    let rows = page.value("[...document.querySelectorAll('#every-trial tbody tr')].map((r) => r.textContent)");
+    let rows =
+        page.value("[...document.querySelectorAll('#every-trial tbody tr')].map((r) => r.textContent)");
     let rows: Vec<String> = serde_json::from_value(rows).unwrap();
-    assert!(rows.iter().all(|r| r.contains("native") && r.contains("failed")), "{rows:?}");
+    assert!(
+        rows.iter().all(|r| r.contains("native") && r.contains("failed")),
+        "{rows:?}"
+    );
 }
 
 fn copies(page: &mut Page) {
@@ -254,7 +270,10 @@ fn copies(page: &mut Page) {
     let copied = page.text("navigator.clipboard.readText()");
     let shown = column(page, "every-trial", 0).len();
     assert_eq!(copied.lines().count(), shown + 1, "{copied}");
-    assert!(copied.starts_with("block\torder\t") && copied.contains("\tiops, 1/s\t"), "{copied}");
+    assert!(
+        copied.starts_with("block\torder\t") && copied.contains("\tiops, 1/s\t"),
+        "{copied}"
+    );
     page.point("#repeat .copy", true);
     page.until("document.querySelector('#repeat .copy').textContent === 'Copied'");
     let command = page.text("navigator.clipboard.readText()");
@@ -263,9 +282,15 @@ fn copies(page: &mut Page) {
     page.value("document.querySelector('#verdicts .copy').click()");
     page.until("document.querySelector('#verdicts .copy').textContent === 'Copied'");
     let table = page.text("navigator.clipboard.readText()");
-    let best = table.lines().find(|l| l.starts_with("domain.disk.io=native\t")).unwrap();
+    let best = table
+        .lines()
+        .find(|l| l.starts_with("domain.disk.io=native\t"))
+        .unwrap();
     let change: f64 = best.split('\t').nth(1).unwrap().parse().unwrap();
-    assert!((5.0..15.0).contains(&change) && best.ends_with("\tbetter"), "{best}");
+    assert!(
+        (5.0..15.0).contains(&change) && best.ends_with("\tbetter"),
+        "{best}"
+    );
 }
 
 fn names_trials(page: &mut Page) {
@@ -278,7 +303,10 @@ fn names_trials(page: &mut Page) {
     page.point("#plot-samples svg [data-trial]", true);
     page.until("document.activeElement.tagName === 'TR'");
     assert_eq!(page.text("document.activeElement.dataset.trial"), trial);
-    assert_eq!(page.value("document.activeElement.classList.contains('found')"), true);
+    assert_eq!(
+        page.value("document.activeElement.classList.contains('found')"),
+        true
+    );
     // The same by the keyboard.
     page.value("document.querySelector('#plot-samples .plot').focus()");
     for key in ["ArrowRight", "ArrowRight", "Enter"] {
@@ -318,14 +346,33 @@ fn fits(page: &mut Page) {
     );
     let paper = page.call("Page.printToPDF", serde_json::json!({}));
     assert!(paper["data"].as_str().unwrap().len() > 10_000);
-    page.medium("screen", "light");
-    page.size(1440, 900);
+    checks_can_fail(page);
+}
+
+/// What is looked for is found where it is.
+fn checks_can_fail(page: &mut Page) {
+    page.size(360, 740);
+    let broken = [
+        (".wide { max-width: 9rem; overflow: hidden; }", CLIPPED),
+        (".sentence { white-space: nowrap; }", OVERFLOWING),
+        (".sentence { color: #999; }", FAINT),
+    ];
+    for (rule, check) in broken {
+        page.value(&format!(
+            "document.styleSheets[0].insertRule({rule:?}, document.styleSheets[0].cssRules.length)"
+        ));
+        let found = page.value(check);
+        assert!(!found.as_array().unwrap().is_empty(), "{rule}");
+        page.value("document.styleSheets[0].deleteRule(document.styleSheets[0].cssRules.length - 1)");
+    }
 }
 
 /// For whoever wants to look at the page: `KVMTUNE_PICTURES=FOLDER` has pictures of it written there.
 fn keep_picture(page: &mut Page, name: &str) {
     if let Some(folder) = std::env::var_os("KVMTUNE_PICTURES") {
-        page.value("document.querySelectorAll('figure').forEach((f) => { f.style.contentVisibility = 'visible'; })");
+        page.value(
+            "document.querySelectorAll('figure').forEach((f) => { f.style.contentVisibility = 'visible'; })",
+        );
         fs::write(PathBuf::from(folder).join(format!("{name}.png")), page.picture()).unwrap();
     }
 }
@@ -374,13 +421,17 @@ fn ten_thousand_trials_open_and_scroll() {
         page.value(&format!("frame.scrollTop = {part} * frame.scrollHeight"));
         page.until(&format!("{SEEN} > {part} * {TRIALS} - 60"));
     }
-    let last = page.text("[...document.querySelectorAll('#every-trial tbody tr[data-trial]')].at(-1).dataset.trial");
+    let last =
+        page.text("[...document.querySelectorAll('#every-trial tbody tr[data-trial]')].at(-1).dataset.trial");
     assert!(last.ends_with(".9999"), "{last}");
     assert!(page.number(rows) < 1000.0);
     // The other way round, at once.
     let head = "document.querySelector('#every-trial thead th:nth-child(2) button')";
     page.value(&format!("{head}.click(); {head}.click()"));
-    assert!(page.text("document.querySelector('#every-trial tbody tr').dataset.trial").ends_with(".9999"));
+    assert!(
+        page.text("document.querySelector('#every-trial tbody tr').dataset.trial")
+            .ends_with(".9999")
+    );
     assert!(page.number(rows) < 1000.0);
     none(&page.value(OVERFLOWING), "overflows");
     assert_eq!(page.complaints(), Vec::<String>::new());
@@ -413,7 +464,10 @@ fn hostile_texts_stay_texts() {
     header.protocol.workloads[0].metrics[0].unit = EVIL.into();
     for (place, record) in records.iter_mut().enumerate() {
         match &mut record.outcome {
-            Outcome::Measured { observations, suspect } if place % 2 == 0 => {
+            Outcome::Measured {
+                observations,
+                suspect,
+            } if place % 2 == 0 => {
                 suspect.push(EVIL.into());
                 observations.push(Observation {
                     workload: EVIL.into(),
@@ -431,12 +485,19 @@ fn hostile_texts_stay_texts() {
     page.open(&file);
     page.value(UNFOLD);
     assert_eq!(page.value("window.owned ?? null"), Value::Null);
-    assert_eq!(page.value("document.querySelectorAll('script, img, iframe').length"), 1);
+    assert_eq!(
+        page.value("document.querySelectorAll('script, img, iframe').length"),
+        1
+    );
     let text = page.text("document.body.textContent");
     assert!(text.contains("<img src=x onerror=window.owned=1>"));
     let turns = |c: char| ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{1b}';
     assert!(!text.contains(turns));
-    assert_eq!(page.number("document.querySelectorAll('#every-trial tbody tr').length").to_bits(), (records.len() as f64).to_bits());
+    assert_eq!(
+        page.number("document.querySelectorAll('#every-trial tbody tr').length")
+            .to_bits(),
+        (records.len() as f64).to_bits()
+    );
     none(&page.value(OVERFLOWING), "overflows");
     page.size(1440, 900);
     none(&page.value(OVERFLOWING), "overflows");

@@ -189,7 +189,10 @@ fn check_page(page: &str) {
     let (script, after) = rest.split_once("</script>").unwrap();
     assert!(!after.contains("<script") && !before.contains("<script"));
     let hash = |text: &str| BASE64.encode(Sha256::digest(text));
-    assert!(before.contains(&format!("default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-", hash(script))));
+    assert!(before.contains(&format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-",
+        hash(script)
+    )));
     for style in before.split("<style>").skip(1) {
         let (style, _) = style.split_once("</style>").unwrap();
         assert!(before.contains(&format!("'sha256-{}'", hash(style))), "{style}");

@@ -150,7 +150,10 @@ impl Page {
     }
 
     pub(crate) fn without_script(&mut self, without: bool) {
-        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": without }));
+        self.call(
+            "Emulation.setScriptExecutionDisabled",
+            json!({ "value": without }),
+        );
     }
 
     /// The value of an expression, a promise's when it is one.
@@ -169,7 +172,10 @@ impl Page {
 
     pub(crate) fn text(&mut self, expression: &str) -> String {
         let value = self.value(expression);
-        value.as_str().unwrap_or_else(|| panic!("{expression}: {value}")).into()
+        value
+            .as_str()
+            .unwrap_or_else(|| panic!("{expression}: {value}"))
+            .into()
     }
 
     pub(crate) fn number(&mut self, expression: &str) -> f64 {
@@ -241,7 +247,10 @@ impl Page {
         use base64::Engine as _;
         let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
         let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
-        let picture = self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true, "clip": clip }));
+        let picture = self.call(
+            "Page.captureScreenshot",
+            json!({ "format": "png", "captureBeyondViewport": true, "clip": clip }),
+        );
         let engine = base64::engine::general_purpose::STANDARD;
         engine.decode(picture["data"].as_str().unwrap()).unwrap()
     }

@@ -228,9 +228,17 @@ fn best(report: &Report<'_>) -> Markup {
 
 /// The settings that are not the baseline's, as `place = value`.
 fn places(treatment: &Treatment, baseline: &Treatment) -> Vec<String> {
-    let all = |t: &Treatment| -> Vec<Setting> { [&t.boot, &t.restart, &t.live].into_iter().flatten().cloned().collect() };
+    let all = |t: &Treatment| -> Vec<Setting> {
+        [&t.boot, &t.restart, &t.live]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    };
     let of_baseline = all(baseline);
-    let own = all(treatment).into_iter().filter(|s| s.role != SettingRole::Follows);
+    let own = all(treatment)
+        .into_iter()
+        .filter(|s| s.role != SettingRole::Follows);
     own.filter(|s| !of_baseline.contains(s))
         .map(|s| wording::tame(&format!("{} = {}", s.address, s.value), VALUE))
         .collect()

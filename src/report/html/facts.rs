@@ -1,7 +1,7 @@
 //! What the host did, and host and guest as found.
 
 use super::super::{Report, machine, wording};
-use super::table::Table;
+use super::table::{Table, code, maybe};
 use maud::{Markup, html};
 
 /// Longest fact that is shown, in characters.
@@ -13,18 +13,41 @@ pub(super) fn section(report: &Report<'_>) -> Markup {
     html! {
         section #facts {
             h2 { "Host and guest" }
-            @if let Some((header, rows)) = machine::table(report) {
-                h3 #host-did { "What the host did" }
-                p .small { "In the measured time of a trial; medians over the judged blocks." }
-                (Table { id: "telemetry", caption: "What the host did under each treatment", filtered: false }
-                    .of_texts(&header, &rows))
-            }
+            (did(report))
             h3 { "As found before the run" }
             details {
                 summary { (report.header.facts.record.len()) " facts" }
                 (found(report))
             }
         }
+    }
+}
+
+/// What the host did in the measured time of a trial.
+fn did(report: &Report<'_>) -> Markup {
+    let Some((header, rows)) = machine::table(report) else {
+        return html! {};
+    };
+    let content = html! {
+        thead { tr { @for (place, name) in header.iter().enumerate() {
+            th scope="col" .number[place > 0] { (name) }
+        } } }
+        tbody { @for (row, numbers) in rows.iter().zip(machine::numbers(report)) { tr {
+            th scope="row" { (code(&row[0])) }
+            @for (shown, value) in row.iter().skip(1).zip(numbers) {
+                (maybe(Some(shown.clone()), value))
+            }
+        } } }
+    };
+    let table = Table {
+        id: "telemetry",
+        caption: "What the host did under each treatment",
+        filtered: false,
+    };
+    html! {
+        h3 { "What the host did" }
+        p .small { "In the measured time of a trial; medians over the judged blocks." }
+        (table.around(&content))
     }
 }
 

@@ -69,7 +69,7 @@ fn numbers(report: &Report<'_>, kind: PlotKind, description: &str) -> Markup {
                 PlotKind::MainEffects | PlotKind::Interactions => (place("effects-0", "effects of each factor")),
                 PlotKind::HeatMap | PlotKind::Pareto => (place("spread", "how each treatment's numbers are spread")),
                 PlotKind::Telemetry => (place("facts", "what the host did")),
-                PlotKind::Percentiles => {}
+                PlotKind::Percentiles => (place("all-trials", "every number as text")),
             }
         }
     }

@@ -63,8 +63,15 @@ pub fn html(report: &Report<'_>) -> Result<String, ReportError> {
 fn policy(figures: &str) -> String {
     let hash = |text: &str| format!("'sha256-{}'", BASE64.encode(Sha256::digest(text)));
     // A text of a user has no such tag: it is escaped.
-    let of_plots = figures.split("<style>").skip(1).filter_map(|rest| rest.split_once("</style>"));
-    let styles: BTreeSet<_> = of_plots.map(|(style, _)| style).chain([STYLE]).map(hash).collect();
+    let of_plots = figures
+        .split("<style>")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("</style>"));
+    let styles: BTreeSet<_> = of_plots
+        .map(|(style, _)| style)
+        .chain([STYLE])
+        .map(hash)
+        .collect();
     let styles: Vec<_> = styles.into_iter().collect();
     format!(
         "default-src 'none'; script-src {}; style-src {}; base-uri 'none'; form-action 'none'",

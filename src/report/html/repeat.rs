@@ -34,7 +34,10 @@ pub(super) fn section(report: &Report<'_>) -> Markup {
 
 fn command(report: &Report<'_>) -> String {
     let header = report.header;
-    let model = header.facts.simulated().map(|model| format!(" --simulate {}", shell_word(model)));
+    let model = header
+        .facts
+        .simulated()
+        .map(|model| format!(" --simulate {}", shell_word(model)));
     format!(
         "kvmtune run {} --seed {}{}",
         shell_word(&header.file),

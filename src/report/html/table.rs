@@ -25,16 +25,6 @@ impl Table<'_> {
             }
         }
     }
-
-    /// With a head of these names and rows of texts; columns from the second on may hold numbers.
-    pub(super) fn of_texts(&self, header: &[&str], rows: &[Vec<String>]) -> Markup {
-        self.around(&html! {
-            thead { tr { @for name in header { th scope="col" { (name) } } } }
-            tbody { @for row in rows { tr { @for (place, cell) in row.iter().enumerate() {
-                @if place == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
-            } } } }
-        })
-    }
 }
 
 /// A name as code that is broken after its dots and signs, where there is little room.
@@ -49,10 +39,11 @@ pub(super) fn number(shown: &str, value: f64) -> Markup {
 
 /// A cell of a number that need not be there.
 pub(super) fn maybe(shown: Option<String>, value: Option<f64>) -> Markup {
-    match (shown, value) {
-        (Some(shown), Some(value)) => number(&shown, value),
-        _ => html! { td .number data-value="" { "–" } },
-    }
+    let both = shown.zip(value);
+    both.map_or_else(
+        || html! { td .number data-value="" { "–" } },
+        |(shown, value)| number(&shown, value),
+    )
 }
 
 /// A text that can be copied as a whole.

@@ -96,7 +96,12 @@ impl<'a> Trials<'a> {
 
     /// Trials that failed, were invalid, never settled or are suspect.
     fn troubles(&self) -> Markup {
-        let troubled: Vec<_> = self.report.records.iter().filter_map(|r| Some((r, reason(r)?))).collect();
+        let troubled: Vec<_> = self
+            .report
+            .records
+            .iter()
+            .filter_map(|r| Some((r, reason(r)?)))
+            .collect();
         if troubled.is_empty() {
             return html! { p { "Every trial gave its numbers, and none is suspect." } };
         }
@@ -242,14 +247,18 @@ fn others<'a>(report: &'a Report<'a>, asked: &[MetricId]) -> Vec<(&'a str, &'a s
     let mut found: Vec<(&str, &str)> = Vec::new();
     let mut last: Vec<(&str, &str)> = Vec::new();
     for record in report.records {
-        let all = observations(record).iter().map(|o| (o.workload.as_str(), o.metric.as_str()));
+        let all = observations(record)
+            .iter()
+            .map(|o| (o.workload.as_str(), o.metric.as_str()));
         // Mostly the same ones as before.
         if all.clone().eq(last.iter().copied()) {
             continue;
         }
         last = all.collect();
         for metric in &last {
-            let is_asked = asked.iter().any(|a| (a.workload.as_str(), a.metric.as_str()) == *metric);
+            let is_asked = asked
+                .iter()
+                .any(|a| (a.workload.as_str(), a.metric.as_str()) == *metric);
             if !is_asked && !found.contains(metric) {
                 found.push(*metric);
             }
