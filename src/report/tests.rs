@@ -197,7 +197,7 @@ fn check_page(page: &str) {
         .descendants()
         .filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "svg")))
         .collect();
-    assert_eq!(plots.len(), 2);
+    assert!(plots.len() >= 2);
     assert!(plots.iter().all(|p| p.attribute("aria-label").is_some()));
 }
 
