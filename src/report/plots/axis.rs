@@ -1,6 +1,6 @@
 //! From values to places on a picture, and the ticks and their labels. Knows no report.
 
-use super::paper::{EDGE, LINE, Side, WIDTH, line, small};
+use super::paper::{EDGE, LINE, Side, WIDTH, line, small, whole};
 use maud::{Markup, html};
 use plotters::coord::ranged1d::{AsRangedCoord, BoldPoints, Ranged};
 use std::ops::Range;
@@ -98,11 +98,13 @@ impl Axis {
             };
             return linear.ticks(most);
         }
-        let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
+        let first = self.low.log10().floor();
+        let decades =
+            std::iter::successors(Some(first), |d| Some(d + 1.0)).take_while(|d| *d <= self.high.log10());
         let inside = |digits: &[f64]| -> Vec<f64> {
             let all = decades
                 .clone()
-                .flat_map(|d| digits.iter().map(move |digit| digit * 10f64.powi(d)));
+                .flat_map(|d| digits.iter().map(move |digit| digit * 10f64.powf(d)));
             all.filter(|t| (self.low..=self.high).contains(t)).collect()
         };
         let fine = inside(&[1.0, 2.0, 5.0]);
@@ -141,11 +143,13 @@ impl Format {
     /// Quantities of this unit of which the largest is about `largest`: large ones with a prefix.
     pub(super) fn of(unit: &str, largest: f64) -> Self {
         let prefixed = matches!(unit, "bit/s" | "B/s");
-        let from = if prefixed { 1e4 } else { 1e5 };
+        let from = if prefixed { 1e3 } else { 1e5 };
         let steps = [(1e9, "G"), (1e6, "M"), (1e3, "k")];
         let step = steps
             .iter()
             .find(|(scale, _)| largest.abs() >= scale * from / 1e3);
+        // Beyond all that is measured no prefix helps.
+        let step = step.filter(|_| largest.abs() < 1e15);
         let (divisor, prefix) = step.copied().unwrap_or((1.0, ""));
         let unit = if unit == "us" { "µs" } else { unit };
         Self {
@@ -165,7 +169,7 @@ impl Format {
         let step = ticks.windows(2).map(|t| (t[1] - t[0]) / self.divisor);
         let step = step.fold(f64::INFINITY, f64::min);
         let decimals = if step.is_finite() && step > 0.0 {
-            (-step.log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize
+            whole((-step.log10() - 1e-9).ceil().min(6.0))
         } else {
             1
         };
@@ -179,6 +183,8 @@ impl Format {
         let value = if value.abs() < 1e-9 { 0.0 } else { value };
         let text = if self.signed && value != 0.0 {
             format!("{value:+.decimals$}")
+        } else if value.abs() >= 1e7 {
+            format!("{value:.0e}")
         } else if value.abs() >= 1000.0 && decimals == 0 {
             crate::report::wording::number(value)
         } else {
@@ -205,7 +211,7 @@ pub(super) fn below(axis: &Axis, (top, y): (f64, f64), format: &Format) -> Marku
 
 /// An axis left of a plot whose lines go from `left` to `right`, with ticks.
 pub(super) fn beside(axis: &Axis, (left, right): (f64, f64), format: &Format) -> Markup {
-    let most = ((axis.from - axis.to).abs() / 44.0).clamp(2.0, 8.0) as usize;
+    let most = whole(((axis.from - axis.to).abs() / 44.0).clamp(2.0, 8.0));
     let ticks = axis.ticks(most);
     let labels = format.labels(&ticks);
     html! {

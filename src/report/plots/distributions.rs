@@ -2,7 +2,7 @@
 
 use super::axis::{Axis, Format, below};
 use super::mark::{About, MOST, Shape, Tone};
-use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, n, notes, text, wrap};
+use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, n, notes, text, whole, wrap};
 use super::samples::axis_title;
 use super::trials::{Trials, best, tones};
 use super::{Plot, PlotKind};
@@ -126,8 +126,8 @@ impl Quartiles {
     pub(super) fn of(sorted: &[f64]) -> Option<Self> {
         let at = |share: f64| {
             let place = share * sorted.len().checked_sub(1)? as f64;
-            let below = sorted.get(place.floor() as usize)?;
-            let above = sorted.get(place.ceil() as usize)?;
+            let below = sorted.get(whole(place))?;
+            let above = sorted.get(whole(place.ceil()))?;
             Some(below + (above - below) * place.fract())
         };
         Some(Self {

@@ -4,7 +4,7 @@ use super::cells::{Cells, pairs};
 use super::effects::metric_title;
 use super::factors::goal;
 use super::mark::Tone;
-use super::paper::{EDGE, LINE, Side, WIDTH, finish, heading, n, notes, short, small, text, wrap};
+use super::paper::{EDGE, LINE, Side, WIDTH, finish, heading, n, notes, short, small, text, whole, wrap};
 use super::{Plot, PlotKind};
 use crate::experiment::Goal;
 use crate::report::{Report, wording};
@@ -87,7 +87,7 @@ fn map(cells: &Cells, goal: Goal, mut top: f64) -> (Markup, f64) {
         });
         for (place, b) in columns.enumerate() {
             let x = LEFT + place as f64 * width;
-            let room = (width / 9.0) as usize;
+            let room = whole(width / 9.0);
             let label = wrap(&cells.labels[1][b], room.max(3), 2);
             parts.push(html! {
                 @for (place, line) in label.iter().enumerate() {

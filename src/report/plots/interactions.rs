@@ -5,7 +5,9 @@ use super::cells::{Cells, Pair, pairs};
 use super::effects::metric_title;
 use super::factors::goal;
 use super::mark::{About, MOST, Tone};
-use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, n, notes, short, small, text};
+use super::paper::{
+    COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, n, notes, short, small, text, whole,
+};
 use super::{Plot, PlotKind};
 use crate::report::{Report, wording};
 use maud::{Markup, html};
@@ -76,7 +78,7 @@ fn panel(cells: &Cells, pair: Pair, top: f64) -> (Markup, f64) {
     let count = cells.labels[0].len();
     let step = (RIGHT - LEFT) / count.max(1) as f64;
     let x = |level: usize| LEFT + (level as f64 + 0.5) * step;
-    let columns = ((step / 9.0) as usize).max(2);
+    let columns = whole(step / 9.0).max(2);
     let lines = cells.labels[1].len();
     let legend = bottom + 2.0 * LINE + 4.0;
     let surest = format!("interaction p {}", wording::p_value(pair.p_holm));

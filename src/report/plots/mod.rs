@@ -15,6 +15,8 @@ mod pareto;
 mod percentiles;
 mod samples;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod trials;
 
 pub use alone::{Fonts, PIXELS};

@@ -58,6 +58,12 @@ pub(super) fn n(value: f64) -> String {
     }
 }
 
+/// A count made of lengths; 0 of what is none.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+pub(super) fn whole(value: f64) -> usize {
+    value.clamp(0.0, 1e9) as usize
+}
+
 /// A text as large as the body's.
 pub(super) fn text(x: f64, y: f64, side: Side, content: &str) -> Markup {
     html! { text x=(n(x)) y=(n(y)) text-anchor=[side.word()] { (content) } }
@@ -122,15 +128,12 @@ pub(super) fn wrap(text: &str, columns: usize, most: usize) -> Vec<String> {
         let letters: Vec<char> = word.chars().collect();
         for (place, piece) in letters.chunks(columns).enumerate() {
             let fits = length > 0 && place == 0 && length + 1 + piece.len() <= columns;
-            match lines.last_mut().filter(|_| length == 0 || fits) {
-                Some(open) => {
-                    open.extend(fits.then_some(' ').into_iter().chain(piece.iter().copied()));
-                    length += usize::from(fits) + piece.len();
-                }
-                None => {
-                    lines.push(piece.iter().collect());
-                    length = piece.len();
-                }
+            if let Some(open) = lines.last_mut().filter(|_| length == 0 || fits) {
+                open.extend(fits.then_some(' ').into_iter().chain(piece.iter().copied()));
+                length += usize::from(fits) + piece.len();
+            } else {
+                lines.push(piece.iter().collect());
+                length = piece.len();
             }
         }
         if lines.len() > most {

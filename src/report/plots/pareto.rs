@@ -25,8 +25,8 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
 }
 
 /// One metric of the two.
-struct Metric {
-    metric: MetricId,
+struct Measure {
+    id: MetricId,
     goal: Goal,
     /// The change that a guard does not let pass, in percent.
     margin: Option<f64>,
@@ -42,12 +42,12 @@ struct Point {
 }
 
 /// The first response, and the second or else the first guard.
-fn sides(report: &Report<'_>) -> Option<[Metric; 2]> {
+fn sides(report: &Report<'_>) -> Option<[Measure; 2]> {
     let protocol = &report.header.protocol;
     let response = |place: usize| {
         let response = protocol.responses.get(place)?;
-        Some(Metric {
-            metric: response.metric.clone(),
+        Some(Measure {
+            id: response.metric.clone(),
             goal: response.goal,
             margin: None,
         })
@@ -55,8 +55,8 @@ fn sides(report: &Report<'_>) -> Option<[Metric; 2]> {
     let guard = || {
         let guard = protocol.guards.first()?;
         let sign = if guard.goal == Goal::Maximize { -1.0 } else { 1.0 };
-        Some(Metric {
-            metric: guard.metric.clone(),
+        Some(Measure {
+            id: guard.metric.clone(),
             goal: guard.goal,
             margin: Some(sign * guard.margin.0),
         })
@@ -105,7 +105,7 @@ fn points(report: &Report<'_>) -> Vec<Point> {
 pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
     let sides = sides(report)?;
     let points = points(report);
-    let name = |side: &Metric| wording::tame(&report.header.protocol.name_of(&side.metric), 40);
+    let name = |side: &Measure| wording::tame(&report.header.protocol.name_of(&side.id), 40);
     let (across, up) = (name(&sides[0]), name(&sides[1]));
     let top = 2.0 * LINE + 4.0;
     let bottom = top + HEIGHT;
@@ -122,7 +122,7 @@ pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
     let front: Vec<_> = points.iter().filter(|p| p.is_front).collect();
     let (list, next) = list(&front, points.len(), bottom + 2.0 * LINE + 8.0);
     let (told, end) = notes(next, &told(&sides));
-    let way = |side: &Metric| {
+    let way = |side: &Measure| {
         if side.goal == Goal::Maximize {
             "more is better"
         } else {
@@ -169,7 +169,7 @@ pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
     ))
 }
 
-fn told(sides: &[Metric; 2]) -> Vec<String> {
+fn told(sides: &[Measure; 2]) -> Vec<String> {
     let margin = sides[1].margin.map(|_| "Dashed: the guard's margin.".to_string());
     let front = "Front: the treatments that no other one, nor the baseline, beats in both metrics, by the estimates alone; the \
                  lines are their intervals.";

@@ -80,7 +80,7 @@ impl<'a> Picture<'a> {
         let axis = Axis::over(points.iter().filter_map(|p| p.value), bottom - 6.0, top + 6.0);
         let has_lost = points.iter().any(Self::is_lost);
         let floor = if has_lost { bottom + 22.0 } else { bottom };
-        let lost = self.points(|p| Self::is_lost(p), |_| bottom + 11.0);
+        let lost = self.points(Self::is_lost, |_| bottom + 11.0);
         let shown = self.points(|p| !Self::is_lost(p), |value| axis.at(value));
         let markup = html! {
             (self.blocks(top, floor))

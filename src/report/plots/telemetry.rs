@@ -132,7 +132,7 @@ impl<'a> Picture<'a> {
     }
 
     /// The values of a metric in a trial with their places along the axis of time.
-    fn values(&self, span: &Span<'_>, metric: &HostMetric) -> Vec<(f64, f64)> {
+    fn values(span: &Span<'_>, metric: &HostMetric) -> Vec<(f64, f64)> {
         let mut values = Vec::new();
         let mut from = span.from;
         for seconds in &span.seconds {
@@ -149,7 +149,7 @@ impl<'a> Picture<'a> {
     }
 
     fn panel(&self, metric: &HostMetric, top: f64) -> (Markup, f64, String) {
-        let values: Vec<_> = self.spans.iter().map(|span| self.values(span, metric)).collect();
+        let values: Vec<_> = self.spans.iter().map(|span| Self::values(span, metric)).collect();
         let all = || values.iter().flatten().map(|(_, value)| *value);
         let (upper, bottom) = (top + LINE + 4.0, top + LINE + 4.0 + HEIGHT);
         // What is a share of time or a rate begins at nothing; a frequency never comes near it.
