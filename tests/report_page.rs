@@ -330,6 +330,8 @@ fn fits(page: &mut Page) {
         }
     }
     page.value(UNFOLD);
+    page.size(800, 600);
+    none(&page.value(OVERFLOWING), "overflows at 800 px");
     let dark = page.text("getComputedStyle(document.body).backgroundColor");
     assert_ne!(dark, "rgb(255, 255, 255)");
     // A4 between its margins, asked by a reader whose screen is dark.
@@ -377,15 +379,16 @@ fn keep_picture(page: &mut Page, name: &str) {
     }
 }
 
+const TRIALS: usize = 10_000;
+// The order of the trial in the middle of the frame.
+const SEEN: &str = "(() => { const r = frame.getBoundingClientRect(); const e = document.elementFromPoint(r.left + 40, r.top + r.height / 2);
+    return Number(e?.closest('tr')?.dataset.trial?.split('.')[1] ?? -1); })()";
+
 #[test]
 fn ten_thousand_trials_open_and_scroll() {
     if !browser::is_here() {
         return;
     }
-    const TRIALS: usize = 10_000;
-    // The order of the trial in the middle of the frame.
-    const SEEN: &str = "(() => { const r = frame.getBoundingClientRect(); const e = document.elementFromPoint(r.left + 40, r.top + r.height / 2);
-        return Number(e?.closest('tr')?.dataset.trial?.split('.')[1] ?? -1); })()";
     let made = Made::new();
     let mut records = Vec::new();
     let each = u32::try_from(made.header.plan.treatments.len()).unwrap();

@@ -98,9 +98,9 @@ impl Page {
     }
 
     /// Calls a method and returns its result; what comes in between is kept.
-    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, parameters: impl Into<Value>) -> Value {
         self.sent += 1;
-        let mut message = json!({ "id": self.sent, "method": method, "params": parameters });
+        let mut message = json!({ "id": self.sent, "method": method, "params": parameters.into() });
         if !self.session.is_null() {
             message["sessionId"] = self.session.clone();
         }

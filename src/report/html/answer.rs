@@ -35,7 +35,10 @@ pub(super) fn section(report: &Report<'_>, name: &str) -> Markup {
                     (figure(report, treatment, comparison))
                 }
                 div .said {
-                    p { span .chip { (tone.word) } }
+                    p {
+                        span .chip { (tone.word) }
+                        @if report.header.facts.simulated().is_some() { " " span .chip.quiet { "simulated" } }
+                    }
                     p .sentence { (ticked(&conclusion::answer(report))) }
                     @if let Some(beside) = beside(report) { p .small { (beside) } }
                 }
@@ -165,7 +168,8 @@ fn cost(report: &Report<'_>) -> Markup {
         n => format!("{n} without a number that counts"),
     };
     let fresh = match report.header.plan.guests {
-        Guests::Shared => "shared by trials that can",
+        Guests::Shared if starts.len() < records.len() => "shared by the trials that can share one",
+        Guests::Shared => "one for each trial",
         Guests::Block => "a fresh guest for each block",
         Guests::Fresh => "a fresh guest for each trial",
     };
