@@ -22,6 +22,8 @@ packages=(
     iproute2 mount util-linux
     # the offloads of the lab guest's link
     ethtool
+    # the letters of plots as PNG
+    fonts-dejavu-core
     # guests reached by ssh: the client, and a server for the lab's (this package starts none on the host)
     openssh-client dropbear-bin
     # the tests of the report's page

@@ -4,8 +4,9 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::results::Judged;
 use super::{Common, print, print_json, say};
-use crate::report::{self, Fonts, PIXELS, Plot, PlotKind, Report};
+use crate::report::{self, Fonts, PIXELS, Plot, PlotKind, Report, ReportError};
 use crate::store::Store;
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,7 +92,7 @@ pub(super) fn plot(common: &Common, args: &PlotArgs) -> Result<Code, Failure> {
         if is_stdout {
             print(&plot.alone(args.width));
         } else {
-            write(&plot, format, file, args.width)?;
+            Writer::new(args.width).write(&plot, format, file)?;
             said(common, &[(plot, file.clone())], &[])?;
         }
         return Ok(Code::Done);
@@ -106,6 +107,7 @@ fn all(common: &Common, args: &PlotArgs, folder: &Path) -> Result<Code, Failure>
     let report = judged.report();
     fs::create_dir_all(folder)
         .map_err(|e| Failure::environment(format!("cannot make the folder {}: {e}", folder.display())))?;
+    let writer = Writer::new(args.width);
     let (mut written, mut missing) = (Vec::new(), Vec::new());
     for kind in PlotKind::ALL {
         let Some(plot) = draw(&report, kind)? else {
@@ -114,7 +116,7 @@ fn all(common: &Common, args: &PlotArgs, folder: &Path) -> Result<Code, Failure>
         };
         for (format, ending) in [(Format::Svg, "svg"), (Format::Png, "png")] {
             let file = folder.join(format!("{}.{ending}", kind.word()));
-            write(&plot, format, &file, args.width)?;
+            writer.write(&plot, format, &file)?;
             written.push((plot.clone(), file));
         }
     }
@@ -136,17 +138,38 @@ fn draw(report: &Report<'_>, kind: PlotKind) -> Result<Option<Plot>, Failure> {
     report::plot(report, kind).map_err(|e| Failure::environment(format!("cannot {e}")))
 }
 
-fn write(plot: &Plot, format: Format, file: &Path, width: u32) -> Result<(), Failure> {
-    let failed =
-        |e: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {e}", file.display()));
-    let bytes = match format {
-        Format::Svg => plot.alone(width).into_bytes(),
-        Format::Png => {
-            let fonts = Fonts::of_system().map_err(|e| failed(&e))?;
-            plot.png(width, &fonts).map_err(|e| failed(&e))?
+/// Writes plots so many pixels wide; the fonts are read once, for the first that needs them.
+struct Writer {
+    width: u32,
+    fonts: OnceCell<Fonts>,
+}
+
+impl Writer {
+    fn new(width: u32) -> Self {
+        Self {
+            width,
+            fonts: OnceCell::new(),
         }
-    };
-    fs::write(file, bytes).map_err(|e| failed(&e))
+    }
+
+    fn write(&self, plot: &Plot, format: Format, file: &Path) -> Result<(), Failure> {
+        let failed =
+            |e: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {e}", file.display()));
+        let bytes = match format {
+            Format::Svg => plot.alone(self.width).into_bytes(),
+            Format::Png => self.png(plot).map_err(|e| failed(&e))?,
+        };
+        fs::write(file, bytes).map_err(|e| failed(&e))
+    }
+
+    fn png(&self, plot: &Plot) -> Result<Vec<u8>, ReportError> {
+        if self.fonts.get().is_none() {
+            // Nobody else can have set it meanwhile.
+            let _ = self.fonts.set(Fonts::of_system()?);
+        }
+        let fonts = self.fonts.get().ok_or(ReportError::NoFont)?;
+        plot.png(self.width, fonts)
+    }
 }
 
 /// What was written goes to stdout, one file a line; why some were not, to stderr.

@@ -81,6 +81,23 @@ fn panel(cells: &Cells, pair: Pair, top: f64) -> (Markup, f64) {
     let columns = whole(step / 9.0).max(2);
     let lines = cells.labels[1].len();
     let legend = bottom + 2.0 * LINE + 4.0;
+    let fits = cells.labels[0]
+        .iter()
+        .all(|l| l.chars().count() <= columns.max(8));
+    let numbered = |(place, label): (usize, &String)| {
+        if fits {
+            short(label, columns)
+        } else {
+            (place + 1).to_string()
+        }
+    };
+    let axis_labels: Vec<_> = cells.labels[0].iter().enumerate().map(numbered).collect();
+    let named = cells.labels[0]
+        .iter()
+        .enumerate()
+        .map(|(place, l)| format!("{}: {l}", place + 1));
+    let named = (!fits).then(|| format!("{} is {}.", cells.names[0], named.collect::<Vec<_>>().join(", ")));
+    let (named, end) = notes(legend + LINE * lines as f64, &Vec::from_iter(named));
     let surest = format!("interaction p {}", wording::p_value(pair.p_holm));
     let markup = html! {
         (text(EDGE, top + 15.0, Side::Start, &format!("{} × {}", short(&cells.names[0], 23), short(&cells.names[1], 23))))
@@ -88,8 +105,8 @@ fn panel(cells: &Cells, pair: Pair, top: f64) -> (Markup, f64) {
         (beside(&axis, (LEFT, RIGHT), &Format::percent()))
         (line((LEFT, axis.at(0.0)), (RIGHT, axis.at(0.0)), 0.6))
         (line((LEFT, bottom), (RIGHT, bottom), 0.35))
-        @for (level, label) in cells.labels[0].iter().enumerate() {
-            (small(x(level), bottom + 16.0, Side::Middle, &short(label, columns)))
+        @for (level, label) in axis_labels.iter().enumerate() {
+            (small(x(level), bottom + 16.0, Side::Middle, label))
         }
         (small(f64::midpoint(LEFT, RIGHT), bottom + LINE + 15.0, Side::Middle, &cells.names[0]))
         @for level in 0..lines {
@@ -99,7 +116,7 @@ fn panel(cells: &Cells, pair: Pair, top: f64) -> (Markup, f64) {
                 &short(&format!("{}={}", cells.names[1], cells.labels[1][level]), COLUMNS)))
         }
     };
-    (markup, legend + LINE * lines as f64 + LINE)
+    (html! { (markup) (named) }, end + LINE)
 }
 
 /// The baseline's level recedes.

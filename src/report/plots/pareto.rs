@@ -2,7 +2,7 @@
 
 use super::axis::{Axis, Format, below, beside, title_below};
 use super::mark::{About, Shape, Tone};
-use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, line, n, notes, short, small, text};
+use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, line, n, notes, short, small, text, wrap};
 use super::{Plot, PlotKind};
 use crate::analysis::{Comparison, Effect};
 use crate::experiment::{Goal, MetricId};
@@ -246,17 +246,25 @@ fn label(taken: &mut Vec<(f64, f64, f64)>, (x, y): (f64, f64), content: &str) ->
 
 /// The front's treatments with their numbers.
 fn list(front: &[&Point], all: usize, top: f64) -> (Markup, f64) {
-    let y = |place: usize| top + LINE * place as f64 + 14.0;
     let beaten = all - front.len();
-    let markup = html! {
-        @for (place, point) in front.iter().enumerate() {
-            (Tone::Same.paint(&Shape::Diamond.at((EDGE + 6.0, y(place) - 4.5), 4.5, None)))
-            (text(EDGE + 20.0, y(place), Side::Start, &short(&format!("{} {}", place + 1, point.name), COLUMNS)))
+    let mut y = top + 14.0;
+    let mut parts = Vec::new();
+    for (place, point) in front.iter().enumerate() {
+        parts.push(Tone::Same.paint(&Shape::Diamond.at((EDGE + 6.0, y - 4.5), 4.5, None)));
+        for line in wrap(&format!("{} {}", place + 1, point.name), COLUMNS - 2, 2) {
+            parts.push(text(EDGE + 20.0, y, Side::Start, &line));
+            y += LINE;
         }
-        @if beaten > 0 {
-            (Tone::Quiet.paint(&Shape::Dot.at((EDGE + 6.0, y(front.len()) - 4.5), 3.2, None)))
-            (text(EDGE + 20.0, y(front.len()), Side::Start, &format!("beaten by another one: {beaten}")))
-        }
-    };
-    (markup, y(front.len() + usize::from(beaten > 0)) - 8.0)
+    }
+    if beaten > 0 {
+        parts.push(Tone::Quiet.paint(&Shape::Dot.at((EDGE + 6.0, y - 4.5), 3.2, None)));
+        parts.push(text(
+            EDGE + 20.0,
+            y,
+            Side::Start,
+            &format!("beaten by another one: {beaten}"),
+        ));
+        y += LINE;
+    }
+    (html! { @for part in &parts { (part) } }, y - 8.0)
 }

@@ -65,7 +65,7 @@ fn many(levels: usize) -> Fixture {
         }
     }
     let ratios: Vec<_> = (0..treatments.len())
-        .map(|n| 1.0 + f64::from((n * 37 % 23) as u8) / 50.0)
+        .map(|n| 1.0 + f64::from(u8::try_from(n * 37 % 23).unwrap()) / 50.0)
         .collect();
     Fixture::of("many", treatments, &ratios)
 }
@@ -289,7 +289,9 @@ fn odd_numbers_break_nothing() {
         if let Ok(evaluation) = crate::decision::evaluate(&fixture.header, &fixture.records) {
             fixture.evaluation = evaluation;
         }
-        plots(&fixture).iter().for_each(|plot| check(&plot.svg));
+        for plot in plots(&fixture) {
+            check(&plot.svg);
+        }
     }
 }
 
@@ -300,7 +302,9 @@ fn little_is_drawn_as_little() {
         fixture.records.truncate(kept);
         let fixture = fixture.evaluated();
         let plots = plots(&fixture);
-        plots.iter().for_each(|plot| check(&plot.svg));
+        for plot in &plots {
+            check(&plot.svg);
+        }
         assert_eq!(plots.iter().any(|p| p.kind == PlotKind::Samples), kept > 0);
     }
     let mut fixture = rich();
@@ -312,7 +316,9 @@ fn little_is_drawn_as_little() {
     }
     let fixture = fixture.evaluated();
     let plots = plots(&fixture);
-    plots.iter().for_each(|plot| check(&plot.svg));
+    for plot in &plots {
+        check(&plot.svg);
+    }
     assert_eq!(
         trials(&of(&plots, PlotKind::Samples).svg).len(),
         fixture.records.len()
