@@ -46,7 +46,10 @@ pub(super) fn section(report: &Report<'_>, name: &str) -> Markup {
             (cost(report))
         }
         div .pair {
-            section { h2 { "Best configuration" } (best(report)) }
+            section {
+                h2 { @if report.header.purpose == Purpose::Noise { "Configuration" } @else { "Best configuration" } }
+                (best(report))
+            }
             section { h2 { "What was not proven" } (open(report)) }
         }
     }
@@ -92,7 +95,7 @@ fn figure(report: &Report<'_>, treatment: &Treatment, comparison: &Comparison) -
         report.response_name(wording::NAME)
     } else {
         let label = wording::tame(&report.label(&treatment.id), wording::NAME);
-        format!("{}, {label}", report.response_name(wording::NAME))
+        format!("nearest: {label}, {}", report.response_name(wording::NAME))
     };
     html! {
         div .figure {
@@ -218,6 +221,7 @@ fn best(report: &Report<'_>) -> Markup {
     html! {
         @match best {
             Some(_) => p .best { "Set " code .better { (wording::tame(&report.label(&treatment.id), wording::SENTENCE)) } "." },
+            None if report.header.purpose == Purpose::Noise => p .best { "The baseline, measured against itself." },
             None => p .best { "The baseline: nothing is proven better than what was there." },
         }
         (Table { id: "configuration", caption: "Levels of the baseline and the best treatment", filtered: false }.around(&content))
