@@ -194,6 +194,7 @@ fn role(place: usize, role: Role) -> &'static str {
         _ if place == 0 => "baseline",
         Role::Middle | Role::Again => "baseline-again",
         Role::Listed => "candidate",
+        Role::Whole => "whole-winner",
     }
 }
 

@@ -172,6 +172,32 @@ impl Store {
             .collect()
     }
 
+    /// What `workload` printed in each trial of `run`, one output after the other with the trial's position: all of them
+    /// together may be more than fits into memory.
+    pub fn each_raw(
+        &self,
+        run: RunId,
+        workload: &str,
+        mut take: impl FnMut(u32, Vec<u8>),
+    ) -> Result<(), StoreError> {
+        const DOING: &str = "read raw outputs";
+        self.require(run)?;
+        let sql = "SELECT trial.position, raw.size, raw.content FROM trial JOIN raw ON raw.trial = trial.id
+                   WHERE trial.run = ? AND raw.workload = ? ORDER BY trial.position, raw.number";
+        let one = |row: &Row<'_>| -> rusqlite::Result<(u32, io::Result<Vec<u8>>)> {
+            let frame = row.get_ref(2)?.as_blob()?;
+            Ok((row.get(0)?, unpack(frame, row.get(1)?)))
+        };
+        let failed = || self.failed(DOING);
+        let mut select = self.db.prepare_cached(sql).map_err(failed())?;
+        let rows = select.query_map(params![run, workload], one).map_err(failed())?;
+        for row in rows {
+            let (order, content) = row.map_err(failed())?;
+            take(order, content.map_err(|e| corrupt(DOING, &self.path, e))?);
+        }
+        Ok(())
+    }
+
     /// The `(block, treatment)` of every recorded trial, whatever its outcome: none of them is repeated.
     pub fn done(&self, run: RunId) -> Result<HashSet<(u32, TreatmentId)>, StoreError> {
         let trials = self.trials(run)?.into_iter();
