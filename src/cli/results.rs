@@ -82,16 +82,13 @@ impl Judged {
         let (header, records) = (store.header(run)?, store.trials(run)?);
         let evaluation = evaluate(&header, &records)
             .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
-        let end = store
-            .runs()?
-            .into_iter()
-            .find(|r| r.run == run)
-            .and_then(|r| r.end);
+        let runs = store.runs()?;
+        let end = runs.iter().find(|r| r.run == run).and_then(|r| r.end);
         // Numbers that cannot be judged certify nothing.
         let certified = certificate(&header, &records).unwrap_or_default();
         Ok(Self {
             selection: selection(store, &header)?,
-            confirmation: confirmation(store, run)?,
+            confirmation: confirmation(store, &runs, run)?,
             header,
             end,
             records,
@@ -123,8 +120,7 @@ impl Judged {
 }
 
 /// What the confirmation of a run said, once it is over.
-fn confirmation(store: &Store, run: RunId) -> Result<Option<Confirmation>, Failure> {
-    let runs = store.runs()?;
+fn confirmation(store: &Store, runs: &[RunSummary], run: RunId) -> Result<Option<Confirmation>, Failure> {
     let confirms = |r: &&RunSummary| r.purpose == Purpose::Confirm { of: run } && r.is_over();
     let Some(found) = runs.iter().find(confirms) else {
         return Ok(None);

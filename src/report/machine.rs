@@ -2,12 +2,11 @@
 
 use super::{Report, wording};
 use crate::analysis;
-use crate::decision::values;
-use crate::design::{Role, Treatment};
+use crate::design::{Role, Treatment, TreatmentId};
 use crate::event::{Outcome, TrialRecord};
-use crate::telemetry::HostMetric;
+use crate::telemetry::{HOST, HostMetric};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What is shown of the host, with what heads its column.
 const SHOWN: [(&str, &str); 9] = [
@@ -35,23 +34,36 @@ pub(super) struct HostRow<'a> {
 
 /// One for each treatment of which the host told something.
 pub(super) fn rows<'a>(report: &Report<'a>) -> Vec<HostRow<'a>> {
-    let header = report.header;
-    let median = |treatment: &Treatment, name: &'static str| {
-        let metric = HostMetric::named(name)?.id();
-        let values = values(&header.protocol, report.records, treatment, &metric);
-        let values = values.into_iter().map(|(_, value)| value).collect();
-        Some((name, analysis::median(values)?))
+    let mut told = told_by_treatment(report.records);
+    let row = |treatment: &'a Treatment| {
+        let values = told.remove(&treatment.id).unwrap_or_default().into_iter();
+        let medians = values.filter_map(|(name, values)| Some((name, analysis::median(values)?)));
+        HostRow {
+            treatment,
+            id: treatment.id.as_str(),
+            medians: medians.collect(),
+        }
     };
-    let row = |treatment: &'a Treatment| HostRow {
-        treatment,
-        id: treatment.id.as_str(),
-        medians: SHOWN
-            .iter()
-            .filter_map(|(name, _)| median(treatment, name))
-            .collect(),
-    };
-    let all = header.plan.treatments.iter().filter(|t| t.role == Role::Listed);
-    all.map(row).filter(|row| !row.medians.is_empty()).collect()
+    let all = report.header.plan.treatments.iter();
+    let listed = all.filter(|t| t.role == Role::Listed);
+    listed.map(row).filter(|row| !row.medians.is_empty()).collect()
+}
+
+/// What is shown of the host in the judged blocks, by treatment and name; each trial is looked at once.
+fn told_by_treatment(records: &[TrialRecord]) -> HashMap<&TreatmentId, BTreeMap<&'static str, Vec<f64>>> {
+    let mut told: HashMap<_, BTreeMap<&'static str, Vec<f64>>> = HashMap::new();
+    for record in records.iter().filter(|r| r.trial.block > 0) {
+        let Outcome::Measured { observations, .. } = &record.outcome else {
+            continue;
+        };
+        let own = told.entry(&record.trial.treatment).or_default();
+        for observation in observations.iter().filter(|o| o.workload == HOST) {
+            if let Some((name, _)) = SHOWN.iter().find(|(name, _)| *name == observation.metric) {
+                own.entry(*name).or_default().push(observation.value);
+            }
+        }
+    }
+    told
 }
 
 /// What some treatment has more than nothing of.

@@ -73,6 +73,11 @@ fn response((judgement, sides): (&Judgement, &Sides)) -> Row {
     row(&judgement.effect, sides, is_proven, &p, outcome)
 }
 
+/// Whether numbers of this unit are shown with a prefix, and so with the unit.
+fn is_scaled(unit: &str) -> bool {
+    matches!(unit, "bit/s" | "B/s")
+}
+
 /// `p=0.006 `; nothing for a guard, which has none.
 pub(super) fn told_p(p: Option<f64>) -> String {
     match p {
@@ -85,7 +90,7 @@ pub(super) fn told_p(p: Option<f64>) -> String {
 /// A metric's name, with its unit where the numbers do not carry it.
 pub(super) fn with_unit(name: &str, unit: &str) -> String {
     match wording::tame(unit, 20) {
-        unit if unit.is_empty() || wording::is_scaled(&unit) => name.into(),
+        unit if unit.is_empty() || is_scaled(&unit) => name.into(),
         unit => format!("{name}, {unit}"),
     }
 }
@@ -140,7 +145,11 @@ pub(super) fn number(centre: Option<Centre>, unit: &str) -> Number {
         None => "±∞".into(),
     };
     Number {
-        median: wording::on_axis(centre.median, unit),
+        median: if is_scaled(unit) {
+            wording::quantity(centre.median, unit)
+        } else {
+            wording::number(centre.median)
+        },
         spread,
     }
 }

@@ -228,7 +228,7 @@ pub(super) fn seconds(length: Duration) -> String {
 
 /// `7,650 1/s`, `1.12 Gbit/s`.
 pub(super) fn quantity(value: f64, unit: &str) -> String {
-    if is_scaled(unit) {
+    if matches!(unit, "bit/s" | "B/s") {
         for (scale, prefix) in [(1e9, "G"), (1e6, "M"), (1e3, "k")] {
             if value.abs() >= scale {
                 return format!("{:.2} {prefix}{unit}", value / scale);
@@ -240,14 +240,9 @@ pub(super) fn quantity(value: f64, unit: &str) -> String {
         .to_string()
 }
 
-/// Whether numbers of this unit are shown with a prefix, and so with the unit.
-pub(super) fn is_scaled(unit: &str) -> bool {
-    matches!(unit, "bit/s" | "B/s")
-}
-
 /// A number whose unit stands beside the axis, unless it needs a prefix.
 pub(super) fn on_axis(value: f64, unit: &str) -> String {
-    if is_scaled(unit) {
+    if matches!(unit, "bit/s" | "B/s") {
         quantity(value, unit)
     } else {
         number(value)
