@@ -405,13 +405,18 @@ fn ablate(chain: &Chain, mut whole: Proven, found: &Evaluation) -> Result<Proven
         Some(minimal) if !minimal.is_over => Some(Next::Resume {
             run: minimal.header.run,
         }),
-        Some(minimal) => return smallest(chain, whole, minimal),
+        Some(minimal) => return smallest(chain, whole, found, minimal),
     };
     Ok(whole)
 }
 
 /// The minimal set where its own confirmation proves it and does not prove it worse than the whole, else the whole.
-fn smallest(chain: &Chain, mut whole: Proven, minimal: &Link) -> Result<Proven, AnalysisError> {
+fn smallest(
+    chain: &Chain,
+    mut whole: Proven,
+    found: &Evaluation,
+    minimal: &Link,
+) -> Result<Proven, AnalysisError> {
     let against_whole = against_whole(minimal)?;
     let is_worse = |c: &Comparison| c.responses.iter().any(|r| r.verdict == Verdict::Worse);
     let confirmed = proven(chain, minimal)?;
@@ -422,6 +427,7 @@ fn smallest(chain: &Chain, mut whole: Proven, minimal: &Link) -> Result<Proven, 
     };
     small.extent = Extent::Minimal;
     small.ablation = whole.ablation;
+    small.select(chain, found);
     small.against_whole = against_whole;
     Ok(small)
 }
