@@ -2,6 +2,7 @@
 //!
 //! Pure: knows what each file is read by and how it spells things; writes none of them.
 
+pub mod conflict;
 mod device;
 pub mod domain;
 mod lasting;
@@ -12,5 +13,5 @@ mod stamp;
 pub use device::{Device, DeviceMatch, Subsystem, Sysfs};
 pub use lasting::{Lasting, Unfit, lasting};
 pub use own_file::OwnFile;
-pub use render::{Layer, render};
+pub use render::{Keeper, Layer, render};
 pub use stamp::{CommitId, Stamp};
