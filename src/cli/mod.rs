@@ -9,7 +9,6 @@ mod lab;
 mod leg;
 mod noise;
 mod plan;
-#[expect(dead_code, reason = "for `recommend` and `commit`")]
 mod recommend;
 mod recover;
 mod results;
@@ -107,6 +106,8 @@ enum Verb {
     Noise(noise::NoiseArgs),
     /// Measure a run's winner again, with the baseline, on fresh guests
     Confirm(noise::ConfirmArgs),
+    /// Tell what to adopt after all that was measured, or that the baseline stays, and why
+    Recommend(recommend::Args),
     /// List the runs
     Runs,
     /// Print what a run shows
@@ -135,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(common, args),
         Verb::Noise(args) => noise::noise(common, args),
         Verb::Confirm(args) => noise::confirm(common, args),
+        Verb::Recommend(args) => recommend::recommend(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
         Verb::Export(args) => results::export(common, args),
