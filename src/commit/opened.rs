@@ -1,8 +1,8 @@
 //! A machine opened for commits: nobody else changes it meanwhile, and nothing on it is half-made.
 
 use super::{
-    Change, Commit, CommitError, Finding, Ledger, LedgerStore, Machine, Root, Tools, Wanted, Watch, between, carry_out,
-    put_back_half_made, status,
+    Change, Commit, CommitError, Finding, Ledger, LedgerStore, Machine, Root, Tools, Wanted, Watch, between,
+    carry_out, put_back_half_made, status,
 };
 use crate::change::{HOST_LOCK, HostLock, Journal, Keeper};
 use crate::host::{Host, boot_id, retuning};
@@ -22,11 +22,18 @@ pub struct Opened<'m> {
 impl<'m> Opened<'m> {
     /// This host, locked against runs and other commits; refused while a run has left something to be undone. What a verb
     /// that was killed had half made is put back first; the number of its changes is given, if there were any.
-    pub fn host(state: &Path, host: &'m mut dyn Host, keeper: Keeper) -> Result<(Self, Option<usize>), CommitError> {
+    pub fn host(
+        state: &Path,
+        host: &'m mut dyn Host,
+        keeper: Keeper,
+    ) -> Result<(Self, Option<usize>), CommitError> {
         let journal = Journal::open_as(state, keeper)?;
         journal.require_clean()?;
         let lock = HostLock::take(Path::new(HOST_LOCK), keeper)?;
-        let mut opened = Self { _hold: Some((journal, lock)), ..Self::looked_at(state, host)? };
+        let mut opened = Self {
+            _hold: Some((journal, lock)),
+            ..Self::looked_at(state, host)?
+        };
         let half = put_back_half_made(&opened.store, &mut opened.machine)?;
         Ok((opened, half))
     }
@@ -51,9 +58,19 @@ impl<'m> Opened<'m> {
     pub fn image(folder: &Path) -> Result<(Self, Option<usize>), CommitError> {
         let root = Root::open(folder)?;
         root.lock()?;
-        let machine = Machine { root, host: None, tools: Tools::default(), watch: Watch::default() };
+        let machine = Machine {
+            root,
+            host: None,
+            tools: Tools::default(),
+            watch: Watch::default(),
+        };
         let store = LedgerStore::of_image(Root::open(folder)?);
-        let mut opened = Self { machine, store, boot: None, _hold: None };
+        let mut opened = Self {
+            machine,
+            store,
+            boot: None,
+            _hold: None,
+        };
         let half = put_back_half_made(&opened.store, &mut opened.machine)?;
         Ok((opened, half))
     }
@@ -86,7 +103,12 @@ impl<'m> Opened<'m> {
     pub fn reverting(&mut self, id: CommitId, wanted: Wanted) -> Result<(Ledger, Vec<Change>), CommitError> {
         let old = self.ledger()?;
         old.find(Some(id))?;
-        let commits = old.commits.iter().filter(|commit| commit.stamp.commit != id).cloned().collect();
+        let commits = old
+            .commits
+            .iter()
+            .filter(|commit| commit.stamp.commit != id)
+            .cloned()
+            .collect();
         between(&old, commits, wanted, &mut self.machine)
     }
 
@@ -127,11 +149,21 @@ impl<'m> Opened<'m> {
 /// Commits that nobody kept in time, the newest first.
 fn overdue(ledger: &Ledger, now: Timestamp) -> Vec<CommitId> {
     let is_overdue = |commit: &&Commit| commit.stamp.deadline.is_some_and(|deadline| deadline <= now);
-    ledger.commits.iter().rev().filter(is_overdue).map(|commit| commit.stamp.commit).collect()
+    ledger
+        .commits
+        .iter()
+        .rev()
+        .filter(is_overdue)
+        .map(|commit| commit.stamp.commit)
+        .collect()
 }
 
 /// The next deadline in the ledger of this host; `None` when nothing waits to be kept.
 pub fn next_deadline(state: &Path) -> Result<Option<Timestamp>, CommitError> {
     let ledger = LedgerStore::of_host(Root::open(state)?).load()?;
-    Ok(ledger.commits.iter().filter_map(|commit| commit.stamp.deadline).min())
+    Ok(ledger
+        .commits
+        .iter()
+        .filter_map(|commit| commit.stamp.deadline)
+        .min())
 }
