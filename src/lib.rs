@@ -45,6 +45,7 @@ pub mod store;
 // What it shows.
 pub mod analysis;
 pub mod decision;
+pub mod persist;
 pub mod report;
 
 pub mod cli;

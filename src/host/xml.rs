@@ -207,6 +207,21 @@ pub fn without_secrets(xml: &str) -> String {
     xot.to_string(root).unwrap_or_default()
 }
 
+/// The XML as it is shown: without secrets, and every element on a line of its own, so that two of them are compared line
+/// by line.
+pub fn tidy(xml: &str) -> Result<String, XmlError> {
+    let mut xot = Xot::new();
+    let root = xot
+        .parse(&without_secrets(xml))
+        .map_err(|e| XmlError::Parse(e.to_string()))?;
+    xot.remove_insignificant_whitespace(root);
+    let parameters = xot::output::xml::Parameters {
+        indentation: Some(xot::output::Indentation::default()),
+        ..Default::default()
+    };
+    Ok(xot.serialize_xml_string(parameters, root)?)
+}
+
 /// The value a setting has in this XML, with QEMU's default where nothing is written.
 pub fn value(xml: &str, setting: &XmlSetting, target: Option<&str>) -> Result<String, XmlError> {
     let driver = |attribute: &str, default: &str| {

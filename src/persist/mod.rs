@@ -1,0 +1,3 @@
+//! From settings to what keeps them.
+
+pub mod definition;
