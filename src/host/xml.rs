@@ -3,11 +3,13 @@
 //! Edits keep namespaces and comments. Does not talk to libvirt.
 
 mod build;
+mod compare;
 mod numa;
 mod place;
 mod processor;
 
 pub use build::{Build, build};
+pub use compare::{same_besides, tidy};
 pub use processor::cpu_model;
 
 pub(in crate::host) use numa::placed;
@@ -205,21 +207,6 @@ pub fn without_secrets(xml: &str) -> String {
         }
     }
     xot.to_string(root).unwrap_or_default()
-}
-
-/// The XML as it is shown: without secrets, and every element on a line of its own, so that two of them are compared line
-/// by line.
-pub fn tidy(xml: &str) -> Result<String, XmlError> {
-    let mut xot = Xot::new();
-    let root = xot
-        .parse(&without_secrets(xml))
-        .map_err(|e| XmlError::Parse(e.to_string()))?;
-    xot.remove_insignificant_whitespace(root);
-    let parameters = xot::output::xml::Parameters {
-        indentation: Some(xot::output::Indentation::default()),
-        ..Default::default()
-    };
-    Ok(xot.serialize_xml_string(parameters, root)?)
 }
 
 /// The value a setting has in this XML, with QEMU's default where nothing is written.
