@@ -53,6 +53,11 @@ pub enum Purpose {
         /// The run that found the winner.
         of: RunId,
     },
+    /// To measure a confirmed winner without each of its settings, on fresh guests; the winner is its baseline.
+    Ablate {
+        /// The confirmation of that winner.
+        of: RunId,
+    },
     /// One factor of an experiment that goes from factor to factor.
     Stage {
         /// Number of the stage, from 1.

@@ -25,6 +25,7 @@ mod quantile;
 mod ratio;
 mod sample;
 mod sequential;
+mod shrink;
 mod signed_rank;
 #[cfg(test)]
 mod simulations;
@@ -53,5 +54,6 @@ pub use quantile::{student_t_interval, student_t_quantile};
 pub use ratio::{Pair, log_ratio};
 pub use sample::{Sample, median};
 pub use sequential::{boundary, looks};
+pub use shrink::{Observed, shrink};
 pub use signed_rank::{EXACT_LIMIT, SignedRankTest, signed_rank_test};
 pub use steady::{FEWEST_SAMPLES, Movement, Rounds, Steadiness, Truncation, movement, mser5, steadiness};

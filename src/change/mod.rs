@@ -3,6 +3,7 @@
 //! Knows settings, the host's seam and the undo journal; does not know designs, statistics or reports.
 
 mod journal;
+pub mod lasting;
 mod lock;
 mod next_boot;
 mod recover;

@@ -12,6 +12,9 @@ pub(super) enum Code {
     Usage = 2,
     /// A file is invalid.
     InvalidFile = 3,
+    /// Nothing is proven: there is no winner to make permanent.
+    #[expect(dead_code, reason = "for `commit`")]
+    NothingProven = 4,
     /// This host or guest lacks something.
     Environment = 5,
     /// Trials failed: there is nothing to judge.
@@ -30,7 +33,7 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// For `--help`. Codes 1 and 4 are kept for gates: regression and inconclusive.
-pub(super) const HELP: &str = "Exit codes: 0 done, 2 usage, 3 invalid file, 5 environment unusable, 6 trials failed, \
+/// For `--help`. Code 1 is kept for gates: a regression.
+pub(super) const HELP: &str = "Exit codes: 0 done, 2 usage, 3 invalid file, 4 nothing proven, 5 environment unusable, 6 trials failed, \
                                7 HOST NOT RESTORED (run `kvmtune recover`), 8 waiting for a reboot of the host, \
                                130 interrupted with the host restored";

@@ -3,7 +3,7 @@
 use super::draw_seed;
 use super::failure::Failure;
 use super::plan::Looked;
-use crate::decision::{Recommendation, certificate, certifies, evaluate};
+use crate::decision::{self, certificate, certifies, evaluate};
 use crate::design::{Part, Plan, Role, TreatmentId};
 use crate::event::{Certificate, Event, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{DesignKind, Experiment};
@@ -41,6 +41,7 @@ pub(super) enum OwnPart {
     Stage { factor: usize, kept: Levels },
     Noise { blocks: u32 },
     Confirm { levels: Levels, blocks: u32 },
+    Ablate { levels: Levels, blocks: u32 },
 }
 
 type Levels = Vec<(String, String)>;
@@ -55,6 +56,10 @@ impl OwnPart {
             },
             Self::Noise { blocks } => Part::Noise { blocks: *blocks },
             Self::Confirm { levels, blocks } => Part::Confirm {
+                levels,
+                blocks: *blocks,
+            },
+            Self::Ablate { levels, blocks } => Part::Ablate {
                 levels,
                 blocks: *blocks,
             },
@@ -73,6 +78,10 @@ impl OwnPart {
             Purpose::Noise => Self::Noise { blocks },
             Purpose::Confirm { .. } => Self::Confirm {
                 levels: levels(1),
+                blocks,
+            },
+            Purpose::Ablate { .. } => Self::Ablate {
+                levels: levels(0),
                 blocks,
             },
             Purpose::Stage { number, .. } => Self::Stage {
@@ -155,6 +164,15 @@ impl Leg {
         Self::New {
             purpose: Purpose::Confirm { of: header.run },
             part: OwnPart::Confirm { levels, blocks },
+            class: Some(header.facts.class()),
+        }
+    }
+
+    /// A winner that `header`'s run confirmed, without each of its settings.
+    pub(super) fn ablate(header: &RunHeader, levels: Levels, blocks: u32) -> Self {
+        Self::New {
+            purpose: Purpose::Ablate { of: header.run },
+            part: OwnPart::Ablate { levels, blocks },
             class: Some(header.facts.class()),
         }
     }
@@ -296,7 +314,7 @@ pub(super) fn next(
         Some(Leg::confirm(header, levels, blocks))
     };
     Ok(match header.purpose {
-        Purpose::Noise | Purpose::Confirm { .. } => None,
+        Purpose::Noise | Purpose::Confirm { .. } | Purpose::Ablate { .. } => None,
         Purpose::Sweep => found.and_then(confirmed),
         Purpose::Stage { number, of, first } => {
             let start = header.plan.treatments[0].levels.clone();
@@ -321,19 +339,13 @@ pub(super) fn next(
 pub(super) fn best(header: &RunHeader, records: &[TrialRecord]) -> Result<Option<Levels>, Failure> {
     let evaluation = evaluate(header, records)
         .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", header.run.short())))?;
-    let Recommendation::Adopt(winner) = &evaluation.recommendation else {
-        return Ok(None);
-    };
-    let mut candidates = header.plan.candidates();
-    let treatment =
-        candidates.find(|(_, t)| t.label_against(&header.plan.treatments[0]) == winner.treatment());
-    Ok(treatment.map(|(_, t)| t.levels.clone()))
+    Ok(decision::best(header, &evaluation))
 }
 
 /// Whether a run of this purpose follows the run of `header`.
 pub(super) fn follows(purpose: &Purpose, header: &RunHeader) -> bool {
     match (purpose, &header.purpose) {
-        (Purpose::Confirm { of }, _) => *of == header.run,
+        (Purpose::Confirm { of } | Purpose::Ablate { of }, _) => *of == header.run,
         (
             Purpose::Stage {
                 number,

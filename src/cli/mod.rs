@@ -9,6 +9,8 @@ mod lab;
 mod leg;
 mod noise;
 mod plan;
+#[expect(dead_code, reason = "for `recommend` and `commit`")]
+mod recommend;
 mod recover;
 mod results;
 mod run;

@@ -78,7 +78,7 @@ pub(super) fn resume(
 fn before(store: &Store, header: &RunHeader) -> Result<Vec<RunHeader>, Failure> {
     match header.purpose {
         Purpose::Sweep | Purpose::Noise | Purpose::Stage { first: None, .. } => Ok(Vec::new()),
-        Purpose::Confirm { of } => {
+        Purpose::Confirm { of } | Purpose::Ablate { of } => {
             let of = store.header(of)?;
             let mut runs = before(store, &of)?;
             runs.push(of);

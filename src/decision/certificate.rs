@@ -63,10 +63,10 @@ pub fn certificate(
 
 /// Whether a certificate made by one run speaks for another: the same guest, workloads and response on a host of the
 /// same class, and as many starts of the guest, which are noise too. A confirmation has a fresh guest for each trial
-/// whatever the experiment says, and takes the certificate of its sweep.
+/// whatever the experiment says, as an ablation has, and takes the certificate of its sweep.
 pub fn certifies(certified: &RunHeader, other: &RunHeader) -> bool {
     let (a, b) = (&certified.protocol, &other.protocol);
-    let confirms = matches!(other.purpose, Purpose::Confirm { .. });
+    let confirms = matches!(other.purpose, Purpose::Confirm { .. } | Purpose::Ablate { .. });
     certified.purpose == Purpose::Noise
         && a.guest == b.guest
         && (confirms || certified.plan.guests == other.plan.guests)

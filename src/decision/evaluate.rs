@@ -76,7 +76,8 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
     let (done, course) = complete_blocks(plan, &numbers, &family, &criteria)?;
     let comparisons = judge(&family, &criteria, done, &course)?;
     let recommendation = recommend(&comparisons);
-    let effects = if combines_factors(plan) {
+    let is_ablation = matches!(header.purpose, Purpose::Ablate { .. });
+    let effects = if combines_factors(plan) && !is_ablation {
         let of = |response| effects(plan, &numbers, response, done);
         protocol.responses.iter().map(of).collect::<Result<_, _>>()?
     } else {
@@ -181,7 +182,9 @@ fn active(plan: &Plan, course: &Course) -> Vec<bool> {
 pub fn claim_rule(header: &RunHeader) -> Rule {
     let blocks = header.plan.planned;
     match (&header.purpose, header.protocol.stopping) {
-        (Purpose::Noise | Purpose::Confirm { .. }, _) | (_, Stopping::Fixed) => Rule::Fixed { blocks },
+        (Purpose::Noise | Purpose::Confirm { .. } | Purpose::Ablate { .. }, _) | (_, Stopping::Fixed) => {
+            Rule::Fixed { blocks }
+        }
         (_, Stopping::Looks { min, .. }) => Rule::Looks {
             min: min.min(blocks),
             max: blocks,

@@ -2,6 +2,7 @@
 //!
 //! Pure: the same experiment, facts and seed give the same plan. Does not know how a treatment is applied.
 
+mod ablate;
 mod boots;
 mod factors;
 mod order;
@@ -104,6 +105,14 @@ pub enum Part<'p> {
         /// How often.
         blocks: u32,
     },
+    /// The treatment with these levels as the baseline, and it without each setting in which it differs from the
+    /// baseline of the experiment, each trial with a fresh guest.
+    Ablate {
+        /// `(tunable, level)`, one for each factor.
+        levels: &'p [(String, String)],
+        /// How often.
+        blocks: u32,
+    },
 }
 
 /// A block that takes longer has the baseline a second time in its middle.
@@ -131,7 +140,10 @@ impl Plan {
         if faults.is_empty() {
             factors::bind_coupled(&mut factors);
             let picks = picks::of_part(experiment, facts, &mut factors, part, &mut faults);
-            treatments = treatment::combine(&factors, &picks, facts, &mut notices);
+            treatments = match part {
+                Part::Ablate { .. } => ablate::take_apart(&mut factors, &picks, facts, &mut notices),
+                _ => treatment::combine(&factors, &picks, facts, &mut notices),
+            };
         }
         if experiment.design.kind == DesignKind::OneFactor {
             faults.extend(factors::single_levels(experiment, &factors));
@@ -149,7 +161,7 @@ impl Plan {
             factors,
             treatments,
             guests: match part {
-                Part::Confirm { .. } => Guests::Fresh,
+                Part::Confirm { .. } | Part::Ablate { .. } => Guests::Fresh,
                 _ => experiment.fresh,
             },
             planned: 0,
@@ -157,7 +169,7 @@ impl Plan {
             notices,
         };
         let wanted = match part {
-            Part::Noise { blocks } | Part::Confirm { blocks, .. } => blocks,
+            Part::Noise { blocks } | Part::Confirm { blocks, .. } | Part::Ablate { blocks, .. } => blocks,
             Part::Whole | Part::Stage { .. } => experiment.design.blocks,
         };
         plan.repeat_baseline_in_long_blocks(experiment, pace);
@@ -165,7 +177,7 @@ impl Plan {
             Part::Whole => experiment.time_budget,
             Part::Stage { .. } => stage_budget(experiment.time_budget, experiment.factors.len()),
             // Fewer blocks than were asked for would answer another question.
-            Part::Noise { .. } | Part::Confirm { .. } => None,
+            Part::Noise { .. } | Part::Confirm { .. } | Part::Ablate { .. } => None,
         };
         plan.planned = plan.blocks_in_budget(experiment, budget, pace, wanted);
         plan.extend(plan.planned);

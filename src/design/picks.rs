@@ -72,7 +72,7 @@ pub(super) fn of_part(
             }
             one_at_a_time(factors, factor..factor + 1)
         }
-        (Part::Confirm { levels, .. }, _) => {
+        (Part::Confirm { levels, .. } | Part::Ablate { levels, .. }, _) => {
             let mut picks = listed_picks(experiment, facts, factors, faults);
             picks.truncate(1);
             let mut chosen = picks[0].levels.clone();

@@ -175,18 +175,9 @@ pub(super) fn combine(
 ) -> Vec<Treatment> {
     let mut treatments: Vec<Treatment> = Vec::new();
     for (number, pick) in picks.iter().enumerate() {
-        let mut treatment = Treatment {
-            name: pick.name.clone(),
-            ..Treatment::new(factors, &pick.levels)
-        };
-        Setting::in_safe_order(&mut treatment.live, facts);
-        let all: Vec<_> = treatment.restart.iter().chain(&treatment.live).cloned().collect();
-        let conflict = Setting::conflict(&all, facts)
-            .or_else(|| starved_pool(factors, &pick.levels, &all))
-            .or_else(|| denied_zero(factors, &pick.levels));
-        match conflict {
-            Some(why) => notices.push(format!("left out {}: {why}", treatment.label())),
-            None => treatments.push(treatment),
+        match possible(factors, pick, facts) {
+            Ok(treatment) => treatments.push(treatment),
+            Err(why) => notices.push(why),
         }
         // Without a baseline there is nothing to compare with.
         if number == 0 && treatments.is_empty() {
@@ -194,6 +185,23 @@ pub(super) fn combine(
         }
     }
     treatments
+}
+
+/// One combination of levels, or why it is left out.
+pub(super) fn possible(factors: &[PlannedFactor], pick: &Pick, facts: &Facts) -> Result<Treatment, String> {
+    let mut treatment = Treatment {
+        name: pick.name.clone(),
+        ..Treatment::new(factors, &pick.levels)
+    };
+    Setting::in_safe_order(&mut treatment.live, facts);
+    let all: Vec<_> = treatment.restart.iter().chain(&treatment.live).cloned().collect();
+    let conflict = Setting::conflict(&all, facts)
+        .or_else(|| starved_pool(factors, &pick.levels, &all))
+        .or_else(|| denied_zero(factors, &pick.levels));
+    match conflict {
+        Some(why) => Err(format!("left out {}: {why}", treatment.label())),
+        None => Ok(treatment),
+    }
 }
 
 /// Two sysctls that zero each other, both set.

@@ -1,3 +1,17 @@
-//! From settings to what keeps them.
+//! From settings to the texts of the files that make them last, on a host or inside a guest.
+//!
+//! Pure: knows what each file is read by and how it spells things; writes none of them.
 
+mod device;
 pub mod definition;
+pub mod domain;
+mod lasting;
+mod own_file;
+mod render;
+mod stamp;
+
+pub use device::{Device, DeviceMatch, Subsystem, Sysfs};
+pub use lasting::{Lasting, Unfit, lasting};
+pub use own_file::OwnFile;
+pub use render::{Layer, render};
+pub use stamp::{CommitId, Stamp};

@@ -34,6 +34,7 @@ fn state(run: &RunRow) -> String {
         Purpose::Sweep => String::new(),
         Purpose::Noise => "A/A, ".into(),
         Purpose::Confirm { of } => format!("confirms {}, ", of.short()),
+        Purpose::Ablate { of } => format!("takes apart {}, ", of.short()),
         Purpose::Stage { number, of, .. } => format!("factor {number} of {of}, "),
     };
     format!("{simulated}{purpose}{}", wording::tame(&run.state, 40))

@@ -49,6 +49,10 @@ pub(super) fn purpose(purpose: &Purpose) -> Option<String> {
         Purpose::Sweep => None,
         Purpose::Noise => Some("A/A: the baseline against itself".into()),
         Purpose::Confirm { of } => Some(format!("confirmation of run {} on fresh guests", of.short())),
+        Purpose::Ablate { of } => Some(format!(
+            "ablation: the winner confirmed by run {}, the baseline here, against it without each of its settings",
+            of.short()
+        )),
         Purpose::Stage { number, of, .. } => {
             Some(format!("factor {number} of {of}, from the best proven so far"))
         }

@@ -103,7 +103,7 @@ fn budget(task: &Task<'_>) -> Option<Span> {
     match task.header.purpose {
         Purpose::Sweep => whole,
         Purpose::Stage { of, .. } => stage_budget(whole, of as usize),
-        Purpose::Noise | Purpose::Confirm { .. } => None,
+        Purpose::Noise | Purpose::Confirm { .. } | Purpose::Ablate { .. } => None,
     }
 }
 

@@ -1,0 +1,102 @@
+//! Estimates drawn towards no effect, because the largest of several is large by luck too. Knows estimates and their
+//! standard errors, not which of them was picked.
+
+/// One of several estimates, as a log-ratio.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observed {
+    /// The estimate.
+    pub estimate: f64,
+    /// Its standard error.
+    pub error: f64,
+}
+
+/// What each estimate is worth: `θ τ² / (τ² + s²)`, the mean of the effect given its estimate where effects are spread
+/// normally about none. Under that prior it stays right for the one that was picked, whatever it was picked for.
+///
+/// τ² is the root of Σ θᵢ² / (τ² + sᵢ²) = k, or 0 where the estimates are no larger than their errors: the estimate of
+/// Paule and Mandel with the mean known to be none. With one error for all this is James and Stein's rule, but for
+/// k − 2 in the place of k, which would keep one or two candidates from being shrunk at all.
+///
+/// Sources: Efron (2011), "Tweedie's formula and selection bias", JASA 106; James & Stein (1961); Efron & Morris (1973),
+/// "Stein's estimation rule and its competitors", JASA 68; Paule & Mandel (1982), "Consensus values and weighting
+/// factors", J. Res. NBS 87.
+pub fn shrink(observed: &[Observed]) -> Vec<f64> {
+    let spread = spread(observed);
+    let shrunk = |one: &Observed| match spread + one.error.powi(2) {
+        total if total > 0.0 => one.estimate * spread / total,
+        _ => one.estimate,
+    };
+    observed.iter().map(shrunk).collect()
+}
+
+/// τ², by halving: the sum falls as it grows.
+fn spread(observed: &[Observed]) -> f64 {
+    let excess = |spread: f64| {
+        let each = observed.iter().map(|one| {
+            let total = spread + one.error.powi(2);
+            if total > 0.0 {
+                one.estimate.powi(2) / total
+            } else {
+                f64::INFINITY
+            }
+        });
+        each.filter(|share| !share.is_nan()).sum::<f64>() - observed.len() as f64
+    };
+    // At the sum of all squares no share is above its own part.
+    let (mut low, mut high) = (0.0, observed.iter().map(|one| one.estimate.powi(2)).sum::<f64>());
+    if excess(low) <= 0.0 {
+        return 0.0;
+    }
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if excess(middle) > 0.0 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(estimates: &[f64], error: f64) -> Vec<Observed> {
+        let one = |&estimate: &f64| Observed { estimate, error };
+        estimates.iter().map(one).collect()
+    }
+
+    #[test]
+    fn estimates_of_the_size_of_their_errors_are_nothing() {
+        assert_eq!(shrink(&all(&[0.01, -0.01, 0.009], 0.01)), [0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn equal_errors_give_the_closed_form() {
+        let estimates = [0.05, -0.01, 0.02, 0.0];
+        let mean_square = estimates.iter().map(|e| e * e).sum::<f64>() / 4.0;
+        let factor = 1.0 - 0.01_f64.powi(2) / mean_square;
+        for (shrunk, raw) in shrink(&all(&estimates, 0.01)).iter().zip(estimates) {
+            assert!((shrunk - raw * factor).abs() < 1e-12, "{shrunk} {raw}");
+        }
+    }
+
+    #[test]
+    fn a_noisier_estimate_is_believed_less() {
+        let mut observed = all(&[0.05, 0.05, 0.0], 0.01);
+        observed[1].error = 0.04;
+        let shrunk = shrink(&observed);
+        assert!(
+            shrunk[0] > shrunk[1] && shrunk[1] > 0.0 && shrunk[0] < 0.05,
+            "{shrunk:?}"
+        );
+    }
+
+    #[test]
+    fn what_has_no_error_is_left_alone() {
+        assert_eq!(shrink(&all(&[0.05, 0.0], 0.0))[0], 0.05);
+        assert_eq!(shrink(&all(&[0.0], 0.0)), [0.0]);
+        assert!(shrink(&[]).is_empty());
+    }
+}

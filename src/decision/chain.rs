@@ -1,0 +1,52 @@
+//! The runs that follow from one question: what found a winner, what confirmed it, what took it apart. Knows what each
+//! is for, not where it is kept.
+
+use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
+
+/// One run of a chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// What it is of.
+    pub header: RunHeader,
+    /// Its trials.
+    pub records: Vec<TrialRecord>,
+    /// Whether nothing more is to come without being asked for.
+    pub is_over: bool,
+}
+
+/// What was measured about one question, in the order it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chain {
+    /// The run that was asked about: any of the chain.
+    pub asked: RunId,
+    /// The run that compared the treatments; the stages of a one-factor design, the first of them first. Never empty.
+    pub found: Vec<Link>,
+    /// What was found best against the baseline, on fresh guests.
+    pub confirmation: Option<Link>,
+    /// The confirmed winner without each of its settings.
+    pub ablation: Option<Link>,
+    /// What the ablation left of it, against the baseline.
+    pub minimal: Option<Link>,
+}
+
+impl Chain {
+    /// The run that led to the confirmation: the sweep, or the last stage there is.
+    pub fn last_found(&self) -> &Link {
+        &self.found[self.found.len() - 1]
+    }
+
+    /// Whether the stages that were measured are all there are.
+    pub(super) fn has_all_stages(&self) -> bool {
+        match self.last_found().header.purpose {
+            Purpose::Stage { number, of, .. } => number >= of,
+            _ => true,
+        }
+    }
+
+    /// The first run that is not over, in the order they are measured.
+    pub(super) fn unfinished(&self) -> Option<&Link> {
+        let after = [&self.confirmation, &self.ablation, &self.minimal];
+        let all = self.found.iter().chain(after.into_iter().flatten());
+        all.into_iter().find(|link| !link.is_over)
+    }
+}
