@@ -1,7 +1,7 @@
 //! The machine a commit is made on: its files below a root, its live values, and the tools that make more of a file.
 
 use super::root::Root;
-use super::{CommitError, FileState};
+use super::{CommitError, Domains, FileState};
 use crate::host::{Host, is_installed, run_tool};
 use std::cell::RefCell;
 use std::io;
@@ -68,6 +68,8 @@ pub struct Machine<'m> {
     pub tools: Tools,
     /// Told of each step.
     pub watch: Watch,
+    /// The domains on it.
+    pub domains: Domains,
 }
 
 impl Machine<'_> {

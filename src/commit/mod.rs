@@ -6,9 +6,11 @@
 mod between;
 mod change;
 mod domain;
+mod domains;
 mod file;
 mod guest;
 mod ledger;
+mod live;
 mod machine;
 mod root;
 mod transaction;
@@ -16,7 +18,8 @@ mod value;
 
 pub use between::{Wanted, between};
 pub use change::{Change, Finding, Held, Layer};
-pub use domain::{DomainChange, DomainOrigins};
+pub use domain::{DefinitionChange, DomainChange, DomainOrigins};
+pub use domains::Domains;
 pub use file::{Afterwards, FileChange, FileState};
 pub use guest::{GuestFileChange, GuestOrigins, GuestValueChange};
 pub use ledger::{Commit, Extent, HostPart, Ledger, LedgerStore, Origins};

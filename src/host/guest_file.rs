@@ -5,7 +5,7 @@
 
 use super::transport::{ExecOutput, Transport};
 use super::{HostError, MAX_SETTING, TOO_LONG, guest_job};
-use serde::{Deserialize, Serialize};
+use crate::tunable::KernelFile;
 use std::time::Duration;
 
 /// A guest that writes its disk back may take this long.
@@ -60,7 +60,7 @@ sync
 "#;
 
 /// A file as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestFile {
     /// What it holds.
     pub content: Vec<u8>,
@@ -73,8 +73,7 @@ pub struct GuestFile {
 }
 
 /// What is at a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// A plain file.
     File(GuestFile),
@@ -178,25 +177,36 @@ impl<'g> GuestFiles<'g> {
         }
     }
 
-    /// Puts back what was found.
-    pub fn restore(&self, path: &str, found: &Found) -> Result<(), HostError> {
-        match found {
-            Found::File(file) => self.put(path, file),
-            Found::Nothing { folders } => self.remove(path, folders),
-        }
+    /// The content of a kernel file; `None` when it is not there or not to be read.
+    pub fn kernel_file(&self, path: &str) -> Option<String> {
+        let bytes = KernelFile::is_one(path).then(|| self.transport.read_file(path, MAX_SETTING))?;
+        Some(String::from_utf8_lossy(&bytes.ok()?).into_owned())
     }
 
-    /// Runs a program of the guest to its end; it must succeed.
-    pub fn exec(&self, argv: &[&str]) -> Result<(), HostError> {
-        self.finish(&format!("run {} in the guest", argv.join(" ")), argv, None)
-            .map(drop)
+    /// Where a symbolic link below /sys leads, as it is written.
+    pub fn kernel_link(&self, path: &str) -> Option<String> {
+        let text = self.of_kernel("readlink -- \"$1\"", path)?;
+        (!text.is_empty()).then_some(text)
     }
 
-    /// Whether the guest has a program.
-    pub fn has(&self, program: &str) -> Result<bool, HostError> {
-        let doing = format!("look for {program} in the guest");
-        let script = "command -v \"$1\" >/dev/null && echo yes || echo no";
-        let said = self.run(&doing, script, &[program], None)?;
+    /// The permissions of a kernel file.
+    pub fn kernel_mode(&self, path: &str) -> Option<u32> {
+        u32::from_str_radix(&self.of_kernel("stat -c %a -- \"$1\"", path)?, 8).ok()
+    }
+
+    fn of_kernel(&self, script: &str, path: &str) -> Option<String> {
+        KernelFile::is_one(path).then_some(())?;
+        let said = self
+            .run("look at the guest's kernel", script, &[path], None)
+            .ok()?;
+        let text = String::from_utf8_lossy(&said.stdout).trim().to_string();
+        (text.len() < 4096).then_some(text)
+    }
+
+    /// Whether systemd is the guest's first process.
+    pub fn has_systemd(&self) -> Result<bool, HostError> {
+        let script = "[ -d /run/systemd/system ] && echo yes || echo no";
+        let said = self.run("look for systemd in the guest", script, &[], None)?;
         Ok(said.stdout.starts_with(b"yes"))
     }
 
@@ -208,11 +218,7 @@ impl<'g> GuestFiles<'g> {
         stdin: Option<&[u8]>,
     ) -> Result<ExecOutput, HostError> {
         let argv = [&["/bin/sh", "-c", script, "kvmtune"], arguments].concat();
-        self.finish(doing, &argv, Some(stdin.unwrap_or_default()))
-    }
-
-    fn finish(&self, doing: &str, argv: &[&str], stdin: Option<&[u8]>) -> Result<ExecOutput, HostError> {
-        let done = self.transport.exec(argv, stdin, LIMIT);
+        let done = self.transport.exec(&argv, Some(stdin.unwrap_or_default()), LIMIT);
         let done = done.map_err(|e| guest_job::failed(doing.to_string(), &e))?;
         if done.exit_code == 0 {
             return Ok(done);

@@ -83,7 +83,10 @@ mod tests {
         let same = |other: &str| same_besides(other, XML, ours.keys(), None).unwrap();
         assert!(same(&edited) && same(XML));
         let turned = edited.replace("name=\"qemu\" cache=\"none\"", "cache=\"none\" name=\"qemu\"");
-        assert!(turned != edited && same(&turned), "the order of attributes is nothing");
+        assert!(
+            turned != edited && same(&turned),
+            "the order of attributes is nothing"
+        );
         assert!(same(&edited.replace("  ", "\n")), "blanks are nothing");
         assert!(!same(&edited.replace("dev=\"vda\"", "dev=\"vda\" bus=\"scsi\"")));
         assert!(!same(&edited.replace("secret", "other")));
