@@ -5,7 +5,7 @@
 use super::between::Wanted;
 use super::change::{Change, Finding, Held, Layer};
 use super::value::ValueChange;
-use super::{Commit, CommitError, Domains, Machine, Origins, domains, live};
+use super::{Commit, CommitError, Domains, Extent, Machine, Origins, domains, live};
 use crate::change::{WriteUndo, lasting};
 use crate::host::xml::{self, XmlError, same_besides};
 use crate::host::{Host, HostError, LocalHost};
@@ -27,6 +27,9 @@ pub struct DomainChange {
     /// Its live values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<ValueChange>,
+    /// What comes with its next start: only looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<Setting>,
 }
 
 /// A definition from one text to another. Both hold the domain's secrets.
@@ -104,21 +107,22 @@ impl DomainChange {
             findings.extend(definition.verify(name, host));
         }
         if let Some(live) = &self.live {
-            findings.extend(live.set.iter().map(|setting| running(name, setting, host)));
+            findings.extend(live.set.iter().map(|setting| running(name, setting, false, host)));
         }
+        findings.extend(self.late.iter().map(|setting| running(name, setting, true, host)));
         findings
     }
 }
 
-/// Whether the running domain has a setting.
-fn running(name: &str, setting: &Setting, host: &mut LocalHost) -> Finding {
+/// Whether the running domain has a setting; one that is `late` may still wait for its next start.
+fn running(name: &str, setting: &Setting, late: bool, host: &mut LocalHost) -> Finding {
     let held = if host.is_on() {
         match host.read(&setting.address) {
             Ok(raw) if setting.canonical(&raw).as_ref() == Some(&setting.value) => Held::Yes,
             Ok(raw) => {
                 let found = setting.address.selected(&raw).escape_default();
                 let found = format!("it reads `{found}`");
-                if setting.address.needs_guest_off() {
+                if late {
                     Held::NotYet(format!("a restart of the domain: {found}"))
                 } else {
                     Held::No(found)
@@ -268,6 +272,7 @@ pub(super) fn between(
                 domain,
                 definition: None,
                 live: None,
+                late: Vec::new(),
             })),
             Err(error) => return Err(error),
         }
@@ -300,8 +305,10 @@ fn of_domain(
     };
     let (before, after) = (tops(old), tops(new));
     let values = origins.domains.values.entry(domain.uuid.clone()).or_default();
+    let mut late = Vec::new();
     let live = if wanted == Wanted::Verified {
-        running_settings(new, domain)
+        late = later(new, domain, &after);
+        live::between((&before, &after), values, wanted, host, changed)?
     } else if host.is_on() {
         live::between((&before, &after), values, wanted, host, changed)?
     } else {
@@ -312,12 +319,13 @@ fn of_domain(
     if values.is_empty() {
         origins.domains.values.remove(&domain.uuid);
     }
-    let is_any = definition.is_some() || live.is_some();
+    let is_any = definition.is_some() || live.is_some() || !late.is_empty();
     Ok(is_any.then(|| {
         Change::Domain(DomainChange {
             domain: domain.clone(),
             definition,
             live,
+            late,
         })
     }))
 }
@@ -328,16 +336,14 @@ fn live_of(part: &DomainPart) -> Vec<Setting> {
     part.settings.iter().filter(is_live).cloned().collect()
 }
 
-/// Everything that the running domain is to have, to be looked at.
-fn running_settings(commits: &[Commit], domain: &DomainRef) -> Option<ValueChange> {
-    let layers =
-        domains::parts(commits, &domain.uuid).map(|(_, part)| (super::Extent::Both, &part.settings[..]));
-    let set: Vec<_> = live::tops(layers).into_iter().map(|(s, _)| s).collect();
-    (!set.is_empty()).then_some(ValueChange {
-        before: Vec::new(),
-        back: Vec::new(),
-        set,
+/// What the domain has from its next start on, besides what it was given live.
+fn later(commits: &[Commit], domain: &DomainRef, live: &[live::Top]) -> Vec<Setting> {
+    let layers = domains::parts(commits, &domain.uuid).map(|(_, part)| (Extent::Both, &part.settings[..]));
+    let all = live::tops(layers).into_iter().map(|(setting, _)| setting);
+    all.filter(|s| {
+        s.role != SettingRole::Follows && !live.iter().any(|(given, _)| given.address == s.address)
     })
+    .collect()
 }
 
 fn definition(

@@ -1,6 +1,7 @@
 //! The domains that commits are about, reached when one is first needed.
 
 use super::{Commit, CommitError};
+use crate::experiment::SshTarget;
 use crate::host::libvirt::{Connection, LibvirtErrorKind};
 use crate::host::{HostError, LocalHost};
 use crate::persist::domain::{DomainPart, DomainRef};
@@ -14,6 +15,26 @@ pub struct Domains {
 }
 
 impl Domains {
+    /// Finds a domain by its name, with the disk of this target name for its data disk, or its first.
+    pub fn find(
+        &mut self,
+        connection: &str,
+        name: &str,
+        disk: Option<&str>,
+        ssh: Option<&SshTarget>,
+    ) -> Result<DomainRef, CommitError> {
+        let host = LocalHost::domain(connection, name, disk, Arc::default())?;
+        let found = DomainRef {
+            connection: connection.into(),
+            name: name.into(),
+            uuid: host.uuid(),
+            disk: host.disk().into(),
+            ssh: ssh.cloned(),
+        };
+        self.reach(&found)?;
+        Ok(found)
+    }
+
     /// The domain, and its guest when it runs.
     pub fn reach(&mut self, at: &DomainRef) -> Result<&mut LocalHost, CommitError> {
         if !self.open.contains_key(&at.uuid) {

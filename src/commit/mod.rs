@@ -6,6 +6,7 @@
 mod between;
 mod change;
 mod domain;
+mod domain_part;
 mod domains;
 mod file;
 mod guest;
@@ -19,6 +20,7 @@ mod value;
 pub use between::{Wanted, between};
 pub use change::{Change, Finding, Held, Layer};
 pub use domain::{DefinitionChange, DomainChange, DomainOrigins};
+pub use domain_part::{Measured, domain_part};
 pub use domains::Domains;
 pub use file::{Afterwards, FileChange, FileState};
 pub use guest::{GuestFileChange, GuestOrigins, GuestValueChange};
