@@ -27,7 +27,7 @@ pub struct DomainChange {
     /// Its live values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<ValueChange>,
-    /// What comes with its next start: only looked at.
+    /// What comes with its next start only: told and looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late: Vec<Setting>,
 }
@@ -305,11 +305,10 @@ fn of_domain(
     };
     let (before, after) = (tops(old), tops(new));
     let values = origins.domains.values.entry(domain.uuid.clone()).or_default();
-    let mut late = Vec::new();
-    let live = if wanted == Wanted::Verified {
-        late = later(new, domain, &after);
-        live::between((&before, &after), values, wanted, host, changed)?
-    } else if host.is_on() {
+    let known = later(old, domain, &before);
+    let mut late = later(new, domain, &after);
+    late.retain(|setting| wanted == Wanted::Verified || !known.contains(setting));
+    let live = if wanted == Wanted::Verified || host.is_on() {
         live::between((&before, &after), values, wanted, host, changed)?
     } else {
         // What a run held went with it.
@@ -319,7 +318,7 @@ fn of_domain(
     if values.is_empty() {
         origins.domains.values.remove(&domain.uuid);
     }
-    let is_any = definition.is_some() || live.is_some() || !late.is_empty();
+    let is_any = definition.is_some() || live.is_some() || wanted == Wanted::Verified && !late.is_empty();
     Ok(is_any.then(|| {
         Change::Domain(DomainChange {
             domain: domain.clone(),

@@ -6,7 +6,7 @@ use super::between::Wanted;
 use super::change::{Change, Finding, Held, Layer};
 use super::file::{Content, FileState};
 use super::value::ValueChange;
-use super::{Commit, CommitError, Domains, Machine, Origins, domains, live};
+use super::{Commit, CommitError, Domains, Extent, Machine, Origins, domains, live};
 use crate::change::{WriteUndo, lasting};
 use crate::host::Host;
 use crate::host::guest_file::{Found, GuestFile, GuestFiles};
@@ -51,6 +51,9 @@ pub struct GuestValueChange {
     pub domain: DomainRef,
     /// The values.
     pub values: ValueChange,
+    /// What comes with its next start: only looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<Setting>,
 }
 
 /// A file of a guest before the first commit.
@@ -190,15 +193,19 @@ impl GuestValueChange {
     }
 
     pub(super) fn verify(&self, machine: &mut Machine<'_>) -> Vec<Finding> {
-        let one = |setting: &Setting| {
+        let mut one = |setting: &Setting, late: bool| {
             let held = match machine.domains.reach(&self.domain) {
                 Ok(host) if !host.is_on() => off(),
                 Ok(host) => match host.read(&setting.address) {
                     Ok(raw) if setting.canonical(&raw).as_ref() == Some(&setting.value) => Held::Yes,
-                    Ok(raw) => Held::No(format!(
-                        "it reads `{}`",
-                        setting.address.selected(&raw).escape_default()
-                    )),
+                    Ok(raw) => {
+                        let found = setting.address.selected(&raw).escape_default();
+                        if late {
+                            Held::NotYet(format!("a restart of the guest: it reads `{found}`"))
+                        } else {
+                            Held::No(format!("it reads `{found}`"))
+                        }
+                    }
                     Err(error) => Held::No(error.to_string()),
                 },
                 Err(error) => Held::No(error.to_string()),
@@ -210,7 +217,11 @@ impl GuestValueChange {
                 held,
             }
         };
-        self.values.set.iter().map(one).collect()
+        let set = self.values.set.iter().map(|s| (s, false));
+        let all: Vec<_> = set.chain(self.late.iter().map(|s| (s, true))).collect();
+        all.into_iter()
+            .map(|(setting, late)| one(setting, late))
+            .collect()
     }
 }
 
@@ -250,6 +261,7 @@ fn needed(commits: &[Commit], uuid: &str) -> BTreeMap<&'static str, String> {
             stamp: &commit.stamp,
             items: &part.lasting,
             tuned: None,
+            keeper: None,
         })
         .collect();
     let text = |file: OwnFile| Some((file.path(), render(file, &layers)?));
@@ -329,18 +341,23 @@ fn values(
     machine: &mut Machine<'_>,
     changed: &mut Vec<String>,
 ) -> Result<Option<Change>, CommitError> {
-    let tops = |commits| {
-        live::tops(domains::parts(commits, &domain.uuid).map(|(c, part)| (c.extent, &part.values[..])))
-    };
-    let (before, after) = (tops(old), tops(new));
-    if before.is_empty() && after.is_empty() {
+    let layers =
+        |commits| domains::parts(commits, &domain.uuid).map(|(c, part)| (c.extent, &part.values[..]));
+    let (before, after) = (live::tops(layers(old)), live::tops(layers(new)));
+    let all = live::tops(layers(new).map(|(_, values)| (Extent::Both, values)));
+    if before.is_empty() && all.is_empty() {
         return Ok(None);
     }
     let known = origins.guests.values.entry(domain.uuid.clone()).or_default();
+    let mut late: Vec<Setting> = Vec::new();
     let values = if wanted == Wanted::Verified {
-        let set: Vec<_> = after.into_iter().map(|(setting, _)| setting).collect();
-        let (before, back) = (Vec::new(), Vec::new());
-        (!set.is_empty()).then_some(ValueChange { before, back, set })
+        let is_late = |s: &Setting| !after.iter().any(|(given, _)| given.address == s.address);
+        late.extend(all.into_iter().map(|(s, _)| s).filter(is_late));
+        Some(ValueChange {
+            before: Vec::new(),
+            back: Vec::new(),
+            set: after.into_iter().map(|(setting, _)| setting).collect(),
+        })
     } else {
         let host = machine.domains.reach(domain)?;
         if host.is_on() {
@@ -358,6 +375,7 @@ fn values(
         Change::GuestValue(GuestValueChange {
             domain: domain.clone(),
             values,
+            late,
         })
     }))
 }

@@ -7,7 +7,7 @@ use super::{CommitError, DomainOrigins, GuestOrigins};
 use crate::change::WriteUndo;
 use crate::event::RunId;
 use crate::persist::domain::DomainPart;
-use crate::persist::{CommitId, Lasting, Layer, Stamp};
+use crate::persist::{CommitId, Keeper, Lasting, Layer, Stamp};
 use crate::tunable::Setting;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub struct HostPart {
     pub lasting: Vec<Lasting>,
     /// Live values, in the order they are written.
     pub values: Vec<Setting>,
+    /// Everything that the running system is to hold, now or after a reboot.
+    pub checked: Vec<Setting>,
     /// The profile of tuned that kvmtune's own builds upon; `None` where tuned is not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuned: Option<String>,
@@ -62,6 +64,12 @@ pub struct Commit {
     pub run: RunId,
     /// What it changes.
     pub extent: Extent,
+    /// The boot of the host it was made in; empty for an image.
+    #[serde(default)]
+    pub boot: String,
+    /// What takes it back after a reboot, when it waits to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<Keeper>,
     /// The host's part.
     pub host: HostPart,
     /// The domain's and guest's part.
@@ -78,10 +86,12 @@ impl Commit {
             &[]
         };
         let tuned = self.host.tuned.as_deref().filter(|_| self.extent.is_config());
+        let keeper = self.keeper.as_ref().filter(|_| self.extent.is_config());
         Layer {
             stamp: &self.stamp,
             items,
             tuned,
+            keeper,
         }
     }
 }
@@ -148,15 +158,33 @@ pub struct LedgerStore {
     folder: PathBuf,
 }
 
+/// The ledger's folder below the state folder.
+const FOLDER: &str = "/commits";
+/// The ledger's folder in an image.
+const IMAGE_FOLDER: &str = "/var/lib/kvmtune/commits";
+
+/// True when a verb was killed while it changed this host, or is about it now.
+pub fn is_half_made(state: &Path) -> bool {
+    state.join(&FOLDER[1..]).join(PENDING).symlink_metadata().is_ok()
+}
+
 const LEDGER: &str = "ledger.json";
 const PENDING: &str = "pending.json";
 
 impl LedgerStore {
-    /// The ledger in `folder` below `root`. Nothing is made before the first commit.
-    pub fn new(root: Root, folder: &Path) -> Self {
+    /// The ledger of this host, in its state folder. Nothing is made before the first commit.
+    pub fn of_host(state: Root) -> Self {
         Self {
-            root,
-            folder: folder.into(),
+            root: state,
+            folder: FOLDER.into(),
+        }
+    }
+
+    /// The ledger of an image, inside it.
+    pub fn of_image(image: Root) -> Self {
+        Self {
+            root: image,
+            folder: IMAGE_FOLDER.into(),
         }
     }
 

@@ -7,9 +7,9 @@ use super::CommitError;
 use super::file::{Content, FileState as State};
 use super::machine::Watch;
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, chmodat, fchmod, fchown, fgetxattr,
-    flistxattr, fsetxattr, fsync, mkdirat, openat, openat2, readlinkat, renameat, statat, symlinkat,
-    unlinkat,
+    AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, chmodat, fchmod,
+    fchown, fgetxattr, flistxattr, flock, fsetxattr, fsync, mkdirat, openat, openat2, readlinkat, renameat,
+    statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -42,6 +42,17 @@ impl Root {
         Ok(Self {
             path: path.into(),
             fd,
+        })
+    }
+
+    /// Takes the lock of the folder itself, without waiting; the kernel drops it with the process.
+    pub fn lock(&self) -> Result<(), CommitError> {
+        flock(&self.fd, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+            Errno::WOULDBLOCK => {
+                let path = self.path.display();
+                CommitError::Refused(format!("another kvmtune changes {path} now: wait for it to end"))
+            }
+            e => self.failed("lock", Path::new("/"))(e),
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: knows what each file is read by and how it spells things; writes none of them.
 
+pub mod conflict;
 pub mod definition;
 mod device;
 pub mod domain;
@@ -14,5 +15,5 @@ mod unit;
 pub use device::{Device, DeviceMatch, Subsystem, Sysfs};
 pub use lasting::{Lasting, Unfit, lasting};
 pub use own_file::OwnFile;
-pub use render::{Layer, render};
+pub use render::{Keeper, Layer, render};
 pub use stamp::{CommitId, Stamp};

@@ -5,7 +5,8 @@ use super::lasting::Lasting;
 use super::own_file::OwnFile;
 use super::stamp::Stamp;
 use super::unit;
-use crate::tunable::{BootEdit, grub_drop_in};
+use crate::tunable::{BootEdit, grub_edits};
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
 /// What one commit adds to a machine's files.
@@ -17,6 +18,17 @@ pub struct Layer<'l> {
     pub items: &'l [Lasting],
     /// The profile of tuned that kvmtune's own builds upon, where tuned is installed.
     pub tuned: Option<&'l str>,
+    /// What takes it back after a reboot, unless somebody keeps it.
+    pub keeper: Option<&'l Keeper>,
+}
+
+/// The program that takes back what nobody kept in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeper {
+    /// Its absolute path.
+    pub program: String,
+    /// The absolute path of the folder that holds the ledger.
+    pub state: String,
 }
 
 const HEAD: &str =
@@ -168,7 +180,7 @@ fn grub(parts: &[(&Stamp, Vec<&Lasting>)]) -> String {
             _ => None,
         })
         .collect();
-    text + &grub_drop_in(&edits)
+    text + &grub_edits(&edits)
 }
 
 fn tuned(layers: &[Layer<'_>], parts: &[(&Stamp, Vec<&Lasting>)]) -> Option<String> {
@@ -213,18 +225,31 @@ fn tuned(layers: &[Layer<'_>], parts: &[(&Stamp, Vec<&Lasting>)]) -> Option<Stri
 fn overdue(layers: &[Layer<'_>]) -> Option<String> {
     let waiting: Vec<_> = layers
         .iter()
-        .map(|l| l.stamp)
-        .filter(|s| s.deadline.is_some())
+        .filter(|layer| layer.stamp.deadline.is_some())
         .collect();
-    if waiting.is_empty() {
-        return None;
-    }
+    let keeper = waiting.iter().rev().find_map(|layer| layer.keeper)?;
     let mut text = String::new();
-    head(&mut text, &waiting);
-    text.push_str(
+    head(
+        &mut text,
+        &waiting.iter().map(|layer| layer.stamp).collect::<Vec<_>>(),
+    );
+    let (program, state) = (unit_word(&keeper.program), unit_word(&keeper.state));
+    let _ = write!(
+        text,
         "[Unit]\nDescription=Takes back what kvmtune committed and nobody kept in time\n\
-         ConditionPathExists=/var/lib/kvmtune/commits/ledger.json\nAfter=local-fs.target systemd-sysctl.service\n\n\
-         [Service]\nType=exec\nExecStart=kvmtune revert --overdue\n\n[Install]\nWantedBy=multi-user.target\n",
+         After=local-fs.target systemd-sysctl.service systemd-tmpfiles-setup.service\n\n\
+         [Service]\nType=exec\nExecStart={program} --state {state} revert --overdue\n\n\
+         [Install]\nWantedBy=multi-user.target\n"
     );
     Some(text)
+}
+
+/// A word of a command line in a unit, taken for what it is (systemd.service(5)).
+fn unit_word(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%")
+        .replace('$', "$$");
+    format!("\"{escaped}\"")
 }

@@ -88,11 +88,13 @@ mod tests {
                 stamp: &one,
                 items: &first,
                 tuned: None,
+                keeper: None,
             },
             Layer {
                 stamp: &two,
                 items: &second,
                 tuned: None,
+                keeper: None,
             },
         ];
         let unit = render(OwnFile::Unit, &layers).unwrap();
@@ -112,6 +114,7 @@ mod tests {
             stamp: &one,
             items: &[],
             tuned: None,
+            keeper: None,
         }];
         assert_eq!(
             (render(OwnFile::Unit, &none), render(OwnFile::UnitWanted, &none)),
