@@ -240,7 +240,11 @@ pub(super) fn places_of(settings: &[Setting], host: &LocalHost) -> Result<Places
 }
 
 /// What these commits want of one domain's definition; of two values at one place the newer counts.
-fn wanted_places(commits: &[Commit], domain: &DomainRef, host: &LocalHost) -> Result<Places, CommitError> {
+pub(super) fn wanted_places(
+    commits: &[Commit],
+    domain: &DomainRef,
+    host: &LocalHost,
+) -> Result<Places, CommitError> {
     let mut all = Places::new();
     for (_, part) in domains::parts(commits, &domain.uuid).filter(|(c, _)| c.extent.is_config()) {
         let places = places_of(&part.settings, host).map_err(|why| CommitError::Refused(why.join("; ")))?;

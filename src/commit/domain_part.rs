@@ -2,9 +2,9 @@
 //!
 //! Refuses what cannot last, and a domain that is no longer the one that was measured, before anything is changed.
 
-use super::domain::places_of;
+use super::domain::{places_of, wanted_places};
 use super::guest::GuestSysfs;
-use super::{CommitError, Domains, Extent};
+use super::{Commit, CommitError, Domains, Extent};
 use crate::facts::Facts;
 use crate::host::{Host, LocalHost, xml};
 use crate::persist::domain::{DomainPart, DomainRef};
@@ -23,6 +23,8 @@ pub struct Measured<'r> {
     pub facts: &'r Facts,
     /// Whether it was this very domain; else it was the lab's guest.
     pub is_own: bool,
+    /// The commits that are in force: what they changed of the domain is no change of somebody else's.
+    pub in_force: &'r [Commit],
 }
 
 /// What these settings come to in a domain and in its guest.
@@ -142,6 +144,7 @@ fn changed_since(
     };
     let disk = Some(domain.disk.as_str());
     let places = places_of(own, host).map_err(|why| CommitError::Refused(why.join("; ")))?;
+    let ours = wanted_places(of.in_force, domain, host)?;
     for place in places.keys() {
         let (then, now) = (
             xml::value(recorded, place, disk),
@@ -149,6 +152,7 @@ fn changed_since(
         );
         if let (Ok(then), Ok(now)) = (then, now)
             && then != now
+            && ours.get(place) != Some(&now)
         {
             changed.push(format!(
                 "{place} is `{}`, then it was `{then}`",
