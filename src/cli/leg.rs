@@ -3,13 +3,21 @@
 use super::draw_seed;
 use super::failure::Failure;
 use super::plan::Looked;
-use crate::decision::{self, certificate, certifies, evaluate};
+use crate::decision::{self, Evaluation, certificate, certifies, evaluate};
 use crate::design::{Part, Plan, Role, TreatmentId};
 use crate::event::{Certificate, Event, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::{DesignKind, Experiment};
 use crate::facts::{CLASS, Facts};
 use crate::simulation;
 use crate::store::Store;
+
+/// Blocks of a confirmation when the experiment does not say.
+const CONFIRM: u32 = 12;
+
+/// Blocks of a confirmation: what is asked for, else what the experiment says, else 12.
+pub(super) fn confirming_blocks(experiment: &Experiment, asked: Option<u32>) -> u32 {
+    asked.or(experiment.design.confirm).unwrap_or(CONFIRM)
+}
 
 /// One run of a sitting.
 #[derive(Debug, Clone)]
@@ -38,10 +46,26 @@ pub(super) enum Leg {
 #[derive(Debug, Clone)]
 pub(super) enum OwnPart {
     Whole,
-    Stage { factor: usize, kept: Levels },
-    Noise { blocks: u32 },
-    Confirm { levels: Levels, blocks: u32 },
-    Ablate { levels: Levels, blocks: u32 },
+    Stage {
+        factor: usize,
+        kept: Levels,
+    },
+    Noise {
+        blocks: u32,
+    },
+    Confirm {
+        levels: Levels,
+        blocks: u32,
+    },
+    Minimal {
+        levels: Levels,
+        whole: Levels,
+        blocks: u32,
+    },
+    Ablate {
+        levels: Levels,
+        blocks: u32,
+    },
 }
 
 type Levels = Vec<(String, String)>;
@@ -57,6 +81,15 @@ impl OwnPart {
             Self::Noise { blocks } => Part::Noise { blocks: *blocks },
             Self::Confirm { levels, blocks } => Part::Confirm {
                 levels,
+                blocks: *blocks,
+            },
+            Self::Minimal {
+                levels,
+                whole,
+                blocks,
+            } => Part::Minimal {
+                levels,
+                whole,
                 blocks: *blocks,
             },
             Self::Ablate { levels, blocks } => Part::Ablate {
@@ -76,10 +109,20 @@ impl OwnPart {
         match header.purpose {
             Purpose::Sweep => Self::Whole,
             Purpose::Noise => Self::Noise { blocks },
-            Purpose::Confirm { .. } => Self::Confirm {
-                levels: levels(1),
-                blocks,
-            },
+            Purpose::Confirm { .. } => {
+                let whole = header.plan.treatments.iter().find(|t| t.role == Role::Whole);
+                match whole {
+                    Some(whole) => Self::Minimal {
+                        levels: levels(1),
+                        whole: whole.levels.clone(),
+                        blocks,
+                    },
+                    None => Self::Confirm {
+                        levels: levels(1),
+                        blocks,
+                    },
+                }
+            }
             Purpose::Ablate { .. } => Self::Ablate {
                 levels: levels(0),
                 blocks,
@@ -164,6 +207,19 @@ impl Leg {
         Self::New {
             purpose: Purpose::Confirm { of: header.run },
             part: OwnPart::Confirm { levels, blocks },
+            class: Some(header.facts.class()),
+        }
+    }
+
+    /// The confirmation of what the ablation of `header`'s run left of a winner, which is measured beside it.
+    pub(super) fn minimal(header: &RunHeader, levels: Levels, whole: Levels, blocks: u32) -> Self {
+        Self::New {
+            purpose: Purpose::Confirm { of: header.run },
+            part: OwnPart::Minimal {
+                levels,
+                whole,
+                blocks,
+            },
             class: Some(header.facts.class()),
         }
     }
@@ -308,37 +364,34 @@ pub(super) fn next(
     header: &RunHeader,
     records: &[TrialRecord],
 ) -> Result<Option<Leg>, Failure> {
-    let found = best(header, records)?;
+    let evaluation = judged(header, records)?;
     let confirmed = |levels: Levels| {
         let blocks = experiment.design.confirm?;
         Some(Leg::confirm(header, levels, blocks))
     };
     Ok(match header.purpose {
         Purpose::Noise | Purpose::Confirm { .. } | Purpose::Ablate { .. } => None,
-        Purpose::Sweep => found.and_then(confirmed),
-        Purpose::Stage { number, of, first } => {
+        Purpose::Stage { number, of, first } if number < of => {
             let start = header.plan.treatments[0].levels.clone();
-            let kept = found.unwrap_or(start);
-            if number < of {
-                let first = first.or(Some(header.run));
-                let class = Some(header.facts.class());
-                Some(Leg::stage(experiment, number + 1, first, kept, class))
-            } else {
-                let original = header.plan.factors.iter().all(|f| {
-                    let begun = f.levels.get(f.original).map(|l| l.label.as_str());
-                    kept.iter()
-                        .any(|(t, level)| *t == f.tunable && Some(level.as_str()) == begun)
-                });
-                (!original).then(|| confirmed(kept)).flatten()
-            }
+            let kept = decision::best(header, &evaluation).unwrap_or(start);
+            let first = first.or(Some(header.run));
+            let class = Some(header.facts.class());
+            Some(Leg::stage(experiment, number + 1, first, kept, class))
+        }
+        Purpose::Sweep | Purpose::Stage { .. } => {
+            decision::found_best(header, &evaluation).and_then(confirmed)
         }
     })
 }
 
+fn judged(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluation, Failure> {
+    evaluate(header, records)
+        .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", header.run.short())))
+}
+
 /// The levels of the treatment that a run recommends, if it recommends one.
 pub(super) fn best(header: &RunHeader, records: &[TrialRecord]) -> Result<Option<Levels>, Failure> {
-    let evaluation = evaluate(header, records)
-        .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", header.run.short())))?;
+    let evaluation = judged(header, records)?;
     Ok(decision::best(header, &evaluation))
 }
 

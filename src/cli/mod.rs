@@ -2,6 +2,7 @@
 
 mod across;
 mod check;
+mod commit;
 mod exit;
 mod failure;
 mod files;
@@ -9,7 +10,6 @@ mod lab;
 mod leg;
 mod noise;
 mod plan;
-#[expect(dead_code, reason = "for `recommend` and `commit`")]
 mod recommend;
 mod recover;
 mod results;
@@ -107,6 +107,16 @@ enum Verb {
     Noise(noise::NoiseArgs),
     /// Measure a run's winner again, with the baseline, on fresh guests
     Confirm(noise::ConfirmArgs),
+    /// Tell what to adopt after all that was measured, or that the baseline stays, and why
+    Recommend(recommend::Args),
+    /// Make permanent what a run has proven: files, live values
+    Commit(commit::CommitArgs),
+    /// Take a commit back
+    Revert(commit::RevertArgs),
+    /// Keep a commit that would be taken back by itself
+    Keep(commit::KeepArgs),
+    /// Tell what is committed, and whether it is in force
+    Status(commit::StatusArgs),
     /// List the runs
     Runs,
     /// Print what a run shows
@@ -135,6 +145,11 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(common, args),
         Verb::Noise(args) => noise::noise(common, args),
         Verb::Confirm(args) => noise::confirm(common, args),
+        Verb::Recommend(args) => recommend::recommend(common, args),
+        Verb::Commit(args) => commit::commit(common, args),
+        Verb::Revert(args) => commit::revert(common, args),
+        Verb::Keep(args) => commit::keep(common, args),
+        Verb::Status(args) => commit::status(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
         Verb::Export(args) => results::export(common, args),

@@ -3,10 +3,10 @@
 use super::across::refuse_reboots;
 use super::exit::Code;
 use super::failure::Failure;
-use super::leg::{Leg, best};
+use super::leg::{Leg, best, confirming_blocks};
 use super::plan::require_host;
 use super::run::{begin, known};
-use super::sitting::{Job, sit};
+use super::sitting::{Ahead, Job, sit};
 use super::watchman::DeadMan;
 use super::{Common, files};
 use crate::event::Purpose;
@@ -15,8 +15,6 @@ use std::path::PathBuf;
 
 /// Enough for a standard deviation that is known to about a sixth.
 const BLOCKS: u32 = 20;
-/// Blocks of a confirmation when the experiment does not say.
-const CONFIRM: u32 = 12;
 
 /// Arguments of `noise`.
 #[derive(Debug, clap::Args)]
@@ -76,6 +74,14 @@ pub(super) fn confirm(common: &Common, args: &ConfirmArgs) -> Result<Code, Failu
             of.short()
         )));
     }
+    if let Purpose::Ablate { of } = header.purpose {
+        return Err(Failure::environment(format!(
+            "run {} takes the winner of run {} apart: `kvmtune recommend {} --measure` confirms what is left of it",
+            run.short(),
+            of.short(),
+            run.short()
+        )));
+    }
     let confirms = |p: &Purpose| *p == Purpose::Confirm { of: run };
     if let Some(earlier) = store.runs()?.iter().find(|r| confirms(&r.purpose)) {
         return Err(Failure::environment(format!(
@@ -98,9 +104,10 @@ pub(super) fn confirm(common: &Common, args: &ConfirmArgs) -> Result<Code, Failu
         refuse_reboots(&known.experiment, common)?;
         require_host(&known.experiment)?;
     }
-    let blocks = args.blocks.or(known.experiment.design.confirm).unwrap_or(CONFIRM);
+    let blocks = confirming_blocks(&known.experiment, args.blocks);
     let job = Job {
         first: Leg::confirm(&header, levels, blocks),
+        ahead: Ahead::AsDesigned,
         experiment: known.experiment,
         // Blocks of their own order: the same seed would repeat the order that the winner was chosen in.
         seed: Some(header.plan.seed.wrapping_add(1)),

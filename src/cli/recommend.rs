@@ -1,15 +1,167 @@
 //! `kvmtune recommend`: what everything measured about a question comes to, and the runs that are still to be measured
 //! for it.
 
+use super::across::refuse_reboots;
+use super::exit::Code;
 use super::failure::Failure;
-use crate::decision::{Advice, Chain, Link, advise};
-use crate::event::{Purpose, RunId};
+use super::leg::{Leg, confirming_blocks, next};
+use super::plan::require_host;
+use super::results::width;
+use super::run::known;
+use super::sitting::{Ahead, Job, sit};
+use super::watchman::DeadMan;
+use super::{Common, print, print_json, say};
+use crate::analysis::{Level, fewest_blocks};
+use crate::decision::{Advice, Chain, Link, Next, advise, settings};
+use crate::event::{Purpose, RunHeader, RunId};
+use crate::experiment::Experiment;
+use crate::report;
 use crate::store::{RunSummary, Store};
+use std::path::PathBuf;
+
+/// Arguments of `recommend`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Any run of those that belong together: `latest`, an id or a piece of one, or the name of an experiment
+    #[arg(default_value = "latest")]
+    run: String,
+    /// Measure what is missing, in one sitting: the confirmation of the winner, the winner without each of its settings,
+    /// the confirmation of what is left
+    #[arg(long)]
+    measure: bool,
+    /// How many fresh blocks each of these runs has; by default what the experiment says, else 12
+    #[arg(long, requires = "measure", value_parser = clap::value_parser!(u32).range(6..=200))]
+    blocks: Option<u32>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Where the HTML report of the last run is written; by default beside the results
+    #[arg(long, value_name = "FILE", requires = "measure")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    dead_man: DeadMan,
+}
+
+pub(super) fn recommend(common: &Common, args: &Args) -> Result<Code, Failure> {
+    let store = Store::open_existing(&common.results)?;
+    let run = store.find(&args.run)?;
+    let code = if args.measure {
+        measure(common, args, &store, run)?
+    } else {
+        Code::Done
+    };
+    let chain = chain(&store, run)?;
+    let advice = judged(&chain)?;
+    if common.json {
+        print_json(&report::advice_json(&chain, &advice))?;
+    } else if args.markdown {
+        print(&report::advice_markdown(&chain, &advice));
+    } else {
+        print(&report::advice_text(&chain, &advice, width()));
+    }
+    Ok(code)
+}
+
+/// Carries the protocol on to its end, in one sitting.
+fn measure(common: &Common, args: &Args, store: &Store, run: RunId) -> Result<Code, Failure> {
+    let Some(next) = next_of(&advice(store, run)?) else {
+        say("nothing is left to measure");
+        return Ok(Code::Done);
+    };
+    let header = store.header(next.builds_on())?;
+    let known = known(store, &header, None)?;
+    if known.simulated.is_none() {
+        refuse_reboots(&known.experiment, common)?;
+        require_host(&known.experiment)?;
+    }
+    let Some(first) = leg(store, &known.experiment, &next, args.blocks)? else {
+        return Err(Failure::environment(format!(
+            "run {} cannot go on: `kvmtune report {}` tells what it showed",
+            header.run.short(),
+            header.run.short()
+        )));
+    };
+    // Blocks of an order of their own, as in one sitting.
+    let seed = match next {
+        Next::Resume { .. } => header.plan.seed,
+        _ => header.plan.seed.wrapping_add(1),
+    };
+    let job = Job {
+        experiment: known.experiment,
+        seed: Some(seed),
+        first,
+        ahead: Ahead::ToTheEnd { blocks: args.blocks },
+        simulated: known.simulated,
+        across: None,
+        store: Store::open(&common.results)?,
+        common,
+    };
+    sit(job, args.dead_man.watch(), args.html.as_deref())
+}
+
+/// The run that carries the chain of this one on; nothing at its end.
+pub(super) fn next_leg(
+    store: &Store,
+    experiment: &Experiment,
+    run: RunId,
+    blocks: Option<u32>,
+) -> Result<Option<Leg>, Failure> {
+    match next_of(&advice(store, run)?) {
+        // It was stopped just now.
+        None | Some(Next::Resume { .. }) => Ok(None),
+        Some(next) => leg(store, experiment, &next, blocks),
+    }
+}
+
+fn next_of(advice: &Advice) -> Option<Next> {
+    match advice {
+        Advice::Unfinished { next } => Some(next.clone()),
+        Advice::Adopt(proven) => proven.next().cloned(),
+        Advice::Keep(_) => None,
+    }
+}
+
+fn leg(
+    store: &Store,
+    experiment: &Experiment,
+    wanted: &Next,
+    blocks: Option<u32>,
+) -> Result<Option<Leg>, Failure> {
+    let header = store.header(wanted.builds_on())?;
+    let blocks = confirming_blocks(experiment, blocks);
+    Ok(match wanted {
+        Next::Resume { run } => Some(Leg::GoOn {
+            records: store.trials(*run)?,
+            header: Box::new(header),
+            to_the_end: false,
+        }),
+        Next::Stage { after } => next(experiment, &header, &store.trials(*after)?)?,
+        Next::Confirm { levels, .. } => Some(Leg::confirm(&header, levels.clone(), blocks)),
+        Next::Minimal { levels, whole, .. } => {
+            Some(Leg::minimal(&header, levels.clone(), whole.clone(), blocks))
+        }
+        Next::Ablate { levels, .. } => {
+            let blocks = blocks.max(fewest_ablating(&header));
+            Some(Leg::ablate(&header, levels.clone(), blocks))
+        }
+    })
+}
+
+/// The fewest blocks that can prove each setting of a confirmed winner to be needed.
+fn fewest_ablating(confirmation: &RunHeader) -> u32 {
+    let treatments = &confirmation.plan.treatments;
+    let several = treatments.get(1).map_or(0, |t| settings(t, &treatments[0]).len());
+    fewest_blocks(Level::P95.simultaneous(several * confirmation.protocol.responses.len()))
+}
 
 /// What the chain of runs that this one is of comes to.
 pub(super) fn advice(store: &Store, run: RunId) -> Result<Advice, Failure> {
-    let chain = chain(store, run)?;
-    advise(&chain).map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))
+    judged(&chain(store, run)?)
+}
+
+fn judged(chain: &Chain) -> Result<Advice, Failure> {
+    let asked = chain.asked.short();
+    advise(chain).map_err(|e| Failure::environment(format!("run {asked} cannot be judged: {e}")))
 }
 
 /// The whole chain that a run is of: the runs before it, and those that follow.

@@ -134,6 +134,10 @@ fn selection(store: &Store, header: &RunHeader) -> Result<Option<f64>, Failure> 
         return Ok(None);
     };
     let (found_in, records) = (store.header(of)?, store.trials(of)?);
+    // An ablation compares with the winner that it takes apart.
+    if let Purpose::Ablate { .. } = found_in.purpose {
+        return Ok(None);
+    }
     let evaluation = evaluate(&found_in, &records)
         .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", of.short())))?;
     let wanted = header.plan.treatments.get(1).map(|t| &t.levels);
@@ -194,12 +198,13 @@ pub(super) fn width() -> u16 {
     terminal_size::terminal_size().map_or(100, |(width, _)| width.0)
 }
 
-/// The end of a sitting: the verdicts of its runs on stdout, their pages beside the results.
+/// The end of a sitting: the verdicts of its runs on stdout where it `prints` them, their pages beside the results.
 pub(super) fn conclude(
     common: &Common,
     store: &Store,
     runs: &[RunId],
     html: Option<&Path>,
+    prints: bool,
 ) -> Result<(), Failure> {
     let judged = runs.iter().map(|run| Judged::read(store, *run));
     let judged = judged.collect::<Result<Vec<_>, _>>()?;
@@ -212,7 +217,7 @@ pub(super) fn conclude(
             _ => common.results.join(name),
         };
         let written = write_html(&judged.report(), &file);
-        if !common.json {
+        if prints && !common.json {
             if place > 0 {
                 print("");
             }
@@ -220,7 +225,7 @@ pub(super) fn conclude(
         }
         pages.push((file, written));
     }
-    if common.json {
+    if prints && common.json {
         let reports: Vec<_> = judged.iter().map(Judged::report).collect();
         let documents: Vec<_> = reports.iter().map(report::json).collect();
         print_json(&serde_json::json!({ "runs": documents }))?;

@@ -3,9 +3,9 @@
 use super::across::{Across, AcrossOptions, Begin, refuse_reboots};
 use super::exit::Code;
 use super::failure::Failure;
-use super::leg::{Leg, follows, next};
+use super::leg::{Leg, follows};
 use super::plan::require_host;
-use super::sitting::{Job, sit};
+use super::sitting::{Ahead, Job, following, sit};
 use super::watchman::DeadMan;
 use super::{Common, files, simulate};
 use crate::decision::extension;
@@ -103,6 +103,7 @@ pub(super) fn begin<'j>(
         experiment,
         seed,
         first,
+        ahead: Ahead::AsDesigned,
         simulated,
         across: None,
         store: Store::open(&common.results)?,
@@ -137,7 +138,7 @@ fn resume<'j>(
     if !store.runs()?.iter().any(|r| r.run == run && r.is_over()) {
         return go_on(common, known, header, false);
     }
-    let Some(first) = following(&store, &known.experiment, &header, &known.records)? else {
+    let Some(first) = following(&store, &known.experiment, run, Ahead::AsDesigned)? else {
         return Err(Failure::environment(format!(
             "run {} cannot be resumed: it is finished; start a new run, or add blocks with `--continue`",
             run.short()
@@ -217,27 +218,12 @@ fn newest_to_go_on(store: &Store) -> Result<Option<RunId>, Failure> {
         let header = store.header(newest.run)?;
         // Its files may be gone or changed by now; then nothing can follow it.
         if let Ok(known) = known(store, &header, None)
-            && following(store, &known.experiment, &header, &known.records)?.is_some()
+            && following(store, &known.experiment, newest.run, Ahead::AsDesigned)?.is_some()
         {
             return Ok(Some(newest.run));
         }
     }
     Ok(store.resumable()?)
-}
-
-/// The run that follows a finished one, unless it was begun.
-fn following(
-    store: &Store,
-    experiment: &Experiment,
-    header: &RunHeader,
-    records: &[TrialRecord],
-) -> Result<Option<Leg>, Failure> {
-    let begun = store.runs()?.iter().any(|r| follows(&r.purpose, header));
-    if begun {
-        Ok(None)
-    } else {
-        next(experiment, header, records)
-    }
 }
 
 fn go_on(common: &Common, known: Known, header: RunHeader, to_the_end: bool) -> Result<Job<'_>, Failure> {
@@ -258,6 +244,7 @@ fn sitting(common: &Common, known: Known, first: Leg, seed: u64) -> Result<Job<'
         experiment: known.experiment,
         seed: Some(seed),
         first,
+        ahead: Ahead::AsDesigned,
         simulated: known.simulated,
         across: None,
         store: Store::open(&common.results)?,

@@ -8,11 +8,12 @@ use super::exit::Code;
 use super::failure::Failure;
 use super::leg::{Leg, Planned, follows, next};
 use super::plan::{Looked, look_around};
+use super::recommend::next_leg;
 use super::results::conclude;
 use super::watchman::open_host;
 use super::{Common, say};
 use crate::change::ChangeError;
-use crate::event::{End, Event, RunId};
+use crate::event::{End, Event, Purpose, RunId};
 use crate::experiment::Experiment;
 use crate::host::{AnyHost, Cancel, Host, SimulatedHost};
 use crate::report::Progress;
@@ -26,6 +27,18 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+/// How far a sitting goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// To the runs that the experiment asks for; each is reported at the end.
+    AsDesigned,
+    /// To the end of the protocol: confirmed, taken apart, confirmed again. What it comes to is told by the caller.
+    ToTheEnd {
+        /// Blocks of the runs that follow, where they were asked for.
+        blocks: Option<u32>,
+    },
+}
+
 /// What a sitting begins with.
 pub(super) struct Job<'j> {
     pub(super) experiment: Experiment,
@@ -33,6 +46,8 @@ pub(super) struct Job<'j> {
     pub(super) seed: Option<u64>,
     /// The first run; others follow from what it shows.
     pub(super) first: Leg,
+    /// Which others.
+    pub(super) ahead: Ahead,
     /// The host of a simulation, until its session is opened.
     pub(super) simulated: Option<SimulatedHost>,
     /// How the host is booted between trials, when it may be.
@@ -82,7 +97,7 @@ pub(super) fn sit(mut job: Job<'_>, watch: Watch, html: Option<&Path>) -> Result
     let concluded = if ids.is_empty() {
         Ok(())
     } else {
-        conclude(common, &job.store, &ids, html)
+        conclude(common, &job.store, &ids, html, job.ahead == Ahead::AsDesigned)
     };
     // Whatever can be said of the numbers, the host gets its command line.
     let across = job.across.take();
@@ -189,19 +204,33 @@ fn legs(
                 _ => None,
             },
             End::Complete | End::Answered { .. } | End::TimeBudget => {
-                let header = job.store.header(run).map_err(Failure::from)?;
-                let records = job.store.trials(run).map_err(Failure::from)?;
-                let runs = job.store.runs().map_err(Failure::from)?;
-                if runs.iter().any(|r| follows(&r.purpose, &header)) {
-                    None
-                } else {
-                    next(&job.experiment, &header, &records)?
-                }
+                following(&job.store, &job.experiment, run, job.ahead)?
             }
             _ => None,
         };
     }
     Ok(runs)
+}
+
+/// The run that follows one that is over, unless it was begun.
+pub(super) fn following(
+    store: &Store,
+    experiment: &Experiment,
+    run: RunId,
+    ahead: Ahead,
+) -> Result<Option<Leg>, Failure> {
+    if let Ahead::ToTheEnd { blocks } = ahead {
+        return next_leg(store, experiment, run, blocks);
+    }
+    let header = store.header(run)?;
+    if store.runs()?.iter().any(|r| follows(&r.purpose, &header)) {
+        return Ok(None);
+    }
+    match header.purpose {
+        // Only who wants the protocol to its end takes a winner apart.
+        Purpose::Ablate { .. } => next_leg(store, experiment, run, None),
+        _ => next(experiment, &header, &store.trials(run)?),
+    }
 }
 
 fn measure(

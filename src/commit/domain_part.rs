@@ -42,6 +42,13 @@ pub fn domain_part(
             "domain {name} is off: it has no live values; start it, or use --config"
         )));
     }
+    let recorded = of.facts.record.get(DEFINITION).and_then(|xml| xml::uuid(xml));
+    if let Some(then) = recorded.filter(|then| of.is_own && *then != domain.uuid) {
+        return Err(CommitError::Refused(format!(
+            "domain {name} is another one now: its UUID is {}, that of run {} was {then}; measure it again",
+            domain.uuid, of.run
+        )));
+    }
     let (inside, own): (Vec<_>, Vec<_>) = settings.iter().cloned().partition(|s| s.address.in_guest());
     of_domain(&own, of, &domain, extent, host)?;
     let (lasting, values) = if inside.is_empty() {

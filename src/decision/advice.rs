@@ -6,7 +6,7 @@ use super::chain::{Chain, Link};
 use super::evidence;
 use super::{Evaluation, KeepReason, Recommendation, evaluate};
 use crate::analysis::{AnalysisError, Comparison, Verdict};
-use crate::design::Treatment;
+use crate::design::{Role, Treatment};
 use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
 use serde::Serialize;
 
@@ -46,6 +46,15 @@ pub enum Next {
         /// One level for each factor.
         levels: Vec<LevelOf>,
     },
+    /// What an ablation left of a winner, against the baseline, with the whole winner beside it.
+    Minimal {
+        /// The ablation.
+        of: RunId,
+        /// The levels of what is left, one for each factor.
+        levels: Vec<LevelOf>,
+        /// The winner's levels.
+        whole: Vec<LevelOf>,
+    },
     /// A confirmed winner without each of its settings.
     Ablate {
         /// The confirmation.
@@ -53,6 +62,17 @@ pub enum Next {
         /// The winner's levels, one for each factor.
         levels: Vec<LevelOf>,
     },
+}
+
+impl Next {
+    /// The recorded run that it goes on with, or follows.
+    pub fn builds_on(&self) -> RunId {
+        match self {
+            Self::Resume { run } => *run,
+            Self::Stage { after } => *after,
+            Self::Confirm { of, .. } | Self::Minimal { of, .. } | Self::Ablate { of, .. } => *of,
+        }
+    }
 }
 
 /// What became of the minimal set.
@@ -69,7 +89,8 @@ pub enum Extent {
     NoneProven,
     /// Settings whose use is not proven were left out, and what is left was confirmed.
     Minimal,
-    /// What the ablation left was not confirmed: settings that stand in for each other. None is left out.
+    /// What the ablation left was not confirmed, or proven worse than the whole: settings that stand in for each other.
+    /// None is left out.
     StandIns,
 }
 
@@ -97,6 +118,7 @@ pub struct Proven {
     extent: Extent,
     selection: Option<Selection>,
     ablation: Option<Ablation>,
+    against_whole: Option<Comparison>,
     next: Option<Next>,
     evidence: Vec<String>,
 }
@@ -150,6 +172,11 @@ impl Proven {
     /// What the ablation showed, once it is over.
     pub fn ablation(&self) -> Option<&Ablation> {
         self.ablation.as_ref()
+    }
+
+    /// What the ablation left, against the whole winner, in the blocks of its confirmation.
+    pub fn against_whole(&self) -> Option<&Comparison> {
+        self.against_whole.as_ref()
     }
 
     /// What the protocol measures next; `None` at its end.
@@ -327,6 +354,7 @@ fn proven(chain: &Chain, confirmation: &Link) -> Result<Result<Proven, Why>, Ana
         extent: Extent::Single,
         selection: None,
         ablation: None,
+        against_whole: None,
         next: None,
         evidence: evidence::lines(header, &evaluation, comparison, None),
     }))
@@ -365,7 +393,11 @@ fn ablate(chain: &Chain, mut whole: Proven, found: &Evaluation) -> Result<Proven
     whole.ablation = Some(ablation);
     let of = link.header.run;
     whole.next = match &chain.minimal {
-        None => Some(Next::Confirm { of, levels }),
+        None => Some(Next::Minimal {
+            of,
+            levels,
+            whole: whole.treatment.levels.clone(),
+        }),
         Some(minimal) if !minimal.is_over => Some(Next::Resume {
             run: minimal.header.run,
         }),
@@ -374,15 +406,35 @@ fn ablate(chain: &Chain, mut whole: Proven, found: &Evaluation) -> Result<Proven
     Ok(whole)
 }
 
-/// The minimal set where its own confirmation proves it, else the whole.
+/// The minimal set where its own confirmation proves it and does not prove it worse than the whole, else the whole.
 fn smallest(chain: &Chain, mut whole: Proven, minimal: &Link) -> Result<Proven, AnalysisError> {
-    let Ok(mut small) = proven(chain, minimal)? else {
+    let against_whole = against_whole(minimal)?;
+    let is_worse = |c: &Comparison| c.responses.iter().any(|r| r.verdict == Verdict::Worse);
+    let confirmed = proven(chain, minimal)?;
+    let (Ok(mut small), false) = (confirmed, against_whole.as_ref().is_some_and(is_worse)) else {
         whole.extent = Extent::StandIns;
+        whole.against_whole = against_whole;
         return Ok(whole);
     };
     small.extent = Extent::Minimal;
     small.ablation = whole.ablation;
+    small.against_whole = against_whole;
     Ok(small)
+}
+
+/// The treatment of a confirmation against the whole that was measured beside it, in the same blocks.
+fn against_whole(minimal: &Link) -> Result<Option<Comparison>, AnalysisError> {
+    let mut header = minimal.header.clone();
+    let treatments = &mut header.plan.treatments;
+    let Some(whole) = treatments.iter().position(|t| t.role == Role::Whole) else {
+        return Ok(None);
+    };
+    let mut whole = treatments.swap_remove(whole);
+    whole.role = Role::Listed;
+    treatments[0] = whole;
+    treatments.truncate(2);
+    let evaluation = evaluate(&header, &minimal.records)?;
+    Ok(evaluation.comparisons.into_iter().next())
 }
 
 impl Proven {

@@ -43,10 +43,8 @@ impl Chain {
         }
     }
 
-    /// The first run that is not over, in the order they are measured.
-    pub(super) fn unfinished(&self) -> Option<&Link> {
-        let after = [&self.confirmation, &self.ablation, &self.minimal];
-        let all = self.found.iter().chain(after.into_iter().flatten());
-        all.into_iter().find(|link| !link.is_over)
+    /// Whether no trial of the run that led to the confirmation is recorded.
+    pub fn has_no_trials(&self) -> bool {
+        self.last_found().records.is_empty()
     }
 }

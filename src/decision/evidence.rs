@@ -27,7 +27,12 @@ pub(super) fn lines(
 ) -> Vec<String> {
     let mut lines = vec![what(header)];
     let trials = evaluation.counts.measured;
-    lines.extend(comparison.responses.iter().map(|j| response(j, trials)));
+    lines.extend(
+        comparison
+            .responses
+            .iter()
+            .map(|j| response(j, evaluation.confidence)),
+    );
     lines.extend(comparison.guards.iter().map(guard));
     lines.extend(selection.map(selection_line));
     lines.extend(noise(header, evaluation));
@@ -67,17 +72,17 @@ fn what(header: &RunHeader) -> String {
 }
 
 /// `iops +3.1 % [+2.2, +4.0] 95 % | p=.0005 exact, Holm m=1 | 12 fresh blocks (24 trials): better`.
-fn response(judgement: &Judgement, trials: usize) -> String {
+fn response(judgement: &Judgement, level: Level) -> String {
     let effect = &judgement.effect;
-    let level = effect.interval_percent.map_or(Level::P95.get(), |i| i.level);
     format!(
-        "{} {} {} % | p={} exact, Holm m={} | {} fresh blocks ({trials} trials): {}",
+        "{} {} {} % | p={} exact, Holm m={} | {} fresh blocks ({} trials): {}",
         one_line(&effect.metric, NAME),
         change(effect),
-        (1000.0 * level).round() / 10.0,
+        (1000.0 * level.get()).round() / 10.0,
         p_value(judgement.p_raw),
         judgement.family,
         effect.blocks,
+        2 * effect.blocks,
         verdict(judgement.verdict),
     )
 }

@@ -1,6 +1,7 @@
 //! Tests of the recommendation; those of whole runs are below.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod chain;
 mod evaluate;
 
 use super::{KeepReason, Recommendation, recommend};

@@ -145,6 +145,7 @@ fn old_name(factor: &Factor, text: &str) -> Option<String> {
 /// A level that an earlier run suggested and that this one is about, when the facts have come to another since.
 fn add_proven(levels: &mut Vec<Level>, factor: &Factor, facts: &Facts, part: Part<'_>) {
     let (Part::Confirm { levels: wanted, .. }
+    | Part::Minimal { whole: wanted, .. }
     | Part::Ablate { levels: wanted, .. }
     | Part::Stage { kept: wanted, .. }) = part
     else {

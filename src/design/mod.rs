@@ -105,6 +105,15 @@ pub enum Part<'p> {
         /// How often.
         blocks: u32,
     },
+    /// The same with the winner that the treatment is a part of beside it.
+    Minimal {
+        /// `(tunable, level)` of the part, one for each factor.
+        levels: &'p [(String, String)],
+        /// The same of the whole.
+        whole: &'p [(String, String)],
+        /// How often.
+        blocks: u32,
+    },
     /// The treatment with these levels as the baseline, and it without each setting in which it differs from the
     /// baseline of the experiment, each trial with a fresh guest.
     Ablate {
@@ -148,6 +157,9 @@ impl Plan {
         if experiment.design.kind == DesignKind::OneFactor {
             faults.extend(factors::single_levels(experiment, &factors));
         }
+        if let (Part::Minimal { .. }, [_, _, whole]) = (part, &mut treatments[..]) {
+            whole.role = Role::Whole;
+        }
         if let Part::Noise { .. } = part {
             treatments.truncate(1);
             treatments.extend(treatments.first().map(|t| t.repeated(Role::Again)));
@@ -161,7 +173,7 @@ impl Plan {
             factors,
             treatments,
             guests: match part {
-                Part::Confirm { .. } | Part::Ablate { .. } => Guests::Fresh,
+                Part::Confirm { .. } | Part::Minimal { .. } | Part::Ablate { .. } => Guests::Fresh,
                 _ => experiment.fresh,
             },
             planned: 0,
@@ -169,7 +181,10 @@ impl Plan {
             notices,
         };
         let wanted = match part {
-            Part::Noise { blocks } | Part::Confirm { blocks, .. } | Part::Ablate { blocks, .. } => blocks,
+            Part::Noise { blocks }
+            | Part::Confirm { blocks, .. }
+            | Part::Minimal { blocks, .. }
+            | Part::Ablate { blocks, .. } => blocks,
             Part::Whole | Part::Stage { .. } => experiment.design.blocks,
         };
         plan.repeat_baseline_in_long_blocks(experiment, pace);
@@ -177,7 +192,7 @@ impl Plan {
             Part::Whole => experiment.time_budget,
             Part::Stage { .. } => stage_budget(experiment.time_budget, experiment.factors.len()),
             // Fewer blocks than were asked for would answer another question.
-            Part::Noise { .. } | Part::Confirm { .. } | Part::Ablate { .. } => None,
+            Part::Noise { .. } | Part::Confirm { .. } | Part::Minimal { .. } | Part::Ablate { .. } => None,
         };
         plan.planned = plan.blocks_in_budget(experiment, budget, pace, wanted);
         plan.extend(plan.planned);
@@ -217,7 +232,7 @@ impl Plan {
     /// The candidates by their place in the plan: what is compared with the baseline.
     pub fn candidates(&self) -> impl Iterator<Item = (usize, &Treatment)> {
         let all = self.treatments.iter().enumerate().skip(1);
-        all.filter(|(_, t)| t.role != Role::Middle)
+        all.filter(|(_, t)| !matches!(t.role, Role::Middle | Role::Whole))
     }
 
     /// Drift within a long block would hit the treatments far from the baseline.

@@ -75,22 +75,30 @@ pub(super) fn of_part(
         (Part::Confirm { levels, .. } | Part::Ablate { levels, .. }, _) => {
             let mut picks = listed_picks(experiment, facts, factors, faults);
             picks.truncate(1);
-            let mut chosen = picks[0].levels.clone();
-            for (place, factor) in factors.iter().enumerate() {
-                let wanted = levels.iter().find(|(tunable, _)| *tunable == factor.tunable);
-                let level =
-                    wanted.and_then(|(_, label)| factor.levels.iter().position(|l| l.label == *label));
-                chosen[place] = level.unwrap_or(chosen[place]);
-            }
-            picks.push(Pick {
-                name: None,
-                levels: chosen,
-            });
+            picks.push(with_levels(factors, &picks[0], levels));
+            picks
+        }
+        (Part::Minimal { levels, whole, .. }, _) => {
+            let mut picks = listed_picks(experiment, facts, factors, faults);
+            picks.truncate(1);
+            picks.push(with_levels(factors, &picks[0], levels));
+            picks.push(with_levels(factors, &picks[0], whole));
             picks
         }
         (_, DesignKind::OneAtATime | DesignKind::OneFactor) => one_at_a_time(factors, 0..factors.len()),
         _ => listed_picks(experiment, facts, factors, faults),
     }
+}
+
+/// The combination with these levels, and those of `baseline` where a factor or a level is not among them.
+fn with_levels(factors: &[PlannedFactor], baseline: &Pick, levels: &[(String, String)]) -> Pick {
+    let mut chosen = baseline.levels.clone();
+    for (place, factor) in factors.iter().enumerate() {
+        let wanted = levels.iter().find(|(tunable, _)| *tunable == factor.tunable);
+        let level = wanted.and_then(|(_, label)| factor.levels.iter().position(|l| l.label == *label));
+        chosen[place] = level.unwrap_or(chosen[place]);
+    }
+    Pick::unnamed(chosen)
 }
 
 /// The listed treatments, or every combination where none is listed.

@@ -39,6 +39,8 @@ pub enum Role {
     Again,
     /// The baseline measured a second time in the middle of a long block; both count as one.
     Middle,
+    /// The winner that the compared treatment is a part of; not compared with the baseline again.
+    Whole,
 }
 
 /// One level per factor.
@@ -77,7 +79,7 @@ impl Treatment {
         match self.role {
             Role::Again => return "baseline again".into(),
             Role::Middle => return "baseline, mid-block".into(),
-            Role::Listed => {}
+            Role::Whole | Role::Listed => {}
         }
         if let Some(name) = &self.name {
             return name.clone();

@@ -1,6 +1,6 @@
 //! The answer of a run in one sentence, and what must be said beside it. Knows no layout.
 
-use super::{Report, certificate, machine, verdict, wording};
+use super::{Report, advice, certificate, machine, verdict, wording};
 use crate::analysis::{Comparison, Effect, Judgement, Verdict};
 use crate::decision::{Blocked, KeepReason, Recommendation, Winner};
 use crate::event::{End, Purpose};
@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 pub(super) fn answer(report: &Report<'_>) -> String {
     let answer = match (&report.evaluation.recommendation, report.header.purpose.clone()) {
         (_, Purpose::Noise) => noise(report),
+        (_, Purpose::Ablate { .. }) => advice::ablation(report),
         (Recommendation::Adopt(winner), _) => adopt(report, winner),
         (Recommendation::Keep { reason }, Purpose::Confirm { .. })
             if report.is_over() && !matches!(reason, KeepReason::Guarded { .. }) =>

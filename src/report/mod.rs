@@ -3,6 +3,7 @@
 //! Knows events, the header and records of a run and its [`Evaluation`]; not who ran it, not where it is kept. Every
 //! text from a user or a guest is treated as hostile: see [`tame`].
 
+mod advice;
 mod certificate;
 mod conclusion;
 mod effects;
@@ -27,6 +28,7 @@ mod tunables;
 mod verdict;
 mod wording;
 
+pub use advice::{advice_json, advice_markdown, advice_text};
 pub use error::ReportError;
 pub use html::html;
 pub use json::{Document, json};

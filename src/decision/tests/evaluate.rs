@@ -31,7 +31,7 @@ const IO_AND_SCHEDULER: &str = "
     use = \"fio-randread-4k\"
 ";
 
-fn planned(text: &str, part: Part<'_>, purpose: Purpose) -> RunHeader {
+pub(super) fn planned(text: &str, part: Part<'_>, purpose: Purpose) -> RunHeader {
     let source = Source {
         name: "some.toml".into(),
         text: text.into(),
@@ -63,13 +63,13 @@ fn sweep(text: &str) -> RunHeader {
 }
 
 /// A little that differs from block to block and treatment to treatment.
-fn wobble(block: u32, treatment: usize) -> f64 {
+pub(super) fn wobble(block: u32, treatment: usize) -> f64 {
     let mixed =
         (u64::from(block) * 41 + treatment as u64 * 29 + u64::from(block) * treatment as u64 * 13) % 97;
     0.004 * (mixed as f64 / 97.0 - 0.5)
 }
 
-fn measured(metrics: &[(&str, f64)]) -> Outcome {
+pub(super) fn measured(metrics: &[(&str, f64)]) -> Outcome {
     let observation = |(metric, value): &(&str, f64)| Observation {
         workload: "fio-randread-4k".into(),
         metric: (*metric).into(),
@@ -82,7 +82,7 @@ fn measured(metrics: &[(&str, f64)]) -> Outcome {
 }
 
 /// The trials of the first blocks in the planned order, ten seconds each; `None` is a trial that is not made.
-fn trials(
+pub(super) fn trials(
     header: &RunHeader,
     blocks: u32,
     outcome: impl Fn(u32, usize) -> Option<Outcome>,
