@@ -26,6 +26,11 @@ impl Watch {
         *self.0.borrow_mut() = Some((0, observer));
     }
 
+    /// The steps so far, since somebody asked to be told.
+    pub fn steps(&self) -> u64 {
+        self.0.borrow().as_ref().map_or(0, |(count, _)| *count)
+    }
+
     /// Another step comes next.
     pub(super) fn step(&self) -> io::Result<()> {
         match &mut *self.0.borrow_mut() {

@@ -3,7 +3,7 @@
 use super::{CommitError, Extent, HostPart};
 use crate::design::Treatment;
 use crate::persist::{Lasting, Sysfs, lasting};
-use crate::tunable::{Address, Setting, SettingRole};
+use crate::tunable::{Address, Setting};
 
 /// tuned on the machine that is committed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,15 +65,6 @@ pub fn host_part(
         tuned: tuned.map(|tuned| tuned.base),
         values,
         lasting: items,
-        checked: checked(settings),
+        checked: settings.to_vec(),
     })
-}
-
-/// What a look at the running kernel can tell of, whether or not it was set live.
-fn checked(settings: &[Setting]) -> Vec<Setting> {
-    settings
-        .iter()
-        .filter(|s| s.role != SettingRole::Follows)
-        .cloned()
-        .collect()
 }

@@ -22,7 +22,15 @@ pub(super) fn sysctl(key: &str, ours: &str, other: &OtherFile, found: &mut Vec<C
         };
         let name = slashed(name.trim().trim_start_matches('-').trim());
         if matches_glob(&name, key) {
-            push(found, other, line, key, value, ours, (wins, why));
+            push(
+                found,
+                other,
+                line,
+                &key.replace('/', "."),
+                value,
+                ours,
+                (wins, why),
+            );
         }
     }
 }
