@@ -3,12 +3,15 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod libvirtd;
+#[path = "common/proven.rs"]
+mod proven;
 
 use kvmtune::commit::{
     Commit, CommitError, Domains, Extent, Finding, Held, HostPart, Layer, Measured, Opened, Wanted,
     domain_part,
 };
-use kvmtune::event::RunId;
+use kvmtune::event::{RunHeader, RunId};
+use kvmtune::experiment::Guest;
 use kvmtune::facts::Facts;
 use kvmtune::host::libvirt::Connection;
 use kvmtune::host::{Host, LocalHost, xml};
@@ -520,4 +523,86 @@ fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
         "{said}"
     );
     transient.destroy().unwrap();
+}
+
+#[test]
+fn what_a_run_on_a_domain_proves_is_committed_shown_and_taken_back() {
+    let Some(daemon) = Daemon::start() else { return };
+    let user = owned(&daemon);
+    user.boot();
+    let original = user.domain.xml_inactive().unwrap();
+    let mut bench = Bench::new(&daemon);
+    let settings = bench.settings(&FIRST);
+    let results = daemon.folder().join("results");
+    let own = |header: &mut RunHeader| {
+        header.facts = bench.facts.clone();
+        header.protocol.guest = Guest::Domain {
+            name: "kt-user".into(),
+            connect: daemon.uri(),
+            disk: Some("vdb".into()),
+            scratch: None,
+            ssh: None,
+        };
+    };
+    proven::prove(&results, &settings, &own);
+    let lab = |header: &mut RunHeader| {
+        header.experiment = "in-the-lab".into();
+        header.facts.record = bench.facts.record.clone();
+    };
+    let text = |code: i32, args: &[&str]| {
+        let said = daemon.expect(code, args);
+        String::from_utf8([said.stdout, said.stderr].concat()).unwrap()
+    };
+    let shown = text(0, &["commit", "latest", "--dry-run"]);
+    for wanted in [
+        "+    <shares>512</shares>",
+        "guest:/etc/sysctl.d/60-kvmtune.conf",
+        "--dry-run",
+    ] {
+        assert!(shown.contains(wanted), "no `{wanted}` in:\n{shown}");
+    }
+    assert_eq!(user.domain.xml_inactive().unwrap(), original);
+    let done = text(0, &["commit", "latest"]);
+    assert!(
+        done.contains("NEEDS A RESTART OF THE DOMAIN to be in force: kt-user: domain XML disk cache = none"),
+        "{done}"
+    );
+    let status = text(0, &["status"]);
+    for wanted in ["definition ", "guest file ", "waits for a restart of the domain"] {
+        assert!(status.contains(wanted), "no `{wanted}` in:\n{status}");
+    }
+    assert_eq!((user.shares(), user.swappiness().as_str()), (512, "10"));
+    let again = text(5, &["commit", "latest"]);
+    assert!(again.contains("in force already"), "{again}");
+    text(0, &["revert"]);
+    assert_eq!(user.domain.xml_inactive().unwrap(), original);
+    assert!(user.agent().read_file(SYSCTL, 10).is_err());
+
+    // The same from the lab's guest, which does not last.
+    fs::remove_dir_all(&results).unwrap();
+    proven::prove(&results, &settings, &lab);
+    let lost = text(5, &["commit", "latest"]);
+    assert!(
+        lost.contains("--domain NAME") && lost.contains("--host-only") && lost.contains("disk cache"),
+        "{lost}"
+    );
+    let nothing = text(0, &["commit", "latest", "--host-only", "--dry-run"]);
+    assert!(nothing.contains("left out, as --host-only asks"), "{nothing}");
+    let (uri, domain) = (
+        daemon.uri(),
+        ["--domain", "kt-user", "--disk", "vdb", "--connect"],
+    );
+    let named = [&["commit", "latest"], &domain[..], &[uri.as_str()]].concat();
+    let done = text(0, &named);
+    assert!(done.contains("it was not measured on domain kt-user"), "{done}");
+    text(0, &["revert"]);
+    let wrong = text(
+        5,
+        &["commit", "latest", "--domain", "kt-nobody", "--connect", &uri],
+    );
+    assert!(
+        wrong.contains("kt-nobody") && wrong.contains("virsh list"),
+        "{wrong}"
+    );
+    assert_eq!(user.domain.xml_inactive().unwrap(), original);
 }
