@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(missing_docs, reason = "tests")]
 
+#[allow(dead_code, reason = "only a part is of use here")]
 mod libvirtd;
 #[path = "common/proven.rs"]
 mod proven;
@@ -358,6 +359,7 @@ fn a_commit_lasts_over_a_start_and_is_taken_back_to_the_byte() {
     assert_eq!((user.shares(), user.swappiness()), (shares, swappiness));
     assert!(user.agent().read_file(SYSCTL, 10).is_err());
     assert!(bench.status().is_empty());
+    by_the_verbs(&daemon, &user, &mut bench);
 }
 
 #[test]
@@ -525,13 +527,9 @@ fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
     transient.destroy().unwrap();
 }
 
-#[test]
-fn what_a_run_on_a_domain_proves_is_committed_shown_and_taken_back() {
-    let Some(daemon) = Daemon::start() else { return };
-    let user = owned(&daemon);
-    user.boot();
+/// What a run on a domain proves is shown, committed and taken back; the same of the lab's guest, for a domain that is named.
+fn by_the_verbs(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>) {
     let original = user.domain.xml_inactive().unwrap();
-    let mut bench = Bench::new(&daemon);
     let settings = bench.settings(&FIRST);
     let results = daemon.folder().join("results");
     let own = |header: &mut RunHeader| {

@@ -57,7 +57,10 @@ impl Tools {
     pub fn of_host(tuned_runs: bool) -> Self {
         let words = |argv: &[&str]| argv.iter().map(ToString::to_string).collect();
         let menus: [&[&str]; 2] = [&["update-grub"], &["grub-mkconfig", "-o", "/boot/grub/grub.cfg"]];
-        let menu = menus.into_iter().find(|argv| is_installed(argv[0])).map(words);
+        // The tools can be installed where nothing boots by GRUB.
+        let has_menu = Path::new("/boot/grub").is_dir();
+        let tool = menus.into_iter().find(|argv| has_menu && is_installed(argv[0]));
+        let menu = tool.map(words);
         let tuned = (tuned_runs && is_installed("tuned-adm")).then(|| words(&["tuned-adm"]));
         Self { menu, tuned }
     }
