@@ -1,606 +1,423 @@
-//! What a commit makes last in a user's domain and in its guest, with a libvirtd and a `virsh` that are real.
+//! The verbs of commits as a user calls them, on this host inside a namespace of mounts and networks of its own, with the real
+//! tools: sysctl, systemd-sysctl, systemd-tmpfiles, tuned, grub-mkconfig, udevadm and modprobe read what was written.
+//!
+//! Nothing of it reaches the machine: /etc has a layer of its own, the files of the kernel are covered by plain ones, and the
+//! sysctl that is real is of the private network.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(missing_docs, reason = "tests")]
 
-#[allow(dead_code, reason = "only a part is of use here")]
-mod libvirtd;
-#[path = "common/proven.rs"]
-mod proven;
+mod common;
+#[path = "lab_commit/place.rs"]
+mod place;
+#[path = "lab_commit/tools.rs"]
+mod tools;
 
-use kvmtune::commit::{
-    Commit, CommitError, Domains, Extent, Finding, Held, HostPart, Layer, Measured, Opened, Wanted,
-    domain_part,
-};
-use kvmtune::event::{RunHeader, RunId};
-use kvmtune::experiment::Guest;
-use kvmtune::facts::Facts;
-use kvmtune::host::libvirt::Connection;
-use kvmtune::host::{Host, LocalHost, xml};
-use kvmtune::persist::definition::{Shape, places};
-use kvmtune::persist::domain::DomainRef;
-use kvmtune::persist::{CommitId, Stamp};
-use kvmtune::tunable::{Address, Home, Kind, Setting, Tunable, catalogue, level, lookup};
-use libvirtd::{Agents, Daemon, User, WITHOUT_EXEC, wait_for};
+use place::{Place, is_possible, tree};
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-const SYSCTL: &str = "/etc/sysctl.d/60-kvmtune.conf";
+/// Everything is done by one process inside the namespace; the tests outside start it.
+const INSIDE: &str = "KVMTUNE_TEST_INSIDE";
 
-/// As an operating system does: the disk's files of configuration are there at each boot, and set then.
-const INITTAB: &str = "::sysinit:/etc/boot-settings\n\
-     ::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run\n\
-     ::once:/etc/late\n";
-const BOOT: &str = "#!/bin/sh\nmkdir -p /etc/sysctl.d\nmount -t ext4 /dev/kvmtune-data /etc/sysctl.d\n\
-     for file in /etc/sysctl.d/*.conf; do [ ! -e \"$file\" ] || busybox sysctl -p \"$file\"; done\n";
+/// Covers what is written to. `$1` is a folder for all that is kept of it.
+const NAMESPACE: &str = r#"
+set -eu
+scratch=$1; shift
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$scratch"
+mkdir -p "$scratch/up" "$scratch/work" "$scratch/bin" "$scratch/boot"
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$scratch/up,workdir=$scratch/work" /etc
+for folder in /run /boot /usr/lib/sysctl.d /usr/lib/tmpfiles.d /var/lib/tuned /var/log/tuned; do
+    [ ! -d "$folder" ] || mount -t tmpfs tmpfs "$folder"
+done
+mkdir -p /run/dbus /run/tuned /boot/grub /etc/sysctl.d /etc/tmpfiles.d /etc/default/grub.d /etc/tuned/base
+# The values are replaced by some of the same length: a plain file is not cut when it is written to.
+printf '20\n' > "$scratch/sleep"
+mount --bind "$scratch/sleep" /sys/kernel/mm/ksm/sleep_millisecs
+printf '60\n' > "$scratch/swappiness"
+mount --bind "$scratch/swappiness" /proc/sys/vm/swappiness
+# There is no boot disk to be asked for.
+printf '#!/bin/sh\ncase "$*" in *device*) echo /dev/sda1;; *) echo ext2;; esac\n' > "$scratch/probe"
+chmod 755 "$scratch/probe"
+[ ! -e /usr/sbin/grub-probe ] || mount --bind "$scratch/probe" /usr/sbin/grub-probe
+rm -f /etc/grub.d/*
+printf '#!/bin/sh\necho "linux /vmlinuz $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT"\n' > /etc/grub.d/10_linux
+chmod 755 /etc/grub.d/10_linux
+printf 'GRUB_CMDLINE_LINUX_DEFAULT="quiet mitigations=auto"\n' > /etc/default/grub
+printf '[main]\nsummary=For a test\n[sysctl]\nnet.ipv4.tcp_fin_timeout=55\n' > /etc/tuned/base/tuned.conf
+ip link set lo up
+sysctl -qw net.ipv4.tcp_congestion_control=cubic
+exec "$@"
+"#;
 
-/// A value that this host's libvirt must take.
-fn legal(tunable: &Tunable) -> Option<String> {
-    Some(match &tunable.kind {
-        Kind::Integer { min, max } => (*max).min((*min).max(2000)).to_string(),
-        Kind::Bytes { .. } => "1048576".into(),
-        Kind::Pins if tunable.name.ends_with("iothread-pin") => "1=0".into(),
-        Kind::Pins => "0=0-1".into(),
-        Kind::Set => "0-1".into(),
-        Kind::Choice(choices) => choices.last()?.clone(),
-        _ => return None,
-    })
+/// Starts a scene inside; its output is that of this test.
+fn in_namespace(scene: &str) {
+    if !is_possible() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let status = Command::new("unshare")
+        .args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            "sh",
+            "-c",
+            NAMESPACE,
+            "sh",
+        ])
+        .arg(folder.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "inside", "--nocapture", "--test-threads=1"])
+        .env(INSIDE, scene)
+        .env("TMPDIR", "/tmp")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{scene}: {status}");
+}
+
+/// The scenes. Does nothing when run as a test.
+#[test]
+fn inside() {
+    match std::env::var(INSIDE).as_deref() {
+        Ok("whole") => whole(),
+        Ok("deadline") => deadline(),
+        Ok("trouble") => trouble(),
+        Ok("tools") => tools::read_what_is_rendered(),
+        _ => {}
+    }
 }
 
 #[test]
-fn libvirts_schema_takes_every_place_of_a_live_setting() {
-    let Some(daemon) = Daemon::start() else { return };
-    let user = daemon.define("kt-user", Agents::None);
-    let mut host = LocalHost::domain(&daemon.uri(), "kt-user", Some("vdb"), Arc::default()).unwrap();
-    let before = host.definition_now().unwrap();
-    let device = host.device_behind();
-    let shape = Shape {
-        vcpus: 1,
-        iothreads: 1,
-        device: device.as_deref().or(Some("/dev/loop0")),
-    };
-    let mut checked = 0;
-    for tunable in catalogue() {
-        let address = match &tunable.home {
-            Home::Domain(setting) => Address::Domain(setting.clone()),
-            Home::DomainXml(setting) => Address::DomainXml(setting.clone()),
-            _ => continue,
-        };
-        let Some(value) = legal(tunable) else { continue };
-        let places = places(&address, &value, shape).unwrap();
-        // A mode that needs a model, or a disk of another kind, is refused before libvirt is asked.
-        let Ok(edited) = xml::with_settings(&before, &host.completed(places.clone()).unwrap(), Some("vdb"))
-        else {
-            assert!(matches!(address, Address::DomainXml(_)), "{}", tunable.name);
-            continue;
-        };
-        let defined = host
-            .define(&edited, true)
-            .unwrap_or_else(|e| panic!("{} = {value}: {e}", tunable.name));
-        for (place, wanted) in &places {
-            let found = xml::value(&defined, place, Some("vdb")).unwrap();
-            assert_eq!(found, *wanted, "{}: {defined}", tunable.name);
-        }
-        assert_eq!(host.define(&before, false).unwrap(), before, "{}", tunable.name);
-        checked += 1;
-    }
-    assert!(checked > 45, "{checked}");
-    user.assert_definition_is_untouched();
+fn the_real_tools_take_what_is_committed_and_a_revert_leaves_nothing() {
+    in_namespace("whole");
 }
 
-/// A ledger of its own, and what the domain was like when it was measured.
-struct Bench<'d> {
-    daemon: &'d Daemon,
-    ledger: tempfile::TempDir,
-    facts: Facts,
-    commits: u32,
+#[test]
+fn what_nobody_keeps_in_time_is_taken_back() {
+    in_namespace("deadline");
 }
 
-impl<'d> Bench<'d> {
-    fn new(daemon: &'d Daemon) -> Self {
-        Self {
-            daemon,
-            ledger: tempfile::tempdir().unwrap(),
-            facts: facts(daemon),
-            commits: 0,
-        }
-    }
-
-    fn opened(&self) -> Opened<'static> {
-        Opened::image(self.ledger.path()).unwrap().0
-    }
-
-    fn domain(&self, domains: &mut Domains) -> Result<DomainRef, CommitError> {
-        domains.find(&self.daemon.uri(), "kt-user", Some("vdb"), None)
-    }
-
-    fn settings(&mut self, levels: &[(&str, &str)]) -> Vec<Setting> {
-        let facts = &mut self.facts;
-        let mut all = Vec::new();
-        for (name, text) in levels {
-            let tunable = lookup(name).unwrap();
-            all.extend(level(&tunable, text, facts).unwrap().settings);
-        }
-        all
-    }
-
-    /// The commit these levels make.
-    fn commit(
-        &mut self,
-        levels: &[(&str, &str)],
-        extent: Extent,
-        opened: &mut Opened<'_>,
-    ) -> Result<Commit, CommitError> {
-        let settings = self.settings(levels);
-        let in_force = opened.ledger()?.commits;
-        let of = Measured {
-            run: "0198a",
-            facts: &self.facts,
-            is_own: true,
-            in_force: &in_force,
-        };
-        let at = self.domain(&mut opened.machine.domains)?;
-        let part = domain_part(&settings, of, at, extent, &mut opened.machine.domains)?;
-        Ok(Commit {
-            stamp: Stamp {
-                commit: CommitId(self.commits + 1),
-                run: "0198a".into(),
-                experiment: "disk".into(),
-                at: "2026-01-02T03:04:05Z".parse().unwrap(),
-                evidence: vec!["iops +9 %".into()],
-                deadline: None,
-            },
-            run: RunId(uuid::Uuid::nil()),
-            extent,
-            boot: String::new(),
-            keeper: None,
-            host: HostPart::default(),
-            domain: Some(part),
-        })
-    }
-
-    /// Commits, and gives what was shown before.
-    fn make(&mut self, levels: &[(&str, &str)]) -> Result<String, CommitError> {
-        let mut opened = self.opened();
-        let commit = self.commit(levels, Extent::Both, &mut opened)?;
-        let (next, changes) = opened.adding(commit, Wanted::Careful)?;
-        let shown: String = changes.iter().map(|change| change.shown()).collect();
-        opened.carry_out(next, changes)?;
-        self.commits += 1;
-        Ok(shown)
-    }
-
-    fn revert(&self, id: u32, wanted: Wanted) -> Result<(), CommitError> {
-        let mut opened = self.opened();
-        let (next, changes) = opened.reverting(CommitId(id), wanted)?;
-        opened.carry_out(next, changes)
-    }
-
-    fn status(&self) -> Vec<Finding> {
-        self.opened().status().unwrap()
-    }
-
-    #[track_caller]
-    fn assert_all_held(&self) {
-        let status = self.status();
-        assert!(
-            !status.is_empty() && status.iter().all(|f| f.held == Held::Yes),
-            "{status:#?}"
-        );
-    }
+#[test]
+fn full_disks_read_only_folders_and_kills_leave_nothing_half_written() {
+    in_namespace("trouble");
 }
 
-fn facts(daemon: &Daemon) -> Facts {
-    let mut host = LocalHost::domain(&daemon.uri(), "kt-user", Some("vdb"), Arc::default()).unwrap();
-    let mut facts = host.facts().unwrap();
-    for tunable in [
-        "guest.swappiness",
-        "domain.cpu.shares",
-        "domain.disk.cache",
-        "guest.disk.scheduler",
-    ] {
-        for address in lookup(tunable).unwrap().addresses_to_read(&facts) {
-            if let Ok(read) = host.read(&address) {
-                facts.readings.insert(address.to_string(), read);
-            }
-        }
-    }
-    facts
+#[test]
+fn udev_and_modprobe_read_their_files() {
+    in_namespace("tools");
 }
 
-/// A user's domain with words of its owner in it, whose guest has a disk for its configuration.
-fn owned(daemon: &Daemon) -> User<'_> {
-    let initrd = daemon.initrd_with(
-        "initrd-commit",
-        &[
-            ("etc/inittab", 0o100_644, INITTAB.as_bytes()),
-            ("etc/boot-settings", 0o100_755, BOOT.as_bytes()),
-        ],
-    );
-    let user = daemon.define_booting("kt-user", Agents::Willing, &initrd);
-    let disk = daemon.folder().join("kt-user.img");
-    let made = Command::new("mke2fs")
-        .args(["-q", "-F", "-t", "ext4"])
-        .arg(&disk)
-        .status();
-    assert!(made.unwrap().success());
-    let words = "<metadata><mine:notes xmlns:mine='urn:mine'><!-- do not touch --><mine:owner>ops</mine:owner></mine:notes>\
-                 </metadata>\n  <description>billing</description>\n  <memory";
-    let text = user.domain.xml_inactive().unwrap().replacen("<memory", words, 1);
-    let text = text.replacen(
-        "<memballoon",
-        "<graphics type='vnc' autoport='yes' passwd='s3cret'/>\n    <memballoon",
-        1,
-    );
-    Connection::open(&daemon.uri())
-        .unwrap()
-        .define_xml(&text)
-        .unwrap();
-    user
-}
-
-fn in_guest(user: &User<'_>, path: &str) -> String {
-    String::from_utf8(user.agent().read_file(path, 10_000).unwrap()).unwrap()
-}
-
-fn layers(status: &[Finding], layer: Layer) -> Vec<&Held> {
-    status
+fn values() -> Vec<String> {
+    let paths = [
+        "/proc/sys/vm/swappiness",
+        "/sys/kernel/mm/ksm/sleep_millisecs",
+        "/proc/sys/net/ipv4/tcp_congestion_control",
+    ];
+    paths
         .iter()
-        .filter(|f| f.layer == layer)
-        .map(|f| &f.held)
+        .map(|path| fs::read_to_string(path).unwrap().trim().to_string())
         .collect()
 }
 
-/// The definition is one that `virsh define --validate` takes.
-fn assert_virsh_takes_it(daemon: &Daemon, definition: &str) {
-    let file = daemon.folder().join("written.xml");
-    fs::write(&file, definition).unwrap();
-    let virsh = Command::new("virsh")
-        .args(["-c", &daemon.uri(), "define", "--validate"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert!(virsh.status.success(), "{virsh:?}");
-}
+fn whole() {
+    let place = Place::new();
+    let tuned = tools::Tuned::start();
+    let (before, values_before) = (tree(Path::new("/etc")), values());
 
-const FIRST: [(&str, &str); 3] = [
-    ("domain.disk.cache", "none"),
-    ("domain.cpu.shares", "512"),
-    ("guest.swappiness", "10"),
-];
-
-#[test]
-fn a_commit_lasts_over_a_start_and_is_taken_back_to_the_byte() {
-    let Some(daemon) = Daemon::start() else { return };
-    let user = owned(&daemon);
-    user.boot();
-    let original = user.domain.xml_inactive().unwrap();
-    let (shares, swappiness) = (user.shares(), user.swappiness());
-    let mut bench = Bench::new(&daemon);
-
-    let shown = bench.make(&FIRST).unwrap();
-    for wanted in [
-        "--- a/domain kt-user.xml\n",
-        "+    <shares>512</shares>",
-        "cache=\"none\"",
-        "disk cache = none NEEDS A RESTART OF THE DOMAIN",
-        &format!("domain kt-user: live domain cpu_shares: {shares} -> 512"),
-        "--- /dev/null\n+++ b/kt-user guest:/etc/sysctl.d/60-kvmtune.conf",
-        "+vm.swappiness = 10",
-    ] {
-        assert!(shown.contains(wanted), "no `{wanted}` in:\n{shown}");
-    }
-    assert!(!shown.contains("s3cret"), "{shown}");
-    let written = user.domain.xml_inactive().unwrap();
-    for kept in [
-        "<!-- do not touch -->",
-        "<mine:owner>ops",
-        "billing",
-        "s3cret",
-        "<shares>512</shares>",
-        "cache='none'",
-    ] {
-        assert!(written.contains(kept), "no `{kept}` in:\n{written}");
-    }
-    assert_virsh_takes_it(&daemon, &written);
-    assert_eq!((user.shares(), user.swappiness().as_str()), (512, "10"));
-    assert!(in_guest(&user, SYSCTL).contains("kvmtune revert 1"));
-    let status = bench.status();
-    assert_eq!(layers(&status, Layer::Definition), [&Held::Yes; 2], "{status:#?}");
-    assert_eq!(layers(&status, Layer::GuestFile), [&Held::Yes], "{status:#?}");
-    assert_eq!(layers(&status, Layer::GuestValue), [&Held::Yes], "{status:#?}");
-    let waits = |held: &&&Held| matches!(held, Held::NotYet(_));
-    assert_eq!(
-        layers(&status, Layer::Domain).iter().filter(waits).count(),
-        1,
-        "{status:#?}"
-    );
-
-    bench
-        .make(&[("domain.cpu.shares", "256"), ("guest.swappiness", "20")])
-        .unwrap();
-    assert_eq!((user.shares(), user.swappiness().as_str()), (256, "20"));
-
-    user.shut_down();
-    let status = bench.status();
+    // A file that would win is named, and nothing is done.
+    fs::write(
+        "/etc/sysctl.d/99-local.conf",
+        "\nnet.ipv4.tcp_congestion_control = cubic\n",
+    )
+    .unwrap();
+    let said = place.fails(5, "commit latest");
     assert!(
-        status.iter().all(|f| !matches!(f.held, Held::No(_))),
-        "{status:#?}"
-    );
-    let off = bench.revert(2, Wanted::Careful).unwrap_err().to_string();
-    assert!(off.contains("it is off") && off.contains("start it"), "{off}");
-    user.boot();
-    assert_eq!(
-        (user.shares(), user.swappiness().as_str()),
-        (256, "20"),
-        "by itself"
-    );
-    assert_eq!(user.cache().as_deref(), Some("none"));
-    bench.assert_all_held();
-
-    bench.revert(1, Wanted::Careful).unwrap();
-    let text = in_guest(&user, SYSCTL);
-    assert!(
-        text.contains("vm.swappiness = 20") && !text.contains("revert 1"),
-        "{text}"
-    );
-    let now = user.domain.xml_inactive().unwrap();
-    assert!(
-        now.contains("<shares>256</shares>") && now.contains("cache='writeback'"),
-        "{now}"
-    );
-    bench.assert_all_held();
-
-    bench.revert(2, Wanted::Careful).unwrap();
-    assert_eq!(user.domain.xml_inactive().unwrap(), original);
-    assert_eq!((user.shares(), user.swappiness()), (shares, swappiness));
-    assert!(user.agent().read_file(SYSCTL, 10).is_err());
-    assert!(bench.status().is_empty());
-    by_the_verbs(&daemon, &user, &mut bench);
-}
-
-#[test]
-fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
-    let Some(daemon) = Daemon::start() else { return };
-    let user = owned(&daemon);
-    user.boot();
-    let original = user.domain.xml_inactive().unwrap();
-    let before = (user.shares(), user.swappiness());
-    let mut bench = Bench::new(&daemon);
-    let is_as_before = |when: &str| {
-        assert_eq!(user.domain.xml_inactive().unwrap(), original, "{when}");
-        assert_eq!((user.shares(), user.swappiness()), before, "{when}");
-        assert!(user.agent().read_file(SYSCTL, 10).is_err(), "{when}");
-    };
-
-    // Every step fails once.
-    let (mut failed, mut in_guest) = (0, None);
-    for at in 1.. {
-        let mut opened = bench.opened();
-        let commit = bench.commit(&FIRST, Extent::Both, &mut opened).unwrap();
-        let (next, changes) = opened.adding(commit, Wanted::Careful).unwrap();
-        opened.machine.watch.observe(Box::new(move |step| {
-            if step == at {
-                Err(io::Error::other("planned"))
-            } else {
-                Ok(())
-            }
-        }));
-        let Err(error) = opened.carry_out(next, changes) else {
-            break;
-        };
-        if error.to_string().contains("write guest file") {
-            in_guest = in_guest.or(Some(at));
-        }
-        failed += 1;
-        is_as_before(&format!("step {at} failed"));
-        assert!(
-            !Path::new(bench.ledger.path())
-                .join("var/lib/kvmtune/commits/pending.json")
-                .exists()
-        );
-    }
-    assert!(failed > 5, "{failed}");
-    bench.commits = 1;
-    bench.revert(1, Wanted::Careful).unwrap();
-    is_as_before("taken back");
-
-    // The guest stops answering half-way: what cannot be put back is told, and put back by the next verb.
-    let mut opened = bench.opened();
-    let commit = bench.commit(&FIRST, Extent::Both, &mut opened).unwrap();
-    let (next, changes) = opened.adding(commit, Wanted::Careful).unwrap();
-    let virsh = |verb: &str| {
-        let mut command = Command::new("virsh");
-        command.args(["-c", &daemon.uri(), verb, "kt-user"]);
-        command
-    };
-    let (mut suspend, in_guest) = (virsh("suspend"), in_guest.unwrap());
-    opened.machine.watch.observe(Box::new(move |step| {
-        assert!(step != in_guest || suspend.output()?.status.success());
-        Ok(())
-    }));
-    let error = opened.carry_out(next, changes).unwrap_err();
-    assert!(matches!(error, CommitError::NotPutBack { .. }), "{error}");
-    assert!(virsh("resume").output().unwrap().status.success());
-    user.wait_for_agent();
-    drop(opened);
-    let (_, half) = Opened::image(bench.ledger.path()).unwrap();
-    assert!(half.is_some_and(|changes| changes > 0));
-    is_as_before("put back by the next verb");
-
-    // libvirt refuses the definition after the first change was made.
-    bench.commits = 1;
-    let refused = bench.make(&[
-        ("guest.swappiness", "10"),
-        ("domain-xpath:/domain/cputune/nonesuch", "1"),
-    ]);
-    let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("define a domain"), "{refused}");
-    is_as_before("refused by libvirt");
-
-    // A place of ours that somebody changed is named; another's place stays.
-    bench.make(&FIRST).unwrap();
-    let connection = Connection::open(&daemon.uri()).unwrap();
-    let changed = user
-        .domain
-        .xml_inactive()
-        .unwrap()
-        .replace("billing", "payroll")
-        .replace("<shares>512", "<shares>777");
-    connection.define_xml(&changed).unwrap();
-    let said = bench.revert(2, Wanted::Careful).unwrap_err().to_string();
-    assert!(
-        said.contains("/domain/cputune/shares") && said.contains("`777`") && said.contains("--force"),
+        said.contains(
+            "/etc/sysctl.d/99-local.conf:2 sets net.ipv4.tcp_congestion_control = cubic (IT WOULD WIN"
+        ),
         "{said}"
     );
+    fs::remove_file("/etc/sysctl.d/99-local.conf").unwrap();
+    let said = place.does("commit latest --dry-run");
+    for part in [
+        "+++ b/etc/sysctl.d/60-kvmtune.conf",
+        "+vm.swappiness = 10",
+        "tuned: profile base -> kvmtune",
+        "60 -> 10",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     assert_eq!(
-        layers(&bench.status(), Layer::Definition)
-            .iter()
-            .filter(|h| ***h != Held::Yes)
+        (tree(Path::new("/etc")), values()),
+        (before.clone(), values_before.clone())
+    );
+
+    let said = place.does("commit latest");
+    assert!(
+        said.contains("NEEDS A REBOOT") && said.contains("kvmtune revert 1"),
+        "{said}"
+    );
+    assert_eq!(values(), ["10", "50", "reno"]);
+    tools::sysctl();
+    tools::tmpfiles();
+    tools::grub();
+    tuned.verify("kvmtune");
+    let status = place.json("status");
+    assert_eq!(
+        (
+            status["held"].as_bool(),
+            status["commits"][0]["stamp"]["commit"].as_u64()
+        ),
+        (Some(true), Some(1))
+    );
+    let said = place.does("status");
+    assert!(
+        said.contains("mitigations = off") && said.contains("waits for a reboot"),
+        "{said}"
+    );
+    assert!(place.fails(5, "commit latest").contains("is in force already"));
+
+    // What somebody changes is seen, and not overwritten.
+    fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic").unwrap();
+    assert!(place.fails(9, "status").contains("NOT HELD: it reads `cubic`"));
+    assert!(
+        place
+            .fails(5, "revert")
+            .contains("tcp_congestion_control was changed since")
+    );
+    assert!(place.fails(5, "revert 7").contains("no commit 7"));
+    fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "reno").unwrap();
+
+    place.does("revert 1");
+    assert_eq!(values(), values_before);
+    tuned.verify("base");
+    assert!(
+        !fs::read_to_string("/boot/grub/grub.cfg")
+            .unwrap()
+            .contains("mitigations=off")
+    );
+    drop(tuned);
+    assert_eq!(place::differences(&before, &tree(Path::new("/etc"))), "");
+    assert!(place.does("status").contains("nothing is committed"));
+
+    // The one or the other only.
+    place.does("commit latest --live");
+    assert_eq!(values(), ["10", "50", "reno"]);
+    assert!(!Path::new("/etc/sysctl.d/60-kvmtune.conf").exists());
+    place.does("revert");
+    place.does("commit latest --config");
+    assert_eq!(values(), values_before);
+    assert!(place.does("status").contains("waits for a reboot"));
+    place.does("revert");
+    assert_eq!(place::differences(&before, &tree(Path::new("/etc"))), "");
+    image(&place);
+}
+
+/// Files of an image only, and a ledger inside it.
+fn image(place: &Place) {
+    let image = place.path("image");
+    fs::create_dir_all(image.join("etc/tuned")).unwrap();
+    let (before, etc) = (tree(&image.join("etc")), tree(Path::new("/etc")));
+    let said = place.does("commit latest --root image");
+    assert!(said.contains("revert 1 --root image"), "{said}");
+    let text = fs::read_to_string(image.join("etc/sysctl.d/60-kvmtune.conf")).unwrap();
+    assert!(text.contains("vm.swappiness = 10"), "{text}");
+    assert!(
+        image.join("etc/tuned/kvmtune/tuned.conf").exists() && image.join("var/lib/kvmtune/commits").is_dir()
+    );
+    place.does("status --root image");
+    fs::remove_file(image.join("etc/sysctl.d/60-kvmtune.conf")).unwrap();
+    assert!(
+        place
+            .fails(9, "status --root image")
+            .contains("NOT HELD: it is not there")
+    );
+    place.does("revert 1 --root image --force");
+    assert_eq!(place::differences(&before, &tree(&image.join("etc"))), "");
+    assert_eq!(place::differences(&etc, &tree(Path::new("/etc"))), "");
+    // A link of the image that leads out of it leads nowhere.
+    std::os::unix::fs::symlink("/../../../../etc/sysctl.d", image.join("etc/sysctl.d")).unwrap();
+    place.fails(5, "commit latest --root image");
+    assert_eq!(place::differences(&etc, &tree(Path::new("/etc"))), "");
+}
+
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_mins(1), "{what} does not come");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn deadline() {
+    let place = Place::new();
+    let (before, values_before) = (tree(Path::new("/etc")), values());
+    let is_back = || values() == values_before && !Path::new("/etc/sysctl.d/60-kvmtune.conf").exists();
+    place.does("commit latest --confirm 2s");
+    let unit = fs::read_to_string("/etc/systemd/system/kvmtune-overdue.service").unwrap();
+    assert!(
+        unit.contains("revert --overdue") && unit.contains(&place.path("state").display().to_string()),
+        "{unit}"
+    );
+    assert!(!is_back());
+    wait_for("the revert", is_back);
+    wait_for("the end of the process", || tools::waiting().is_empty());
+    assert_eq!(place::differences(&before, &tree(Path::new("/etc"))), "");
+    let said = place.both("status");
+    assert!(
+        said.contains("commit 1 was not kept in time") && said.contains("nothing is committed"),
+        "{said}"
+    );
+
+    // Kept, it stays, and nobody waits any longer.
+    place.does("commit latest --confirm 1h");
+    assert_eq!(tools::waiting().len(), 1);
+    assert!(place.does("keep").contains("commit 2 is kept"));
+    assert!(!Path::new("/etc/systemd/system/kvmtune-overdue.service").exists());
+    wait_for("the end of the process", || tools::waiting().is_empty());
+    assert!(place.fails(5, "keep").contains("no commit waits"));
+    place.does("status");
+    place.does("revert");
+
+    // Where the process is gone, the next verb does it; or the unit, after a reboot.
+    for verb in ["commit nothing-of-this-name", "revert --overdue"] {
+        place.does("commit latest --confirm 1s");
+        for pid in tools::waiting() {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        thread::sleep(Duration::from_millis(1200));
+        if verb.starts_with("commit") {
+            assert!(!is_back());
+            place.fails(5, "keep");
+        } else {
+            place.does(verb);
+        }
+        assert!(is_back(), "{verb}");
+        assert_eq!(place::differences(&before, &tree(Path::new("/etc"))), "");
+    }
+}
+
+fn trouble() {
+    let place = Place::new();
+    let (before, values_before) = (tree(Path::new("/etc")), values());
+    let unchanged = |case: &str| {
+        assert_eq!(
+            place::differences(&before, &tree(Path::new("/etc"))),
+            "",
+            "{case}"
+        );
+        assert_eq!(values(), values_before, "{case}");
+        assert!(place.does("status").contains("nothing is committed"), "{case}");
+    };
+    let run = |argv: &[&str]| {
+        assert!(
+            Command::new(argv[0]).args(&argv[1..]).status().unwrap().success(),
+            "{argv:?}"
+        )
+    };
+
+    // A disk without a free byte.
+    run(&[
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        "size=4k,nr_inodes=2",
+        "tmpfs",
+        "/etc/tmpfiles.d",
+    ]);
+    fs::write("/etc/tmpfiles.d/fill", vec![b'#'; 4096]).unwrap();
+    let said = place.fails(5, "commit latest");
+    assert!(
+        said.contains("failed to write /etc/tmpfiles.d/60-kvmtune.conf: No space left"),
+        "{said}"
+    );
+    run(&["umount", "/etc/tmpfiles.d"]);
+    unchanged("full disk");
+
+    // A folder that may not be written to.
+    run(&["mount", "--bind", "/etc/default", "/etc/default"]);
+    run(&["mount", "-o", "remount,bind,ro", "/etc/default"]);
+    let said = place.fails(5, "commit latest");
+    assert!(
+        said.contains("/etc/default/grub.d/60-kvmtune.cfg: Read-only file system"),
+        "{said}"
+    );
+    run(&["umount", "/etc/default"]);
+    unchanged("read-only");
+
+    // A menu that cannot be made.
+    fs::write("/etc/grub.d/10_linux", "#!/bin/sh\nexit 3\n").unwrap();
+    let broken = tree(Path::new("/etc"));
+    let said = place.fails(7, "commit latest");
+    assert!(said.contains("update-grub"), "{said}");
+    assert_eq!(values(), values_before);
+    fs::write(
+        "/etc/grub.d/10_linux",
+        "#!/bin/sh\necho \"linux /vmlinuz $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\"\n",
+    )
+    .unwrap();
+    assert_eq!(
+        place::differences(&broken, &tree(Path::new("/etc")))
+            .matches("10_linux")
             .count(),
         1
     );
-    bench.revert(2, Wanted::Forced).unwrap();
-    let now = user.domain.xml_inactive().unwrap();
-    assert!(
-        now.contains("payroll") && !now.contains("<shares>") && now.contains("cache='writeback'"),
-        "{now}"
-    );
+    place.does("recover");
+    unchanged("no menu");
 
-    // What was measured is no longer so.
-    connection
-        .define_xml(&original.replace("cache='writeback'", "cache='directsync'"))
-        .unwrap();
-    let said = bench.make(&FIRST).unwrap_err().to_string();
+    // Killed while it makes the menu: no run begins, and recover puts everything back.
+    fs::write("/etc/grub.d/10_linux", "#!/bin/sh\ntouch /run/made\nsleep 60\n").unwrap();
+    let mut child = place.command("commit latest").spawn().unwrap();
+    wait_for("the menu", || Path::new("/run/made").exists());
+    assert!(Path::new("/etc/sysctl.d/60-kvmtune.conf").exists());
+    let said = place.fails(5, "commit latest");
+    assert!(said.contains("another kvmtune"), "{said}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::write(
+        "/etc/grub.d/10_linux",
+        "#!/bin/sh\necho \"linux /vmlinuz $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\"\n",
+    )
+    .unwrap();
+    assert!(place.fails(9, "status").contains("killed half-way"));
+    assert!(place.fails(5, "run some.toml").contains("kvmtune recover"));
     assert!(
-        said.contains("was changed since run 0198a") && said.contains("directsync"),
-        "{said}"
+        place
+            .does("recover")
+            .contains("a commit that was killed half-way")
     );
-    connection.define_xml(&original).unwrap();
+    unchanged("killed");
 
-    // An agent that blocks what it takes, a guest that is off, a domain that is gone or transient.
-    let hang_up = "kill -HUP 1; sleep 0.5; killall qemu-ga";
-    user.agent()
-        .write_file("/etc/inittab", WITHOUT_EXEC.as_bytes())
-        .unwrap();
-    drop(
-        user.agent()
-            .exec(&["/bin/sh", "-c", hang_up], None, Duration::from_secs(5)),
-    );
-    wait_for("another agent", Duration::from_mins(1), || {
-        user.agent().info().is_ok_and(|info| !info.lacking().is_empty())
-    });
-    let said = bench.make(&FIRST).unwrap_err().to_string();
-    assert!(
-        said.contains("guest-exec") && said.contains("block-rpcs"),
-        "{said}"
-    );
-    user.shut_down();
-    let said = bench.make(&FIRST).unwrap_err().to_string();
-    assert!(said.contains("it is off"), "{said}");
-    bench.make(&FIRST[..2]).unwrap();
-    assert!(
-        bench.status().iter().all(|f| !matches!(f.held, Held::No(_))),
-        "{:#?}",
-        bench.status()
-    );
-    user.domain.undefine().unwrap();
-    assert!(
-        matches!(bench.status()[0].held, Held::No(_)),
-        "{:#?}",
-        bench.status()
-    );
-    let gone = bench.revert(3, Wanted::Careful).unwrap_err().to_string();
-    assert!(gone.contains("kt-user"), "{gone}");
-    bench.revert(3, Wanted::Forced).unwrap();
-    assert!(bench.status().is_empty());
+    // What a run has left is undone first.
+    fs::write(
+        place.path("state/journal.jsonl"),
+        "{\"opened\":{\"seq\":0,\"undo\":{\"write\":{\"address\":{\"host-file\":{\"path\":\"/proc/sys/vm/swappiness\",\"format\":\"plain\"}},\
+         \"kind\":{\"integer\":{\"min\":0,\"max\":100}},\"old\":\"60\",\"scope\":{\"boot\":{\"id\":\"x\"}}}}}}\n",
+    )
+    .unwrap();
+    assert!(place.fails(5, "commit latest").contains("run `kvmtune recover`"));
+    place.does("recover");
+    unchanged("an open journal");
 
-    let transient = connection.create_xml(&original).unwrap();
-    let said = bench.make(&FIRST).unwrap_err().to_string();
+    // What proves nothing, and what is not there.
+    assert!(place.fails(5, "commit no-such-run").contains("no-such-run"));
+    assert!(place.fails(5, "revert").contains("nothing is committed"));
+    assert!(place.fails(4, "commit none").contains("has no winner"));
+    assert!(place.fails(5, "commit simulated").contains("is a simulation"));
+    assert!(place.fails(5, "commit elsewhere").contains("another host"));
     assert!(
-        said.contains("transient") && said.contains("virsh define"),
-        "{said}"
+        place
+            .fails(2, "commit latest --root image --live")
+            .contains("cannot be used with")
     );
-    transient.destroy().unwrap();
-}
-
-/// What a run on a domain proves is shown, committed and taken back; the same of the lab's guest, for a domain that is named.
-fn by_the_verbs(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>) {
-    let original = user.domain.xml_inactive().unwrap();
-    let settings = bench.settings(&FIRST);
-    let results = daemon.folder().join("results");
-    let own = |header: &mut RunHeader| {
-        header.facts = bench.facts.clone();
-        header.protocol.guest = Guest::Domain {
-            name: "kt-user".into(),
-            connect: daemon.uri(),
-            disk: Some("vdb".into()),
-            scratch: None,
-            ssh: None,
-        };
-    };
-    proven::prove(&results, &settings, &own);
-    let lab = |header: &mut RunHeader| {
-        header.experiment = "in-the-lab".into();
-        header.facts.record = bench.facts.record.clone();
-    };
-    let text = |code: i32, args: &[&str]| {
-        let said = daemon.expect(code, args);
-        String::from_utf8([said.stdout, said.stderr].concat()).unwrap()
-    };
-    let shown = text(0, &["commit", "latest", "--dry-run"]);
-    for wanted in [
-        "+    <shares>512</shares>",
-        "guest:/etc/sysctl.d/60-kvmtune.conf",
-        "--dry-run",
-    ] {
-        assert!(shown.contains(wanted), "no `{wanted}` in:\n{shown}");
-    }
-    assert_eq!(user.domain.xml_inactive().unwrap(), original);
-    let done = text(0, &["commit", "latest"]);
-    assert!(
-        done.contains("NEEDS A RESTART OF THE DOMAIN to be in force: kt-user: domain XML disk cache = none"),
-        "{done}"
-    );
-    let status = text(0, &["status"]);
-    for wanted in ["definition ", "guest file ", "waits for a restart of the domain"] {
-        assert!(status.contains(wanted), "no `{wanted}` in:\n{status}");
-    }
-    assert_eq!((user.shares(), user.swappiness().as_str()), (512, "10"));
-    let again = text(5, &["commit", "latest"]);
-    assert!(again.contains("in force already"), "{again}");
-    text(0, &["revert"]);
-    assert_eq!(user.domain.xml_inactive().unwrap(), original);
-    assert!(user.agent().read_file(SYSCTL, 10).is_err());
-
-    // The same from the lab's guest, which does not last.
-    fs::remove_dir_all(&results).unwrap();
-    proven::prove(&results, &settings, &lab);
-    let lost = text(5, &["commit", "latest"]);
-    assert!(
-        lost.contains("--domain NAME") && lost.contains("--host-only") && lost.contains("disk cache"),
-        "{lost}"
-    );
-    let nothing = text(0, &["commit", "latest", "--host-only", "--dry-run"]);
-    assert!(nothing.contains("left out, as --host-only asks"), "{nothing}");
-    let (uri, domain) = (
-        daemon.uri(),
-        ["--domain", "kt-user", "--disk", "vdb", "--connect"],
-    );
-    let named = [&["commit", "latest"], &domain[..], &[uri.as_str()]].concat();
-    let done = text(0, &named);
-    assert!(done.contains("it was not measured on domain kt-user"), "{done}");
-    text(0, &["revert"]);
-    let wrong = text(
-        5,
-        &["commit", "latest", "--domain", "kt-nobody", "--connect", &uri],
-    );
-    assert!(
-        wrong.contains("kt-nobody") && wrong.contains("virsh list"),
-        "{wrong}"
-    );
-    assert_eq!(user.domain.xml_inactive().unwrap(), original);
+    place.fails(2, "revert zero");
+    unchanged("bad inputs");
 }

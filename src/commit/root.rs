@@ -16,9 +16,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// Longest file that is kept to be put back.
 const MAX_FILE: u64 = 1 << 20;
+/// How often a path is resolved anew: a second of a machine that never rests.
+const MAX_TRIES: u32 = 10_000;
 /// Ends the names of files that are not in place yet: no reader of such folders takes them up.
 const UNFINISHED: &str = ".kvmtune-new";
 
@@ -77,7 +81,15 @@ impl Root {
 
     fn open_below(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        openat2(&self.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        let mut tries = 0;
+        loop {
+            // While anything on the machine is renamed or mounted, the kernel cannot be sure of a `..` and says so.
+            match openat2(&self.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) if tries < MAX_TRIES => tries += 1,
+                opened => return opened,
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
     }
 
     /// The folder of a path, opened, and the last part of it; `None` when there is no such folder.
