@@ -1,6 +1,7 @@
 //! `kvmtune commit`: makes permanent what a chain of runs has proven.
 
 mod committed;
+mod domain;
 mod overdue;
 mod shown;
 
@@ -56,6 +57,8 @@ pub(super) struct CommitArgs {
     /// Commit although another file sets the same and has the last word
     #[arg(long)]
     despite_conflicts: bool,
+    #[command(flatten)]
+    domain: domain::DomainArgs,
 }
 
 impl CommitArgs {
@@ -102,6 +105,7 @@ pub(super) fn commit(common: &Common, args: &CommitArgs) -> Result<Code, Failure
         ));
     }
     let id = prepared.commit.stamp.commit;
+    let restarts = domain::waiting(&prepared.changes, &prepared.commit);
     opened.carry_out(prepared.next, prepared.changes)?;
     if args.confirm.is_some()
         && let Err(error) = overdue::start(&common.state)
@@ -118,6 +122,12 @@ pub(super) fn commit(common: &Common, args: &CommitArgs) -> Result<Code, Failure
             args.root.as_deref(),
             &prepared.reboots,
         ));
+        if !restarts.is_empty() {
+            print(&format!(
+                "NEEDS A RESTART OF THE DOMAIN to be in force: {}",
+                restarts.join(", ")
+            ));
+        }
     }
     Ok(Code::Done)
 }
@@ -163,12 +173,6 @@ fn prepare(
 ) -> Result<Prepared, Failure> {
     let ledger = opened.ledger()?;
     let (settings, elsewhere) = split(proven.treatment(), proven.baseline());
-    if let Some(setting) = elsewhere.first() {
-        return Err(Failure::environment(format!(
-            "{} is no setting of the host: only the host's can be committed",
-            setting.address
-        )));
-    }
     let extent = args.extent();
     let same = |commit: &&Commit| commit.run == proven.asked() && commit.extent == extent;
     if let Some(commit) = ledger.commits.iter().find(same) {
@@ -177,6 +181,9 @@ fn prepare(
             commit.stamp.commit
         )));
     }
+    let mut notes = Vec::new();
+    let scope = (extent, args.root.is_some());
+    let domain = args.domain.part(&elsewhere, proven, scope, opened, &mut notes)?;
     let base = base_profile(&ledger, opened)?;
     let runs = opened.machine.tools.tuned.is_some();
     let tuned = base.clone().map(|base| Tuned { base, runs });
@@ -193,7 +200,7 @@ fn prepare(
         line,
     )?;
     let conflicts = conflicts(&part.lasting, &others);
-    let mut notes = notes(args, proven, &part.lasting, opened);
+    notes.extend(self::notes(args, proven, &part.lasting, opened));
     let at = Timestamp::now();
     let deadline = args
         .confirm
@@ -212,7 +219,7 @@ fn prepare(
         boot: opened.boot().unwrap_or_default().to_string(),
         keeper: deadline.map(|_| keeper(common)).transpose()?,
         host: part,
-        domain: None,
+        domain,
     };
     let (next, changes) = opened.adding(commit.clone(), Wanted::Careful)?;
     let reboots: Vec<_> = commit

@@ -93,6 +93,18 @@ impl FileState {
         }
     }
 
+    /// Whether what is found is this.
+    pub(super) fn held(&self, found: &Self) -> Held {
+        match (found, self) {
+            (found, wanted) if found == wanted => Held::Yes,
+            (Self::File { content, .. }, Self::File { content: wanted, .. }) if content == wanted => {
+                Held::No("its owner, mode or attributes were changed".into())
+            }
+            (Self::File { .. }, Self::File { .. }) => Held::No("its content was changed".into()),
+            (found, _) => Held::No(format!("it is {}", found.told())),
+        }
+    }
+
     /// It in a few words.
     pub fn told(&self) -> &'static str {
         match self {
@@ -146,16 +158,7 @@ impl FileChange {
     pub(super) fn verify(&self, machine: &Machine<'_>) -> Vec<Finding> {
         let place = machine.root.shown(&self.path).display().to_string();
         let held = match machine.look(&self.path) {
-            Ok(found) if found == self.after => Held::Yes,
-            Ok(found) => Held::No(match (&found, &self.after) {
-                (FileState::File { content, .. }, FileState::File { content: wanted, .. })
-                    if content == wanted =>
-                {
-                    "its owner, mode or attributes were changed".into()
-                }
-                (FileState::File { .. }, FileState::File { .. }) => "its content was changed".into(),
-                (found, _) => format!("it is {}", found.told()),
-            }),
+            Ok(found) => self.after.held(&found),
             Err(error) => Held::No(error.to_string()),
         };
         vec![Finding {

@@ -1,7 +1,7 @@
 //! The machine a commit is made on: its files below a root, its live values, and the tools that make more of a file.
 
 use super::root::Root;
-use super::{CommitError, FileState};
+use super::{CommitError, Domains, FileState};
 use crate::host::{Host, is_installed, run_tool};
 use std::cell::RefCell;
 use std::io;
@@ -57,7 +57,10 @@ impl Tools {
     pub fn of_host(tuned_runs: bool) -> Self {
         let words = |argv: &[&str]| argv.iter().map(ToString::to_string).collect();
         let menus: [&[&str]; 2] = [&["update-grub"], &["grub-mkconfig", "-o", "/boot/grub/grub.cfg"]];
-        let menu = menus.into_iter().find(|argv| is_installed(argv[0])).map(words);
+        // The tools can be installed where nothing boots by GRUB.
+        let has_menu = Path::new("/boot/grub").is_dir();
+        let tool = menus.into_iter().find(|argv| has_menu && is_installed(argv[0]));
+        let menu = tool.map(words);
         let tuned = (tuned_runs && is_installed("tuned-adm")).then(|| words(&["tuned-adm"]));
         Self { menu, tuned }
     }
@@ -73,6 +76,8 @@ pub struct Machine<'m> {
     pub tools: Tools,
     /// Told of each step.
     pub watch: Watch,
+    /// The domains on it.
+    pub domains: Domains,
 }
 
 impl Machine<'_> {

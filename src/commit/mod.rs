@@ -6,9 +6,12 @@
 mod between;
 mod change;
 mod domain;
+mod domain_part;
+mod domains;
 mod file;
 mod guest;
 mod ledger;
+mod live;
 mod machine;
 mod opened;
 mod part;
@@ -22,7 +25,9 @@ mod value;
 
 pub use between::{Wanted, between};
 pub use change::{Change, Finding, Held, Layer};
-pub use domain::{DomainChange, DomainOrigins};
+pub use domain::{DefinitionChange, DomainChange, DomainOrigins};
+pub use domain_part::{Measured, domain_part};
+pub use domains::Domains;
 pub use file::{Afterwards, FileChange, FileState};
 pub use guest::{GuestFileChange, GuestOrigins, GuestValueChange};
 pub use ledger::{Commit, Extent, HostPart, Ledger, LedgerStore, Origins, is_half_made};

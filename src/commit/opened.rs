@@ -1,8 +1,8 @@
 //! A machine opened for commits: nobody else changes it meanwhile, and nothing on it is half-made.
 
 use super::{
-    Change, Commit, CommitError, Finding, Ledger, LedgerStore, Machine, Root, Tools, Wanted, Watch, between,
-    carry_out, put_back_half_made, status,
+    Change, Commit, CommitError, Domains, Finding, Ledger, LedgerStore, Machine, Root, Tools, Wanted, Watch,
+    between, carry_out, put_back_half_made, status,
 };
 use crate::change::{HOST_LOCK, HostLock, Journal, Keeper};
 use crate::host::{Host, boot_id, retuning};
@@ -45,6 +45,7 @@ impl<'m> Opened<'m> {
             host: Some(host),
             tools: Tools::of_host(!retuning("tuned").is_empty()),
             watch: Watch::default(),
+            domains: Domains::default(),
         };
         Ok(Self {
             machine,
@@ -63,6 +64,7 @@ impl<'m> Opened<'m> {
             host: None,
             tools: Tools::default(),
             watch: Watch::default(),
+            domains: Domains::default(),
         };
         let store = LedgerStore::of_image(Root::open(folder)?);
         let mut opened = Self {

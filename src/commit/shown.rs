@@ -1,6 +1,6 @@
 //! Changes as a reader wants to see them before they are made.
 
-use super::{Afterwards, Change, FileChange, FileState, ValueChange};
+use super::{Afterwards, Change, DomainChange, FileChange, FileState, ValueChange};
 use crate::tunable::Address;
 use similar::TextDiff;
 use std::fmt::Write;
@@ -17,7 +17,12 @@ impl Change {
             Self::Profile { before, after } => {
                 format!("tuned: profile {} -> {}\n", named(before), named(after))
             }
-            Self::Domain(_) | Self::GuestFile(_) | Self::GuestValue(_) => String::new(),
+            Self::Domain(change) => domain(change),
+            Self::GuestFile(change) => {
+                let path = format!("{} guest:{}", change.domain.name, change.path);
+                unified(change.before.text(), change.after.text(), &path)
+            }
+            Self::GuestValue(change) => of(&change.domain.name, &values(&change.values)),
         }
     }
 
@@ -31,6 +36,52 @@ fn named(profile: &str) -> &str {
     if profile.is_empty() { "none" } else { profile }
 }
 
+/// Each line with whose it is before it.
+fn of(name: &str, lines: &str) -> String {
+    lines.lines().map(|line| format!("{name}: {line}\n")).collect()
+}
+
+fn domain(change: &DomainChange) -> String {
+    let mut text = String::new();
+    let name = &change.domain.name;
+    if let Some(definition) = &change.definition {
+        match definition.shown() {
+            Ok((before, after)) => {
+                text.push_str(&unified(Some(before), Some(after), &format!("domain {name}.xml")));
+            }
+            Err(error) => {
+                let _ = writeln!(text, "domain {name}: its definition cannot be shown: {error}");
+            }
+        }
+    }
+    for setting in &change.late {
+        let _ = writeln!(
+            text,
+            "domain {name}: {} = {} NEEDS A RESTART OF THE DOMAIN",
+            setting.address, setting.value
+        );
+    }
+    if let Some(live) = &change.live {
+        text.push_str(&of(&format!("domain {name}"), &values(live)));
+    }
+    text
+}
+
+/// The two texts as a unified diff.
+fn unified(before: Option<String>, after: Option<String>, path: &str) -> String {
+    let name = |text: &Option<String>, side| match text {
+        Some(_) => format!("{side}/{path}"),
+        None => "/dev/null".to_string(),
+    };
+    let (old, new) = (name(&before, "a"), name(&after, "b"));
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let diff = TextDiff::from_lines(&before, &after);
+    diff.unified_diff()
+        .context_radius(3)
+        .header(&old, &new)
+        .to_string()
+}
+
 fn file(change: &FileChange) -> String {
     let path = change.path.display().to_string();
     let path = path.trim_start_matches('/');
@@ -41,19 +92,7 @@ fn file(change: &FileChange) -> String {
         (FileState::Link { .. }, FileState::Absent) => return format!("link /{path} removed\n"),
         _ => {}
     }
-    let (before, after) = (change.before.text(), change.after.text());
-    let name = |text: &Option<String>, side| match text {
-        Some(_) => format!("{side}/{path}"),
-        None => "/dev/null".to_string(),
-    };
-    let (old, new) = (name(&before, "a"), name(&after, "b"));
-    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-    let diff = TextDiff::from_lines(&before, &after);
-    let mut text = diff
-        .unified_diff()
-        .context_radius(3)
-        .header(&old, &new)
-        .to_string();
+    let mut text = unified(change.before.text(), change.after.text(), path);
     if change.then == Some(Afterwards::Menu) {
         text.push_str("then GRUB's menu is made; NEEDS A REBOOT\n");
     }

@@ -12,6 +12,7 @@ mod caches;
 mod command;
 mod controllers;
 pub mod fake;
+pub mod guest_file;
 mod guest_job;
 mod guest_module;
 mod host_job;

@@ -43,6 +43,13 @@ pub enum Lasting {
     Module(String),
     /// A word of the kernel's command line.
     Boot(BootEdit),
+    /// A command that is run once at boot.
+    Command {
+        /// Program and arguments; `{value}` stands for the value.
+        argv: Vec<String>,
+        /// Its value.
+        value: String,
+    },
 }
 
 impl Lasting {
@@ -55,6 +62,7 @@ impl Lasting {
             Self::Parameter { .. } => OwnFile::Modprobe,
             Self::Module(_) => OwnFile::ModulesLoad,
             Self::Boot(_) => OwnFile::Grub,
+            Self::Command { .. } => OwnFile::Unit,
         }
     }
 
@@ -69,6 +77,7 @@ impl Lasting {
             Self::Parameter { parameter, .. } => parameter.to_string(),
             Self::Module(name) => name.clone(),
             Self::Boot(edit) => edit.parameter.to_string(),
+            Self::Command { argv, .. } => argv.join(" "),
         }
     }
 
@@ -78,7 +87,8 @@ impl Lasting {
             Self::Sysctl { value, .. }
             | Self::File { value, .. }
             | Self::Device { value, .. }
-            | Self::Parameter { value, .. } => value,
+            | Self::Parameter { value, .. }
+            | Self::Command { value, .. } => value,
             Self::Module(_) => "loaded",
             Self::Boot(edit) => edit.value.as_str(),
         }
@@ -115,9 +125,10 @@ pub fn lasting(setting: &Setting, sysfs: &mut dyn Sysfs) -> Result<Vec<Lasting>,
         })]),
         Address::GuestModule(_) if value == ABSENT => Ok(Vec::new()),
         Address::GuestModule(name) => Ok(vec![Lasting::Module(name.clone())]),
-        Address::GuestCommand(_) => Err(unfit(
-            "it is set by a command; run that from a unit of your own".into(),
-        )),
+        Address::GuestCommand(commands) => Ok(vec![Lasting::Command {
+            argv: commands.set.clone(),
+            value,
+        }]),
         Address::HostLink(_) | Address::Domain(_) | Address::Neighbour(_) | Address::DomainXml(_) => {
             Err(unfit("it is no setting of a kernel".into()))
         }

@@ -3,12 +3,14 @@
 //! Pure: knows what each file is read by and how it spells things; writes none of them.
 
 pub mod conflict;
+pub mod definition;
 mod device;
 pub mod domain;
 mod lasting;
 mod own_file;
 mod render;
 mod stamp;
+mod unit;
 
 pub use device::{Device, DeviceMatch, Subsystem, Sysfs};
 pub use lasting::{Lasting, Unfit, lasting};

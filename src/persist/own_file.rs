@@ -20,18 +20,24 @@ pub enum OwnFile {
     Tuned,
     /// The kernel's command line: grub-mkconfig. Needs a reboot.
     Grub,
+    /// Commands that are run once at boot: a unit of systemd.
+    Unit,
+    /// What has the boot want that unit: a drop-in of systemd's usual target.
+    UnitWanted,
     /// A unit that takes back, after a reboot, what nobody kept in time: systemd.
     Overdue,
 }
 
 impl OwnFile {
     /// All of them, in the order they are written.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ModulesLoad,
         Self::Modprobe,
         Self::Sysctl,
         Self::Tmpfiles,
         Self::Udev,
+        Self::Unit,
+        Self::UnitWanted,
         Self::Tuned,
         Self::Overdue,
         Self::Grub,
@@ -47,6 +53,8 @@ impl OwnFile {
             Self::ModulesLoad => "/etc/modules-load.d/60-kvmtune.conf",
             Self::Tuned => "/etc/tuned/kvmtune/tuned.conf",
             Self::Grub => "/etc/default/grub.d/60-kvmtune.cfg",
+            Self::Unit => "/etc/systemd/system/kvmtune-settings.service",
+            Self::UnitWanted => "/etc/systemd/system/multi-user.target.d/60-kvmtune.conf",
             Self::Overdue => "/etc/systemd/system/kvmtune-overdue.service",
         }
     }

@@ -4,6 +4,7 @@ use super::device::{Device, DeviceMatch, Subsystem};
 use super::lasting::Lasting;
 use super::own_file::OwnFile;
 use super::stamp::Stamp;
+use super::unit;
 use crate::tunable::{BootEdit, grub_edits};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -46,6 +47,8 @@ pub fn render(file: OwnFile, layers: &[Layer<'_>]) -> Option<String> {
         OwnFile::Tuned => tuned(layers, &parts),
         _ if parts.iter().all(|(_, items)| items.is_empty()) => None,
         OwnFile::Grub => Some(grub(&parts)),
+        OwnFile::Unit => Some(headed(&parts, &unit::service(&parts))),
+        OwnFile::UnitWanted => Some(headed(&parts, &unit::wanted())),
         _ => Some(lines(file, &parts)),
     }
 }
@@ -54,6 +57,7 @@ pub fn render(file: OwnFile, layers: &[Layer<'_>]) -> Option<String> {
 fn in_force<'l>(file: OwnFile, layer: &Layer<'l>, newer: &[Layer<'_>]) -> Vec<&'l Lasting> {
     let belongs = |item: &&Lasting| {
         item.file() == file
+            || file == OwnFile::UnitWanted && item.file() == OwnFile::Unit
             || file == OwnFile::Tuned && matches!(item, Lasting::Sysctl { .. } | Lasting::File { .. })
     };
     let is_hidden = |item: &Lasting| {
@@ -73,6 +77,15 @@ fn head(text: &mut String, stamps: &[&Stamp]) {
     for line in stamps.iter().flat_map(|stamp| stamp.lines()) {
         let _ = writeln!(text, "# {line}");
     }
+}
+
+/// A text with the stamps of those whose values are in it above.
+fn headed(parts: &[(&Stamp, Vec<&Lasting>)], text: &str) -> String {
+    let held = parts.iter().filter(|(_, items)| !items.is_empty());
+    let stamps: Vec<_> = held.map(|(stamp, _)| *stamp).collect();
+    let mut top = String::new();
+    head(&mut top, &stamps);
+    top + text
 }
 
 fn lines(file: OwnFile, parts: &[(&Stamp, Vec<&Lasting>)]) -> String {
@@ -113,6 +126,7 @@ fn line(file: OwnFile, item: &Lasting) -> String {
         }
         (_, Lasting::Module(name)) => name.clone(),
         (_, Lasting::Boot(edit)) => edit.words(),
+        (_, Lasting::Command { argv, .. }) => argv.join(" "),
     }
 }
 

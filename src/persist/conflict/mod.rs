@@ -142,7 +142,9 @@ pub fn folders(file: OwnFile) -> (&'static [&'static str], &'static str) {
             ".conf",
         ),
         OwnFile::Grub => (&["/etc/default/grub.d"], ".cfg"),
-        OwnFile::ModulesLoad | OwnFile::Tuned | OwnFile::Overdue => (&[], ""),
+        OwnFile::ModulesLoad | OwnFile::Unit | OwnFile::UnitWanted | OwnFile::Tuned | OwnFile::Overdue => {
+            (&[], "")
+        }
     }
 }
 
@@ -173,7 +175,7 @@ pub fn conflicts(items: &[Lasting], others: &Others) -> Vec<Conflict> {
                     rules::assigned(device, attribute, value, other, &mut found);
                 }
                 Lasting::Parameter { parameter, value } => keyed::option(parameter, value, other, &mut found),
-                Lasting::Module(_) => {}
+                Lasting::Module(_) | Lasting::Command { .. } => {}
                 Lasting::Boot(edit) => boot::drop_in(edit, other, &mut found),
             }
         }
