@@ -17,6 +17,7 @@ pub mod units;
 mod decode;
 pub mod experiment;
 pub mod facts;
+pub mod persist;
 pub mod tunable;
 
 // In what order; pure.
@@ -32,6 +33,7 @@ pub mod telemetry;
 pub mod across;
 pub mod change;
 pub mod check;
+pub mod commit;
 pub mod host;
 pub mod lab;
 pub mod session;

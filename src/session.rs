@@ -6,6 +6,7 @@ mod logbook;
 mod vigil;
 mod watchman;
 
+pub use crate::change::HOST_LOCK;
 pub use logbook::Logbook;
 pub use vigil::{Relief, Vigil};
 pub use watchman::{VERB, Watch, WatchmanError};
@@ -14,6 +15,7 @@ use crate::across::{self, AcrossError};
 use crate::change::{
     ChangeError, HostLock, Journal, Keeper, RecoverReport, Restorer, SessionUndo, Undo, recover,
 };
+use crate::commit;
 use crate::experiment::{Company, Guest};
 use crate::host::{
     AnyHost, BareHost, Boots, Cancel, Host, HostError, KernelHost, LocalHost, Power, Scope, SimulatedHost,
@@ -32,9 +34,6 @@ pub struct Dirs {
     /// Guest images, by content.
     pub cache: PathBuf,
 }
-
-/// Held while a session is open, whatever its folders are.
-pub const HOST_LOCK: &str = "/run/kvmtune.lock";
 
 /// Why a host could not be opened or given back.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +125,9 @@ impl Session {
     ) -> Result<Self, SessionError> {
         // A journal's own lock is one for each state folder; the host's settings are one for all.
         let lock = HostLock::take(Path::new(HOST_LOCK), Keeper::Verb)?;
+        if commit::is_half_made(&dirs.state) {
+            return Err(ChangeError::HalfCommitted.into());
+        }
         // Before the first change, and before the lab's network is entered, which must end with the lab.
         let watchman = Watchman::start(watch, &dirs.state)?;
         if let Guest::Host { scratch } = guest {

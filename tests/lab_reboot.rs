@@ -2,9 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/proven.rs"]
+mod proven;
 mod stage;
 
+use kvmtune::experiment::Guest;
+use kvmtune::tunable::{Address, Format, Kind, Setting};
 use stage::{LabHost, said};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// On the lab host's disk.
@@ -57,6 +62,8 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
     }
     let (program, cache) = (stage::kvmtune(), common::cache());
     let (program, cache) = (program.to_str().unwrap(), cache.to_str().unwrap());
+    let proof = tempfile::tempdir().unwrap();
+    prove(&proof.path().join("results"));
     let mut host = LabHost::boot();
     let before = (host.read(BOOT_ID), host.read(PRESSURE));
     host.run(&["/bin/mkdir", "-p", &format!("{FOLDER}/workloads")]);
@@ -109,11 +116,7 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
     eprintln!("resumed in {:.1?}:\n{}", clock.elapsed(), said(&resumed));
     assert_eq!(host.read(PRESSURE), before.1);
 
-    host.reboot("transparent_hugepage=never");
-    assert!(
-        host.read("/sys/kernel/mm/transparent_hugepage/enabled")
-            .contains("[never]")
-    );
+    commit_over_boots(&mut host, program, &proof.path().join("results"));
     assert_eq!(
         host.read("/proc/sys/vm/nr_hugepages").trim(),
         "0",
@@ -125,4 +128,74 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
         "{}",
         said(&runs)
     );
+}
+
+const SLEEP: &str = "/sys/kernel/mm/ksm/sleep_millisecs";
+const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+/// Results that prove a sysctl, a kernel file and a word of the command line on whatever host they are looked at.
+fn prove(results: &Path) {
+    let setting =
+        |address: Address, kind: Kind, value: &str| Setting::own(address, kind.parse(value).unwrap(), kind);
+    let file = |path: &str, value: &str| {
+        let format = Format::Plain;
+        setting(
+            Address::HostFile {
+                path: path.into(),
+                format,
+            },
+            Kind::Words,
+            value,
+        )
+    };
+    let boot = Address::HostBoot("transparent_hugepage".parse().unwrap());
+    let settings = [
+        file(PRESSURE, "111"),
+        file(SLEEP, "35"),
+        setting(boot, Kind::Boot, "never"),
+    ];
+    proven::prove(results, &settings, &|header| {
+        header.protocol.guest = Guest::Host { scratch: None };
+        header.facts.record.retain(|name, _| !name.starts_with("host."));
+    });
+}
+
+/// A commit is held after a boot with what it wrote, and after being taken back another boot is as the first was.
+fn commit_over_boots(host: &mut LabHost, program: &str, proof: &Path) {
+    let now = |host: &LabHost| [PRESSURE, SLEEP, THP].map(|path| host.read(path).trim().to_string());
+    let before = now(host);
+    host.run(&["/bin/cp", "-r", proof.to_str().unwrap(), "/srv/proof"]);
+    let verb = |host: &LabHost, code: i32, verb: &[&str]| {
+        let folders = ["--state", "/srv/run/state", "--results", "/srv/proof"];
+        let clock = Instant::now();
+        let done = host.exec(&[&[program], &folders[..], verb].concat(), "", LIMIT);
+        eprintln!("kvmtune {} took {:.1?}", verb[0], clock.elapsed());
+        assert_eq!(done.exit_code, code, "{verb:?}: {}", said(&done));
+        said(&done)
+    };
+    verb(host, 0, &["commit", "latest"]);
+    let status = verb(host, 0, &["status"]);
+    assert!(status.contains("waits for a reboot of the host"), "{status}");
+    assert_eq!(now(host)[..2], ["111", "35"], "live");
+
+    // What GRUB makes of its configuration.
+    let line =
+        "for file in /etc/default/grub.d/*.cfg; do . \"$file\"; done; echo $GRUB_CMDLINE_LINUX_DEFAULT";
+    let words = host.run(&["/bin/sh", "-c", line]);
+    host.reboot(words.trim());
+    let status = verb(host, 0, &["status"]);
+    assert!(!status.contains("waits") && status.contains("held"), "{status}");
+    eprintln!("after the boot:\n{status}");
+    assert!(
+        now(host)[..2] == ["111", "35"] && now(host)[2].contains("[never]"),
+        "{:?}",
+        now(host)
+    );
+
+    verb(host, 0, &["revert"]);
+    host.reboot("");
+    assert_eq!(now(host), before);
+    assert!(verb(host, 0, &["status"]).contains("nothing is committed"));
+    let left = "ls /etc/sysctl.d /etc/tmpfiles.d /etc/default 2>/dev/null | grep -c kvmtune";
+    assert_eq!(host.exec(&["/bin/sh", "-c", left], "", LIMIT).stdout, b"0\n");
 }

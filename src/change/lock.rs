@@ -9,6 +9,9 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
+/// Held while this host is changed, whatever the folders of whoever does it are.
+pub const HOST_LOCK: &str = "/run/kvmtune.lock";
+
 /// What a process holds a lock for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {

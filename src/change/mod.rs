@@ -3,6 +3,7 @@
 //! Knows settings, the host's seam and the undo journal; does not know designs, statistics or reports.
 
 mod journal;
+pub mod lasting;
 mod lock;
 mod next_boot;
 mod recover;
@@ -12,7 +13,7 @@ mod tests;
 mod treatment;
 
 pub use journal::{Entry, Journal, NextBootUndo, SessionUndo, Undo, WriteUndo, journal_file, open_private};
-pub use lock::{Holder, HostLock, Keeper};
+pub use lock::{HOST_LOCK, Holder, HostLock, Keeper};
 pub use next_boot::{disarm_next_boot, end_next_boot, is_boot_original, note_next_boot, set_next_boot};
 pub use recover::{Fate, RecoverReport, Recovered, Restorer, recover};
 pub use treatment::{Change, Done, Drift, Outcome, Stage, Timings, Verified, with_treatment};
@@ -85,6 +86,9 @@ pub enum ChangeError {
         /// What is to be undone.
         entries: Vec<Left>,
     },
+    /// A commit was killed before it was whole, or is under way.
+    #[error("a commit was killed half-way: run `kvmtune recover`, which puts back what it did")]
+    HalfCommitted,
     /// The next boot could not be arranged for.
     #[error(transparent)]
     NextBoot(#[from] HostError),

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Waits before each reading while a new value may still be settling (a page pool, libvirt's cgroups).
-const SETTLING: [Duration; 4] = [
+pub(super) const SETTLING: [Duration; 4] = [
     Duration::ZERO,
     Duration::from_millis(20),
     Duration::from_millis(60),
@@ -306,7 +306,11 @@ fn run<T>(
 }
 
 /// The settings that do not read as set, after the last of `waits`.
-fn drifts(host: &mut dyn Host, settings: &[Setting], waits: &[Duration]) -> Result<Vec<Drift>, HostError> {
+pub(super) fn drifts(
+    host: &mut dyn Host,
+    settings: &[Setting],
+    waits: &[Duration],
+) -> Result<Vec<Drift>, HostError> {
     let mut drifts = Vec::new();
     for wait in waits {
         if *wait > Duration::ZERO {

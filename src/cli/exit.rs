@@ -13,7 +13,6 @@ pub(super) enum Code {
     /// A file is invalid.
     InvalidFile = 3,
     /// Nothing is proven: there is no winner to make permanent.
-    #[allow(dead_code, reason = "of `commit`")]
     NothingProven = 4,
     /// This host or guest lacks something.
     Environment = 5,
@@ -23,6 +22,8 @@ pub(super) enum Code {
     NotRestored = 7,
     /// The host is to be rebooted, and the run goes on after that.
     AwaitsReboot = 8,
+    /// Something that is committed is not in force.
+    NotHeld = 9,
     /// A run has nothing to draw of the kind of plot that was asked for.
     NothingToDraw = 10,
     /// Interrupted; the host was restored.
@@ -38,5 +39,5 @@ impl From<Code> for ExitCode {
 /// For `--help`. Code 1 is kept for gates: a regression.
 pub(super) const HELP: &str = "Exit codes: 0 done, 2 usage, 3 invalid file, 4 nothing proven, 5 environment unusable, 6 trials failed, \
                                7 HOST NOT RESTORED (run `kvmtune recover`), 8 waiting for a reboot of the host, \
-                               10 nothing to draw, \
+                               9 something committed is not in force, 10 nothing to draw, \
                                130 interrupted with the host restored";

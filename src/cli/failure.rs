@@ -4,6 +4,7 @@ use super::exit::Code;
 use crate::across::AcrossError;
 use crate::change::ChangeError;
 use crate::check::Lack;
+use crate::commit::CommitError;
 use crate::diagnostic::Diagnostics;
 use crate::session::SessionError;
 use crate::store::StoreError;
@@ -21,6 +22,8 @@ pub(super) enum Failure {
     NothingToDraw(String),
     /// Anything else about this machine.
     Environment(String),
+    /// There is no winner to make permanent.
+    NothingProven(String),
     /// The host is not as it was.
     NotRestored(String),
 }
@@ -46,6 +49,7 @@ impl Failure {
             Self::Usage(_) => Code::Usage,
             Self::NothingToDraw(_) => Code::NothingToDraw,
             Self::Lacks(_) | Self::Environment(_) => Code::Environment,
+            Self::NothingProven(_) => Code::NothingProven,
             Self::NotRestored(_) => Code::NotRestored,
         }
     }
@@ -67,9 +71,10 @@ impl Failure {
                     lines.join("\n")
                 )
             }
-            Self::Environment(text) | Self::Usage(text) | Self::NothingToDraw(text) => {
-                format!("error: {text}")
-            }
+            Self::Environment(text)
+            | Self::Usage(text)
+            | Self::NothingToDraw(text)
+            | Self::NothingProven(text) => format!("error: {text}"),
             Self::NotRestored(text) => format!("error: HOST NOT RESTORED: {text}"),
         }
     }
@@ -91,6 +96,16 @@ impl From<ChangeError> for Failure {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::NotRestored { .. } => Self::NotRestored(error.to_string()),
+            other => Self::Environment(other.to_string()),
+        }
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Change(change) => change.into(),
+            CommitError::NotPutBack { .. } => Self::NotRestored(format!("{error}; run `kvmtune recover`")),
             other => Self::Environment(other.to_string()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod across;
 mod check;
+mod commit;
 mod compare;
 mod exit;
 mod failure;
@@ -110,6 +111,14 @@ enum Verb {
     Confirm(noise::ConfirmArgs),
     /// Tell what to adopt after all that was measured, or that the baseline stays, and why
     Recommend(recommend::Args),
+    /// Make permanent what a run has proven: files, live values
+    Commit(commit::CommitArgs),
+    /// Take a commit back
+    Revert(commit::RevertArgs),
+    /// Keep a commit that would be taken back by itself
+    Keep(commit::KeepArgs),
+    /// Tell what is committed, and whether it is in force
+    Status(commit::StatusArgs),
     /// List the runs
     Runs,
     /// Print what a run shows
@@ -143,6 +152,10 @@ pub fn main() -> ExitCode {
         Verb::Noise(args) => noise::noise(common, args),
         Verb::Confirm(args) => noise::confirm(common, args),
         Verb::Recommend(args) => recommend::recommend(common, args),
+        Verb::Commit(args) => commit::commit(common, args),
+        Verb::Revert(args) => commit::revert(common, args),
+        Verb::Keep(args) => commit::keep(common, args),
+        Verb::Status(args) => commit::status(common, args),
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
         Verb::Compare(args) => compare::compare(common, args),

@@ -1,5 +1,6 @@
 //! `kvmtune recover`.
 
+use super::commit::put_back_half_made;
 use super::exit::Code;
 use super::failure::Failure;
 use super::watchman::tell_news;
@@ -25,7 +26,10 @@ pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
     let dirs = common.dirs();
     let report = recover_patiently(&dirs)?;
     tell_news(&dirs);
-    let lines: Vec<_> = report.entries.iter().map(ToString::to_string).collect();
+    let mut lines: Vec<_> = report.entries.iter().map(ToString::to_string).collect();
+    if report.is_complete() {
+        lines.extend(put_back_half_made(&dirs.state)?);
+    }
     if common.json {
         print_json(&serde_json::json!({ "complete": report.is_complete(), "entries": lines }))?;
     } else if lines.is_empty() {

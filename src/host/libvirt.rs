@@ -9,6 +9,7 @@
     reason = "libvirt is a C library; calls the `virt` crate lacks or gets wrong"
 )]
 
+use std::ffi::CString;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
@@ -203,6 +204,28 @@ impl Connection {
     pub fn define_xml(&self, xml: &str) -> Result<Domain, LibvirtError> {
         let defined = self.inner.define_domain_xml(xml);
         self.domain(defined.map_err(|e| self.error("define a domain", &e))?)
+    }
+
+    /// The same with the XML held against libvirt's schema first, as `virsh define --validate` does: what kvmtune edits
+    /// must not hide behind what libvirt ignores.
+    pub fn define_validated(&self, xml: &str) -> Result<Domain, LibvirtError> {
+        let doing = || format!("define a domain at {}", self.uri);
+        let text = CString::new(xml).map_err(|_| LibvirtError::own(doing(), "the XML holds a NUL byte"))?;
+        // SAFETY: a valid connection and a text that ends with NUL; what is returned is owned by the handle made of it.
+        unsafe {
+            let raw = sys::virDomainDefineXMLFlags(
+                self.inner.as_ptr(),
+                text.as_ptr(),
+                sys::VIR_DOMAIN_DEFINE_VALIDATE,
+            );
+            if raw.is_null() {
+                return Err(LibvirtError::from_virt(
+                    doing(),
+                    &virt::error::Error::last_error(),
+                ));
+            }
+            self.domain(virt::domain::Domain::from_ptr(raw))
+        }
     }
 
     fn domain(&self, inner: virt::domain::Domain) -> Result<Domain, LibvirtError> {

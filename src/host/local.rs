@@ -3,6 +3,7 @@
 //! Knows where settings live; does not know why they are changed or what is measured.
 
 mod company;
+mod lasting;
 mod levels;
 mod patience;
 mod places;

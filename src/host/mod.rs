@@ -12,6 +12,7 @@ mod caches;
 mod command;
 mod controllers;
 pub mod fake;
+pub mod guest_file;
 mod guest_job;
 mod guest_module;
 mod host_job;
@@ -28,6 +29,7 @@ mod simulated;
 pub mod ssh;
 mod survey;
 mod telemetry;
+mod tool;
 pub mod transport;
 pub mod xml;
 
@@ -40,6 +42,7 @@ pub use kernel::{KernelHost, boot_id};
 pub use local::{Cancel, LocalHost};
 pub use next_boot::{Boots, NextBoot, reboot_now};
 pub use simulated::{Position, SimulatedHost};
+pub use tool::{is_installed, run_tool};
 
 use crate::facts::{Facts, Meaning};
 use crate::telemetry::Series;

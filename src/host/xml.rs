@@ -3,11 +3,13 @@
 //! Edits keep namespaces and comments. Does not talk to libvirt.
 
 mod build;
+mod compare;
 mod numa;
 mod place;
 mod processor;
 
 pub use build::{Build, build};
+pub use compare::{same_besides, tidy};
 pub use processor::cpu_model;
 
 pub(in crate::host) use numa::placed;

@@ -37,7 +37,7 @@ impl Logbook {
     }
 
     /// Adds a line that the next verb tells its user, with the time at its end.
-    pub(super) fn announce(&self, text: &str) {
+    pub fn announce(&self, text: &str) {
         self.note(&format!("{NEWS}{text} at {}", now()));
     }
 

@@ -83,8 +83,9 @@ pub fn edited(line: &str, edits: &[BootEdit]) -> String {
 /// Ends the command line of the usual entries.
 const DEFAULT: &str = "GRUB_CMDLINE_LINUX_DEFAULT";
 
-const HEAD: &str = r#"# Written by kvmtune for the next boot; `kvmtune recover` takes it away.
-# Every parameter below is taken out of both variables, because some count once only, and put at the end.
+const NEXT_BOOT: &str = "# Written by kvmtune for the next boot; `kvmtune recover` takes it away.\n";
+
+const HEAD: &str = r#"# Every parameter below is taken out of both variables, because some count once only, and put at the end.
 kvmtune_without() {
     kvmtune_new= kvmtune_held=
     set -f
@@ -113,6 +114,11 @@ kvmtune_without() {
 /// A drop-in of /etc/default/grub.d that edits the command line so. `GRUB_CMDLINE_LINUX_DEFAULT` ends the line of the
 /// usual entries and is not part of the recovery ones: those stay without what is tried.
 pub fn grub_drop_in(edits: &[BootEdit]) -> String {
+    NEXT_BOOT.to_string() + &grub_edits(edits)
+}
+
+/// What edits the command line in a drop-in, whoever's it is.
+pub fn grub_edits(edits: &[BootEdit]) -> String {
     let lines = |edit: &BootEdit| {
         let (leader, name) = edit.parameter.parts();
         let leader = leader.unwrap_or_default();

@@ -19,7 +19,7 @@ pub use address::{
     Address, DomainSetting, Format, GuestCommands, LinkField, ParameterGroup, QemuPart, QemuProperty,
     XmlPlace, XmlSetting,
 };
-pub use boot_line::{BootEdit, edited, grub_drop_in};
+pub use boot_line::{BootEdit, edited, grub_drop_in, grub_edits};
 pub use catalogue::{LookupError, catalogue, lookup, nearest};
 pub use hatch::HATCHES;
 pub use hazard::{Hazard, hazard};

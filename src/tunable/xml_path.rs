@@ -34,6 +34,13 @@ pub enum Choice {
     DataDisk,
     /// By its place from 1: `[2]`.
     Number(usize),
+    /// By the text of a child, `[path='/dev/sda']`.
+    Text {
+        /// The child.
+        child: String,
+        /// Its text.
+        value: String,
+    },
     /// By an attribute of its own, `[@type='pci']`, or of a child, `[target/@dev='vdb']`.
     Attribute {
         /// The child, if it is one's.
@@ -46,8 +53,8 @@ pub enum Choice {
 }
 
 const EXPECTED: &str = "a path such as `/domain/devices/disk[target/@dev='vdb']/driver/@io`: element names from \
-    /domain down, each with at most one of [N], [@name='value'], [child/@name='value'] or [$disk], then an attribute \
-    or nothing for the element's text";
+    /domain down, each with at most one of [N], [@name='value'], [child/@name='value'], [child='text'] or [$disk], then \
+    an attribute or nothing for the element's text";
 
 impl XmlPath {
     /// The path as it was written.
@@ -160,12 +167,19 @@ fn choice(text: &str) -> Option<Choice> {
     let (place, value) = text.split_once('=')?;
     let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
     let value = value.strip_prefix(quote)?.strip_suffix(quote)?;
+    let is_plain = !value.contains(['\'', '"', '[', ']']);
+    if is_name(place) {
+        return is_plain.then(|| Choice::Text {
+            child: place.to_string(),
+            value: value.to_string(),
+        });
+    }
     let (child, name) = match place.split_once('/') {
         Some((child, name)) => (Some(child), name),
         None => (None, place),
     };
     let name = name.strip_prefix('@')?;
-    let tame = is_name(name) && child.is_none_or(is_name) && !value.contains(['\'', '"', '[', ']']);
+    let tame = is_name(name) && child.is_none_or(is_name) && is_plain;
     tame.then(|| Choice::Attribute {
         child: child.map(str::to_string),
         name: name.to_string(),
@@ -202,6 +216,16 @@ mod tests {
                 value: "vdb".into()
             })
         );
+        let path: XmlPath = "/domain/blkiotune/device[path='/dev/sda']/weight"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            path.steps[1].choice,
+            Some(Choice::Text {
+                child: "path".into(),
+                value: "/dev/sda".into()
+            })
+        );
         let path: XmlPath = "/domain/iothreads".parse().unwrap();
         assert_eq!((path.steps.len(), path.attribute), (1, None));
         let path: XmlPath = "/domain/devices/interface[2]/mtu/@size".parse().unwrap();
@@ -236,6 +260,8 @@ mod tests {
             "/domain/qemu:commandline",
             "/domain/a\0",
             "/domain/a[@b='x'y']",
+            "/domain/a[b='x'y']",
+            "/domain/a[b=x]",
         ] {
             assert!(bad.parse::<XmlPath>().is_err(), "{bad}");
         }

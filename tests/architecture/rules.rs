@@ -17,11 +17,12 @@ const PURE: &[&str] = &[
     "decode",
     "simulation",
     "telemetry",
+    "persist",
 ];
 
 /// Modules with effects: what a pure module must not use.
 const EFFECTS: &[&str] = &[
-    "host", "lab", "change", "store", "report", "session", "across", "check", "runner", "cli",
+    "host", "lab", "change", "store", "report", "session", "across", "check", "runner", "cli", "commit",
 ];
 
 /// What no pure module names.
@@ -68,6 +69,11 @@ const DIRECTION: &[(&str, &[&str], &str)] = &[
         "change",
         &["runner", "store", "report", "session", "cli"],
         "changes know settings, not plans or readers",
+    ),
+    (
+        "commit",
+        &["runner", "store", "report", "session", "cli"],
+        "commits know changes, not runs or readers",
     ),
     (
         "workload",

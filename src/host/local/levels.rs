@@ -21,6 +21,14 @@ impl LocalHost {
             let initrd = image.initrd.display().to_string();
             changes.entry(XmlSetting::Initrd).or_insert(initrd);
         }
+        self.complete(changes)
+    }
+
+    /// Changes with what libvirt needs beside them.
+    pub(super) fn complete(
+        &self,
+        mut changes: BTreeMap<XmlSetting, String>,
+    ) -> Result<BTreeMap<XmlSetting, String>, xml::XmlError> {
         if changes.contains_key(&XmlSetting::Emulator) && !changes.contains_key(&XmlSetting::Machine) {
             changes.insert(XmlSetting::Machine, self.defined(&XmlSetting::Machine)?);
         }

@@ -47,6 +47,9 @@ fn is_chosen(node: &roxmltree::Node, choice: &Choice, target: &str) -> bool {
         Choice::Number(_) => false,
         Choice::DataDisk => attribute(Some("target"), "dev", target),
         Choice::Attribute { child, name, value } => attribute(child.as_deref(), name, value),
+        Choice::Text { child, value } => node
+            .children()
+            .any(|n| n.has_tag_name(child.as_str()) && n.text().map(str::trim) == Some(value)),
     }
 }
 
@@ -209,7 +212,15 @@ impl Editor {
             Some(Choice::Attribute { child, name, value }) => named
                 .into_iter()
                 .find(|n| self.has_attribute(*n, child.as_deref(), name, value)),
+            Some(Choice::Text { child, value }) => {
+                named.into_iter().find(|n| self.has_text(*n, child, value))
+            }
         }
+    }
+
+    fn has_text(&self, node: Node, child: &str, value: &str) -> bool {
+        let mut all = self.xot.children(node);
+        all.any(|n| self.is(n, child) && self.all_text(n).trim() == value)
     }
 
     fn has_attribute(&mut self, node: Node, child: Option<&str>, name: &str, value: &str) -> bool {
@@ -230,6 +241,9 @@ impl Editor {
             return Err(fail(place, format!("there is no such <{}>", step.name)));
         }
         let node = self.new_element(parent, &step.name)?;
+        if let Some(Choice::Text { child, value }) = &step.choice {
+            self.set_text(node, child, value)?;
+        }
         if let Some(Choice::Attribute { child, name, value }) = &step.choice {
             let holder = match child {
                 Some(child) => self.new_element(node, child)?,
@@ -265,7 +279,9 @@ impl Editor {
             let by_child = child.is_some_and(|(child, name)| {
                 self.is(n, child) && self.xot.first_child(n).is_none() && bare_but(self, n, Some(name))
             });
-            by_child || self.is_blank(n)
+            let by_text = matches!(&step.choice, Some(Choice::Text { child, value })
+                if self.is(n, child) && self.all_text(n).trim() == value);
+            by_child || by_text || self.is_blank(n)
         })
     }
 

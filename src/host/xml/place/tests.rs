@@ -71,6 +71,23 @@ fn choices_lead_to_one_element() {
     let xml = put(XML, &second, "e1000");
     assert_eq!(read(&xml, &of("/domain/devices/interface/model/@type")), "virtio");
     assert_same_tree(&put(&xml, &second, "absent"), XML);
+    let weight = of("/domain/blkiotune/device[path='/dev/sda']/weight");
+    let xml = put(XML, &weight, "300");
+    assert!(
+        xml.contains("<device><path>/dev/sda</path><weight>300</weight></device>"),
+        "{xml}"
+    );
+    assert_eq!(read(&xml, &weight), "300");
+    let other = of("/domain/blkiotune/device[path='/dev/sdb']/weight");
+    assert_eq!(read(&xml, &other), "absent");
+    assert_same_tree(
+        &put(
+            &put(&put(&xml, &other, "20"), &weight, "absent"),
+            &other,
+            "absent",
+        ),
+        XML,
+    );
     let by_target = of("/domain/devices/disk[target/@dev='vda']/driver/@type");
     assert_eq!(read(XML, &by_target), "raw");
     assert_eq!(read(XML, &of("/domain/features/acpi")), "present");
