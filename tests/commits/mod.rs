@@ -196,6 +196,7 @@ impl Place {
             tools: Tools {
                 menu: tool("menu.sh"),
                 tuned: tool("tuned.sh"),
+                domains: Domains::default(),
             },
             watch: watch.clone(),
         }
