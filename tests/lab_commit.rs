@@ -5,6 +5,7 @@
 //! sysctl that is real is of the private network.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[allow(dead_code, reason = "the image of the lab is not used")]
 mod common;
 #[path = "lab_commit/place.rs"]
 mod place;
@@ -48,7 +49,7 @@ chmod 755 /etc/grub.d/10_linux
 printf 'GRUB_CMDLINE_LINUX_DEFAULT="quiet mitigations=auto"\n' > /etc/default/grub
 printf '[main]\nsummary=For a test\n[sysctl]\nnet.ipv4.tcp_fin_timeout=55\n' > /etc/tuned/base/tuned.conf
 ip link set lo up
-sysctl -qw net.ipv4.tcp_congestion_control=cubic
+sysctl -qw net.ipv4.tcp_keepalive_time=7200
 exec "$@"
 "#;
 
@@ -117,7 +118,7 @@ fn values() -> Vec<String> {
     let paths = [
         "/proc/sys/vm/swappiness",
         "/sys/kernel/mm/ksm/sleep_millisecs",
-        "/proc/sys/net/ipv4/tcp_congestion_control",
+        "/proc/sys/net/ipv4/tcp_keepalive_time",
     ];
     paths
         .iter()
@@ -133,13 +134,13 @@ fn whole() {
     // A file that would win is named, and nothing is done.
     fs::write(
         "/etc/sysctl.d/99-local.conf",
-        "\nnet.ipv4.tcp_congestion_control = cubic\n",
+        "\nnet.ipv4.tcp_keepalive_time = 7200\n",
     )
     .unwrap();
     let said = place.fails(5, "commit latest");
     assert!(
         said.contains(
-            "/etc/sysctl.d/99-local.conf:2 sets net.ipv4.tcp_congestion_control = cubic (IT WOULD WIN"
+            "/etc/sysctl.d/99-local.conf:2 sets net.ipv4.tcp_keepalive_time = 7200 (IT WOULD WIN"
         ),
         "{said}"
     );
@@ -163,7 +164,7 @@ fn whole() {
         said.contains("NEEDS A REBOOT") && said.contains("kvmtune revert 1"),
         "{said}"
     );
-    assert_eq!(values(), ["10", "50", "reno"]);
+    assert_eq!(values(), ["10", "50", "600"]);
     tools::sysctl();
     tools::tmpfiles();
     tools::grub();
@@ -184,15 +185,15 @@ fn whole() {
     assert!(place.fails(5, "commit latest").contains("is in force already"));
 
     // What somebody changes is seen, and not overwritten.
-    fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic").unwrap();
-    assert!(place.fails(9, "status").contains("NOT HELD: it reads `cubic`"));
+    fs::write("/proc/sys/net/ipv4/tcp_keepalive_time", "7200").unwrap();
+    assert!(place.fails(9, "status").contains("NOT HELD: it reads `7200`"));
     assert!(
         place
             .fails(5, "revert")
-            .contains("tcp_congestion_control was changed since")
+            .contains("tcp_keepalive_time was changed since")
     );
     assert!(place.fails(5, "revert 7").contains("no commit 7"));
-    fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "reno").unwrap();
+    fs::write("/proc/sys/net/ipv4/tcp_keepalive_time", "600").unwrap();
 
     place.does("revert 1");
     assert_eq!(values(), values_before);
@@ -208,7 +209,7 @@ fn whole() {
 
     // The one or the other only.
     place.does("commit latest --live");
-    assert_eq!(values(), ["10", "50", "reno"]);
+    assert_eq!(values(), ["10", "50", "600"]);
     assert!(!Path::new("/etc/sysctl.d/60-kvmtune.conf").exists());
     place.does("revert");
     place.does("commit latest --config");

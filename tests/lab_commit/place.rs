@@ -15,10 +15,10 @@ allow = ["security"]
 guest = { kind = "host" }
 [[treatment]]
 name = "now"
-set = { "host.swappiness" = "60", "host.net.congestion-control" = "cubic", "host.ksm.sleep-millisecs" = "20", "host.boot.mitigations" = "auto" }
+set = { "host.swappiness" = "60", "host.net.tcp-keepalive-time" = "7200", "host.ksm.sleep-millisecs" = "20", "host.boot.mitigations" = "auto" }
 [[treatment]]
 name = "new"
-set = { "host.swappiness" = "10", "host.net.congestion-control" = "reno", "host.ksm.sleep-millisecs" = "50", "host.boot.mitigations" = "off" }
+set = { "host.swappiness" = "10", "host.net.tcp-keepalive-time" = "600", "host.ksm.sleep-millisecs" = "50", "host.boot.mitigations" = "off" }
 [workload]
 use = "stress-ng-memory"
 time = "3s"

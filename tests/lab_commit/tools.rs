@@ -15,21 +15,21 @@ fn says(argv: &[&str]) -> String {
     said
 }
 
-fn congestion_control() -> String {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+fn keepalive() -> String {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
     text.trim().to_string()
 }
 
 /// Both readers of sysctl.d take the file and set what is in it.
 pub(crate) fn sysctl() {
     for argv in [&["sysctl", "--system"][..], &["/lib/systemd/systemd-sysctl"]] {
-        fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic").unwrap();
+        fs::write("/proc/sys/net/ipv4/tcp_keepalive_time", "7200").unwrap();
         let said = says(argv);
         assert!(
             !said.contains("60-kvmtune.conf:") && !said.to_lowercase().contains("invalid"),
             "{said}"
         );
-        assert_eq!(congestion_control(), "reno", "{said}");
+        assert_eq!(keepalive(), "600", "{said}");
     }
 }
 
