@@ -139,9 +139,7 @@ fn whole() {
     .unwrap();
     let said = place.fails(5, "commit latest");
     assert!(
-        said.contains(
-            "/etc/sysctl.d/99-local.conf:2 sets net.ipv4.tcp_keepalive_time = 7200 (IT WOULD WIN"
-        ),
+        said.contains("/etc/sysctl.d/99-local.conf:2 sets net.ipv4.tcp_keepalive_time = 7200 (IT WOULD WIN"),
         "{said}"
     );
     fs::remove_file("/etc/sysctl.d/99-local.conf").unwrap();
@@ -357,7 +355,7 @@ fn trouble() {
     // A menu that cannot be made.
     fs::write("/etc/grub.d/10_linux", "#!/bin/sh\nexit 3\n").unwrap();
     let broken = tree(Path::new("/etc"));
-    let said = place.fails(7, "commit latest");
+    let said = place.fails(5, "commit latest");
     assert!(said.contains("update-grub"), "{said}");
     assert_eq!(values(), values_before);
     fs::write(
@@ -371,7 +369,6 @@ fn trouble() {
             .count(),
         1
     );
-    place.does("recover");
     unchanged("no menu");
 
     // Killed while it makes the menu: no run begins, and recover puts everything back.

@@ -146,10 +146,17 @@ fn files(
                 found.told()
             )));
         }
-        let then = was
-            .or(is)
-            .filter(|(file, _)| *file == OwnFile::Grub && machine.tools.menu.is_some())
-            .map(|_| Afterwards::Menu);
+        let is_grub = was.or(is).is_some_and(|(file, _)| *file == OwnFile::Grub);
+        let then = match &machine.tools.menu {
+            Some((_, menu)) if is_grub => {
+                let found = machine.look(menu)?;
+                Some(Afterwards::Menu {
+                    path: menu.clone(),
+                    found,
+                })
+            }
+            _ => None,
+        };
         let to = match is {
             Some((_, needed)) => {
                 let to = as_left(needed);

@@ -117,11 +117,16 @@ impl FileState {
 }
 
 /// What is run once a file is in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Afterwards {
     /// GRUB's menu is made.
-    Menu,
+    Menu {
+        /// Where it stands, below the root.
+        path: PathBuf,
+        /// As it was found: to undo is to put it back, because what could not make it cannot make it again either.
+        found: FileState,
+    },
 }
 
 /// A file, link or folder from one state to another.
@@ -140,19 +145,18 @@ pub struct FileChange {
 
 impl FileChange {
     pub(super) fn apply(&self, machine: &Machine<'_>) -> Result<(), CommitError> {
-        self.put(&self.after, machine)
+        machine.place(&self.path, &self.after)?;
+        match self.then {
+            Some(Afterwards::Menu { .. }) => machine.make_menu(),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn undo(&self, machine: &Machine<'_>) -> Result<(), CommitError> {
-        self.put(&self.before, machine)
-    }
-
-    fn put(&self, state: &FileState, machine: &Machine<'_>) -> Result<(), CommitError> {
-        machine.place(&self.path, state)?;
-        match self.then {
-            Some(Afterwards::Menu) => machine.make_menu(),
-            None => Ok(()),
+        if let Some(Afterwards::Menu { path, found }) = &self.then {
+            machine.put_back(path, found)?;
         }
+        machine.put_back(&self.path, &self.before)
     }
 
     pub(super) fn verify(&self, machine: &Machine<'_>) -> Vec<Finding> {

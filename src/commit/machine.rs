@@ -5,10 +5,12 @@ use super::{CommitError, Domains, FileState};
 use crate::host::{Host, is_installed, run_tool};
 use std::cell::RefCell;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+/// GRUB's menu on Debian and its kin.
+const MENU: &str = "/boot/grub/grub.cfg";
 /// os-prober may look at every disk.
 const MENU_LIMIT: Duration = Duration::from_mins(5);
 /// A profile can start scripts.
@@ -46,8 +48,8 @@ impl Watch {
 /// What is run on a machine besides writing files. Each is a program with its arguments.
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
-    /// Makes GRUB's menu; `None` where that is for somebody else to do.
-    pub menu: Option<Vec<String>>,
+    /// Makes GRUB's menu, and where; `None` where that is for somebody else to do.
+    pub menu: Option<(Vec<String>, PathBuf)>,
     /// `tuned-adm`; `None` where tuned does not run.
     pub tuned: Option<Vec<String>>,
 }
@@ -55,12 +57,12 @@ pub struct Tools {
 impl Tools {
     /// Those of this host.
     pub fn of_host(tuned_runs: bool) -> Self {
-        let words = |argv: &[&str]| argv.iter().map(ToString::to_string).collect();
-        let menus: [&[&str]; 2] = [&["update-grub"], &["grub-mkconfig", "-o", "/boot/grub/grub.cfg"]];
+        let words = |argv: &[&str]| argv.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let menus: [&[&str]; 2] = [&["update-grub"], &["grub-mkconfig", "-o", MENU]];
         // The tools can be installed where nothing boots by GRUB.
         let has_menu = Path::new("/boot/grub").is_dir();
         let tool = menus.into_iter().find(|argv| has_menu && is_installed(argv[0]));
-        let menu = tool.map(words);
+        let menu = tool.map(|argv| (words(argv), MENU.into()));
         let tuned = (tuned_runs && is_installed("tuned-adm")).then(|| words(&["tuned-adm"]));
         Self { menu, tuned }
     }
@@ -91,6 +93,15 @@ impl Machine<'_> {
         self.root.place(path, state, &self.watch)
     }
 
+    /// Puts an earlier state in place, unless it is there: where nothing could be written nothing need be.
+    pub(super) fn put_back(&self, path: &Path, state: &FileState) -> Result<(), CommitError> {
+        if self.root.is_at(path, state)? {
+            Ok(())
+        } else {
+            self.place(path, state)
+        }
+    }
+
     /// The live values.
     pub fn host(&mut self) -> Result<&mut dyn Host, CommitError> {
         match &mut self.host {
@@ -101,7 +112,8 @@ impl Machine<'_> {
 
     /// Makes GRUB's menu, where a tool for it is installed.
     pub fn make_menu(&self) -> Result<(), CommitError> {
-        self.tool(self.tools.menu.as_deref(), &[], MENU_LIMIT)
+        let argv = self.tools.menu.as_ref().map(|(argv, _)| argv.as_slice());
+        self.tool(argv, &[], MENU_LIMIT)
     }
 
     /// Switches tuned to a profile, or off for an empty name, where it runs.

@@ -149,6 +149,15 @@ impl Root {
         self.look_at(path).map_err(self.failed("read", path))
     }
 
+    /// True when this state stands at a path, and nothing unfinished beside it.
+    pub fn is_at(&self, path: &Path, state: &State) -> Result<bool, CommitError> {
+        let beside = path.file_name().map_or_else(
+            || path.into(),
+            |name| path.with_file_name(unfinished(Path::new(name))),
+        );
+        Ok(self.look(path)? == *state && self.look(&beside)? == State::Absent)
+    }
+
     fn look_at(&self, path: &Path) -> Result<State, Errno> {
         let Some((folder, name)) = self.parent(path)? else {
             return Ok(State::Absent);
@@ -205,7 +214,7 @@ impl Root {
                 Err(failed(Errno::NOENT))
             };
         };
-        let unfinished = PathBuf::from(format!(".{}{UNFINISHED}", name.display()));
+        let unfinished = unfinished(name);
         gone(unlinkat(&folder, &unfinished, AtFlags::empty())).map_err(&failed)?;
         match state {
             State::Absent => {
@@ -258,6 +267,11 @@ impl Root {
         step()?;
         fsync(&folder).map_err(&failed)
     }
+}
+
+/// The name of a file that is not in place yet.
+fn unfinished(name: &Path) -> PathBuf {
+    PathBuf::from(format!(".{}{UNFINISHED}", name.display()))
 }
 
 /// Makes a file whole, with its owner and mode, before it has its name.

@@ -94,7 +94,7 @@ fn file(change: &FileChange) -> String {
         _ => {}
     }
     let mut text = unified(change.before.text(), change.after.text(), path);
-    if change.then == Some(Afterwards::Menu) {
+    if matches!(change.then, Some(Afterwards::Menu { .. })) {
         text.push_str("then GRUB's menu is made; NEEDS A REBOOT\n");
     }
     text

@@ -127,6 +127,7 @@ impl Place {
             "etc/tuned",
             "etc/systemd/system",
             "usr/lib",
+            "boot",
         ] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
@@ -147,6 +148,7 @@ impl Place {
         if let Err(e) = attribute {
             println!("no extended attributes here: {e}");
         }
+        fs::write(root.join("boot/grub.cfg"), "none").unwrap();
         fs::write(root.join("etc/tuned/active_profile"), "throughput-performance\n").unwrap();
         symlink("../usr/lib", root.join("etc/modprobe.d")).unwrap();
         let mut host = FakeHost::new([
@@ -166,7 +168,7 @@ impl Place {
         script(
             "menu.sh",
             &format!(
-                "cat '{at}/root/etc/default/grub.d/60-kvmtune.cfg' > '{at}/menu' 2>/dev/null || rm -f '{at}/menu'\n"
+                "cd '{at}/root'; cat etc/default/grub.d/60-kvmtune.cfg > boot/grub.cfg 2>/dev/null || printf none > boot/grub.cfg\n"
             ),
         );
         script(
@@ -194,11 +196,12 @@ impl Place {
             root: Root::open(&self.0.join("root")).unwrap(),
             host: Some(host),
             tools: Tools {
-                menu: tool("menu.sh"),
+                menu: tool("menu.sh").map(|argv| (argv, "/boot/grub.cfg".into())),
                 tuned: tool("tuned.sh"),
                 domains: Domains::default(),
             },
             watch: watch.clone(),
+            domains: Domains::default(),
         }
     }
 
@@ -206,8 +209,6 @@ impl Place {
     pub fn state(&self) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         walk(&self.0.join("root"), &mut found);
-        let menu = fs::read_to_string(self.0.join("menu")).unwrap_or_else(|_| "none".into());
-        found.insert("menu".into(), menu);
         for (address, value) in &self.host().state().host {
             found.insert(address.clone(), value.trim().into());
         }

@@ -99,11 +99,7 @@ impl Tuned {
     pub(crate) fn verify(&self, profile: &str) {
         assert!(is_active(profile));
         let said = says(&["tuned-adm", "verify"]);
-        assert!(
-            said.contains("Verification succeeded"),
-            "process {}: {said}",
-            self.daemon.id()
-        );
+        assert!(said.contains("succeeded"), "process {}: {said}", self.daemon.id());
     }
 }
 
@@ -203,7 +199,7 @@ pub(crate) fn read_what_is_rendered() {
     let shown = says(&["modprobe", "--showconfig"]);
     let options: Vec<_> = shown
         .lines()
-        .filter(|line| line.contains("halt_poll_ns"))
+        .filter(|line| line.starts_with("options kvm "))
         .collect();
     assert_eq!(
         options,
