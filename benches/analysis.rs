@@ -93,6 +93,7 @@ fn report(criterion: &mut Criterion) {
         selection: None,
         confirmation: None,
         certified: None,
+        telemetry: &[],
     };
     let mut group = criterion.benchmark_group("report");
     group.sample_size(10);

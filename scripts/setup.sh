@@ -22,10 +22,14 @@ packages=(
     iproute2 mount util-linux
     # the offloads of the lab guest's link
     ethtool
+    # the letters of plots as PNG
+    fonts-dejavu-core
     # guests reached by ssh: the client, and a server for the lab's (this package starts none on the host)
     openssh-client dropbear-bin
     # the benchmarks, and the test that reads a CSV with another program
     python3
+    # the tests of the report's page
+    chromium
 )
 
 fail() {

@@ -104,6 +104,10 @@ fn all_that_the_lab_guest_is_made_of_is_installed() {
     for package in optional.map(kvmtune::lab::image::package_of) {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
     }
+    assert!(
+        installs("chromium"),
+        "scripts/setup.sh lacks what looks at the report's page"
+    );
     for (_, package) in kvmtune::lab::ssh::PROGRAMS {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
     }

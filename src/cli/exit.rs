@@ -20,6 +20,8 @@ pub(super) enum Code {
     NotRestored = 7,
     /// The host is to be rebooted, and the run goes on after that.
     AwaitsReboot = 8,
+    /// A run has nothing to draw of the kind of plot that was asked for.
+    NothingToDraw = 10,
     /// Interrupted; the host was restored.
     Interrupted = 130,
 }
@@ -33,4 +35,5 @@ impl From<Code> for ExitCode {
 /// For `--help`. Codes 1 and 4 are kept for gates: regression and inconclusive.
 pub(super) const HELP: &str = "Exit codes: 0 done, 2 usage, 3 invalid file, 5 environment unusable, 6 trials failed, \
                                7 HOST NOT RESTORED (run `kvmtune recover`), 8 waiting for a reboot of the host, \
+                               10 nothing to draw, \
                                130 interrupted with the host restored";

@@ -15,6 +15,10 @@ pub(super) enum Failure {
     Files(Vec<Diagnostics>),
     /// Things that are missing.
     Lacks(Vec<Lack>),
+    /// Arguments that do not fit together, beyond what clap sees.
+    Usage(String),
+    /// A run has no plot of the kind that was asked for.
+    NothingToDraw(String),
     /// Anything else about this machine.
     Environment(String),
     /// The host is not as it was.
@@ -26,6 +30,10 @@ impl Failure {
         Self::Environment(text.into())
     }
 
+    pub(super) fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(text.into())
+    }
+
     /// The lab could not be taken down, or a domain not be left as it was found.
     #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
     pub(super) fn not_given_back(error: SessionError) -> Self {
@@ -35,6 +43,8 @@ impl Failure {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Files(_) => Code::InvalidFile,
+            Self::Usage(_) => Code::Usage,
+            Self::NothingToDraw(_) => Code::NothingToDraw,
             Self::Lacks(_) | Self::Environment(_) => Code::Environment,
             Self::NotRestored(_) => Code::NotRestored,
         }
@@ -57,7 +67,9 @@ impl Failure {
                     lines.join("\n")
                 )
             }
-            Self::Environment(text) => format!("error: {text}"),
+            Self::Environment(text) | Self::Usage(text) | Self::NothingToDraw(text) => {
+                format!("error: {text}")
+            }
             Self::NotRestored(text) => format!("error: HOST NOT RESTORED: {text}"),
         }
     }

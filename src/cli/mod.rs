@@ -10,6 +10,7 @@ mod lab;
 mod leg;
 mod noise;
 mod plan;
+mod plot;
 mod recover;
 mod results;
 mod run;
@@ -112,6 +113,8 @@ enum Verb {
     Report(results::ReportArgs),
     /// Set two runs side by side, and tell whether they are comparable
     Compare(compare::Args),
+    /// Write a run's plots as SVG or PNG files
+    Plot(plot::PlotArgs),
     /// Write a run's raw numbers
     Export(results::ExportArgs),
     /// Put the host back after a run that was killed
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Verb::Runs => results::runs(common),
         Verb::Report(args) => results::report(common, args),
         Verb::Compare(args) => compare::compare(common, args),
+        Verb::Plot(args) => plot::plot(common, args),
         Verb::Export(args) => results::export(common, args),
         Verb::Recover => recover::recover(common),
         Verb::Lab(verb) => lab::lab(common, verb),

@@ -9,6 +9,7 @@ use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::Experiment;
 use crate::report::{self, Confirmation, Report};
 use crate::store::{RunSummary, Store};
+use crate::telemetry::{self, Seconds};
 use crate::units::Span;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -72,6 +73,8 @@ pub(super) struct Judged {
     selection: Option<f64>,
     confirmation: Option<Confirmation>,
     certified: Option<Certificate>,
+    /// Read only for what draws it.
+    telemetry: Vec<Seconds>,
 }
 
 impl Judged {
@@ -91,7 +94,15 @@ impl Judged {
             records,
             evaluation,
             certified,
+            telemetry: Vec::new(),
         })
+    }
+
+    /// The same with the seconds that the host was watched for beside its trials.
+    pub(super) fn with_telemetry(mut self, store: &Store) -> Result<Self, Failure> {
+        let keep = |order, table: Vec<u8>| self.telemetry.extend(Seconds::parse(order, &table));
+        store.each_raw(self.header.run, telemetry::HOST, keep)?;
+        Ok(self)
     }
 
     pub(super) fn report(&self) -> Report<'_> {
@@ -103,6 +114,7 @@ impl Judged {
             selection: self.selection,
             confirmation: self.confirmation.as_ref(),
             certified: self.certified.as_ref(),
+            telemetry: &self.telemetry,
         }
     }
 }
@@ -172,7 +184,10 @@ pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure
     if args.csv || args.jsonl {
         return write_raw(&store, run, args.csv, io::stdout().lock());
     }
-    let judged = Judged::read(&store, run)?;
+    let mut judged = Judged::read(&store, run)?;
+    if args.html.is_some() {
+        judged = judged.with_telemetry(&store)?;
+    }
     let report = judged.report();
     if let Some(file) = &args.html {
         write_html(&report, file)?;
@@ -205,7 +220,9 @@ pub(super) fn conclude(
     runs: &[RunId],
     html: Option<&Path>,
 ) -> Result<(), Failure> {
-    let judged = runs.iter().map(|run| Judged::read(store, *run));
+    let judged = runs
+        .iter()
+        .map(|run| Judged::read(store, *run)?.with_telemetry(store));
     let judged = judged.collect::<Result<Vec<_>, _>>()?;
     let mut pages = Vec::new();
     for (place, judged) in judged.iter().enumerate() {

@@ -8,8 +8,21 @@ use crate::experiment::Goal;
 /// What a table of effects holds.
 pub(super) const HEADER: [&str; 4] = ["factor", "effect", "n", "p Holm"];
 
+/// One effect: its name, what it is in numbers, and its p-value.
+pub(super) type Row = (String, Effect, f64);
+
 /// A table for each response: its title, then name, change with interval, blocks and p-value of each effect.
 pub(super) fn tables(report: &Report<'_>) -> Vec<(String, Vec<Vec<String>>)> {
+    let texts = |(name, effect, p_holm): Row| {
+        let blocks = effect.blocks.to_string();
+        vec![name, wording::change(&effect), blocks, wording::p_value(p_holm)]
+    };
+    let table = |(title, rows): (String, Vec<Row>)| (title, rows.into_iter().map(texts).collect());
+    rows(report).into_iter().map(table).collect()
+}
+
+/// The same in numbers.
+pub(super) fn rows(report: &Report<'_>) -> Vec<(String, Vec<Row>)> {
     let one = |effects: &Effects| {
         let response = report.header.protocol.responses.iter();
         let goal = response
@@ -19,12 +32,12 @@ pub(super) fn tables(report: &Report<'_>) -> Vec<(String, Vec<Vec<String>>)> {
             .unwrap_or(Goal::Maximize);
         let main = effects.main.iter().map(|effect| {
             let name = level(report, effect.factor, effect.level);
-            row(&name, &effects.metric.metric, goal, &effect.contrast)
+            row(name, &effects.metric.metric, goal, &effect.contrast)
         });
         let interactions = effects.interactions.iter().map(|interaction| {
             let [a, b] = [0, 1].map(|i| level(report, interaction.factors[i], interaction.levels[i]));
             row(
-                &format!("{a} x {b}"),
+                format!("{a} x {b}"),
                 &effects.metric.metric,
                 goal,
                 &interaction.contrast,
@@ -42,7 +55,7 @@ fn level(report: &Report<'_>, factor: usize, level: usize) -> String {
     wording::tame(&text.unwrap_or_default(), wording::NAME)
 }
 
-fn row(name: &str, metric: &str, goal: Goal, contrast: &Contrast) -> Vec<String> {
+fn row(name: String, metric: &str, goal: Goal, contrast: &Contrast) -> Row {
     let effect = Effect {
         metric: metric.into(),
         goal,
@@ -50,10 +63,5 @@ fn row(name: &str, metric: &str, goal: Goal, contrast: &Contrast) -> Vec<String>
         gain_percent: contrast.gain_percent,
         interval_percent: contrast.interval_percent,
     };
-    vec![
-        name.into(),
-        wording::change(&effect),
-        contrast.blocks.to_string(),
-        wording::p_value(contrast.p_holm),
-    ]
+    (name, effect, contrast.p_holm)
 }

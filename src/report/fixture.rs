@@ -33,6 +33,7 @@ impl Fixture {
             selection: None,
             confirmation: None,
             certified: None,
+            telemetry: &[],
         }
     }
 
@@ -81,7 +82,7 @@ impl Fixture {
         fixture.evaluated()
     }
 
-    fn of(experiment: &str, treatments: Vec<Treatment>, ratios: &[f64]) -> Self {
+    pub(super) fn of(experiment: &str, treatments: Vec<Treatment>, ratios: &[f64]) -> Self {
         let seed = 41;
         let blocks: Vec<Block> = (0..=BLOCKS)
             .map(|number| block(number, &treatments, Guests::Shared, seed))
@@ -149,7 +150,7 @@ fn factors(treatments: &[Treatment]) -> Vec<PlannedFactor> {
     vec![factor(0), factor(1)]
 }
 
-fn treatment(id: &str, cache: &str, scheduler: &str) -> Treatment {
+pub(super) fn treatment(id: &str, cache: &str, scheduler: &str) -> Treatment {
     let kind = Kind::Word { aliases: Vec::new() };
     let setting = |address, value: &str| Setting {
         address,

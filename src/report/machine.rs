@@ -66,17 +66,35 @@ fn told_by_treatment(records: &[TrialRecord]) -> HashMap<&TreatmentId, BTreeMap<
     told
 }
 
+/// What some treatment has more than nothing of.
+fn shown(rows: &[HostRow<'_>]) -> Vec<&'static (&'static str, &'static str)> {
+    let is_told = |name: &str| rows.iter().any(|r| r.medians.get(name).is_some_and(|v| *v > 0.0));
+    SHOWN.iter().filter(|(name, _)| is_told(name)).collect()
+}
+
+/// The whole numbers of [`table`], without its first column.
+pub(super) fn numbers(report: &Report<'_>) -> Vec<Vec<Option<f64>>> {
+    let rows = rows(report);
+    let shown = shown(&rows);
+    let of = |row: &HostRow<'_>| {
+        shown
+            .iter()
+            .map(|(name, _)| row.medians.get(name).copied())
+            .collect()
+    };
+    rows.iter().map(of).collect()
+}
+
 /// A table: its header, then the treatment and what was told; what is 0 everywhere is left out.
 pub(super) fn table(report: &Report<'_>) -> Option<(Vec<&'static str>, Vec<Vec<String>>)> {
     let rows = rows(report);
-    let is_told = |name: &str| rows.iter().any(|r| r.medians.get(name).is_some_and(|v| *v > 0.0));
-    let shown: Vec<_> = SHOWN.iter().filter(|(name, _)| is_told(name)).collect();
+    let shown = shown(&rows);
     if rows.is_empty() {
         return None;
     }
     let header = std::iter::once("treatment").chain(shown.iter().map(|(_, title)| *title));
     let cells = |row: &HostRow<'_>| {
-        let value = |(name, _): &&(&str, _)| {
+        let value = |(name, _): &&(&str, &str)| {
             let unit = HostMetric::named(name).map_or("", |m| m.unit);
             let value = row.medians.get(name);
             value.map_or_else(String::new, |v| told(*v, unit))

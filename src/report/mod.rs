@@ -37,7 +37,7 @@ pub use json::{Document, json};
 pub use markdown::markdown;
 pub use overhead::{Overhead, OverheadGroup, Spread, overhead};
 pub use plan::{PlanDocument, plan_json, plan_text};
-pub use plots::{effects_plot, samples_plot};
+pub use plots::{Fonts, PIXELS, Plot, PlotKind, plot, why_not};
 pub use progress::{Progress, Screen};
 pub use runs::{RunRow, runs};
 pub use text::text;
@@ -48,6 +48,7 @@ use crate::analysis::{Comparison, Effect};
 use crate::decision::Evaluation;
 use crate::design::{Treatment, TreatmentId};
 use crate::event::{Certificate, End, RunHeader, RunId, TrialRecord};
+use crate::telemetry::Seconds;
 
 /// Everything a report is made of.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +67,8 @@ pub struct Report<'a> {
     pub confirmation: Option<&'a Confirmation>,
     /// What the run certifies, when it is an A/A run.
     pub certified: Option<&'a Certificate>,
+    /// What the host did beside the trials, by the second, where it was kept and asked for.
+    pub telemetry: &'a [Seconds],
 }
 
 /// What a confirmation said of the treatment that a run found best.

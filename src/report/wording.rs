@@ -225,15 +225,6 @@ pub(super) fn quantity(value: f64, unit: &str) -> String {
         .to_string()
 }
 
-/// A number whose unit stands beside the axis, unless it needs a prefix.
-pub(super) fn on_axis(value: f64, unit: &str) -> String {
-    if matches!(unit, "bit/s" | "B/s") {
-        quantity(value, unit)
-    } else {
-        number(value)
-    }
-}
-
 /// Four digits or more, with thousands apart.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {

@@ -6,12 +6,14 @@
 mod check;
 mod fold;
 mod procfs;
+mod seconds;
 
 pub use check::doubts;
 pub use fold::{Reading, Series, Window};
 pub use procfs::{
     Schedule, ThreadClass, block_bytes, class_of, kernel_times, link_bytes, process_ticks, schedule, stalled,
 };
+pub use seconds::Seconds;
 
 use crate::experiment::{Goal, Guest, MetricId};
 use crate::units::Span;

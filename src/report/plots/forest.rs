@@ -1,0 +1,235 @@
+//! Changes with their intervals below each other, on one axis, with the lines that matter: none, the smallest effect of
+//! interest, a margin. Knows no comparison.
+
+use super::axis::{Axis, Format, below, title_below};
+use super::mark::{About, Shape, Tone};
+use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, area, heading, line, notes, text, wrap};
+use crate::analysis::Effect;
+use crate::experiment::Goal;
+use crate::report::wording;
+use maud::{Markup, html};
+
+/// Of the part of a row that has the interval.
+const BAND: f64 = 22.0;
+/// Most lines of a name.
+const LINES: usize = 4;
+/// An interval this many times as wide as the middle one is cut, with an arrow at the cut.
+const WIDEST: f64 = 12.0;
+
+/// One change.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// In percent.
+    pub(super) change: Option<f64>,
+    pub(super) interval: Option<(f64, f64)>,
+    pub(super) tone: Tone,
+    pub(super) shape: Shape,
+    /// What is said of it, in a word or two.
+    pub(super) word: String,
+    /// For whatever points at it.
+    pub(super) title: String,
+}
+
+impl Row {
+    /// A row of an effect on which something is said in `word`.
+    pub(super) fn new(name: &str, effect: &Effect, (tone, shape): (Tone, Shape), word: &str) -> Self {
+        let change = wording::change(effect);
+        Self {
+            name: name.into(),
+            change: effect.change_percent().filter(|c| c.is_finite()),
+            interval: effect.change_interval_percent().map(|i| (i.low, i.high)),
+            tone,
+            shape,
+            word: word.into(),
+            title: format!("{name}: {change}, {word}, {} blocks", effect.blocks),
+        }
+    }
+}
+
+/// Rows on one axis.
+#[derive(Debug)]
+pub(super) struct Panel {
+    pub(super) title: String,
+    /// Of the metric.
+    pub(super) goal: Goal,
+    pub(super) rows: Vec<Row>,
+    /// Changes smaller than this are of no interest, in percent.
+    pub(super) smallest: Option<f64>,
+    /// The change that a guard does not let pass, in percent.
+    pub(super) margin: Option<f64>,
+    /// What the axis and the intervals are.
+    pub(super) notes: Vec<String>,
+}
+
+impl Panel {
+    /// The panel from `top`; where the next may begin.
+    pub(super) fn draw(&self, top: f64) -> (Markup, f64) {
+        let (title, mut y) = heading(top, &self.title);
+        let axis = self.axis();
+        let mut drawn = Vec::new();
+        for (place, row) in self.rows.iter().enumerate() {
+            let (part, next) = self.row(&axis, row, y, place > 0);
+            drawn.push(part);
+            y = next;
+        }
+        let bottom = y + 2.0;
+        let (worse, better) = match self.goal {
+            Goal::Maximize => ("◂ worse", "better ▸"),
+            Goal::Minimize => ("◂ better", "worse ▸"),
+        };
+        let (notes, end) = notes(bottom + 2.0 * LINE + 4.0, &self.notes());
+        let markup = html! {
+            (title)
+            (below(&axis, (bottom - 6.0, bottom), &Format::percent()))
+            @for part in &drawn { (part) }
+            (title_below(bottom + LINE, "change against the baseline"))
+            (super::paper::small(EDGE, bottom + 2.0 * LINE - 5.0, Side::Start, worse))
+            (super::paper::small(WIDTH - EDGE, bottom + 2.0 * LINE - 5.0, Side::End, better))
+            (notes)
+        };
+        (markup, end + LINE)
+    }
+
+    /// Every row in words.
+    pub(super) fn says(&self) -> String {
+        let rows: Vec<_> = self.rows.iter().map(|r| r.title.as_str()).collect();
+        format!("{}: {}", self.title, rows.join("; "))
+    }
+
+    /// The widest interval that is drawn whole.
+    fn widest(&self) -> f64 {
+        let mut widths: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|r| r.interval)
+            .map(|(l, h)| h - l)
+            .collect();
+        widths.retain(|w| w.is_finite());
+        widths.sort_by(f64::total_cmp);
+        widths
+            .get(widths.len() / 2)
+            .map_or(f64::INFINITY, |middle| (WIDEST * middle).max(1.0))
+    }
+
+    fn axis(&self) -> Axis {
+        let widest = self.widest();
+        let ends = self.rows.iter().flat_map(|row| {
+            let centre = row.change.unwrap_or(0.0);
+            let (low, high) = row.interval.unwrap_or((centre, centre));
+            [low.max(centre - widest), high.min(centre + widest), centre]
+        });
+        let smallest = self.smallest.into_iter().flat_map(|s| [s, -s]);
+        Axis::over(
+            ends.chain(smallest).chain(self.margin).chain([0.0]),
+            EDGE + 8.0,
+            WIDTH - EDGE - 8.0,
+        )
+    }
+
+    fn guides(&self, axis: &Axis, top: f64, bottom: f64) -> Markup {
+        let zero = axis.at(0.0);
+        html! {
+            @if let Some(smallest) = self.smallest {
+                @let from = axis.at(-smallest);
+                (area(from, top, axis.at(smallest) - from, bottom - top, 0.08))
+            }
+            @for x in axis.places(6) { (line((x, top), (x, bottom), 0.12)) }
+            (line((zero, top), (zero, bottom), 0.6))
+            @if let Some(margin) = self.margin {
+                @let x = super::paper::n(axis.at(margin));
+                (Tone::Bad.paint(&html! {
+                    line x1=(x) x2=(x) y1=(super::paper::n(top)) y2=(super::paper::n(bottom)) stroke="currentColor" stroke-width="1.5"
+                        stroke-dasharray="5 4" {}
+                }))
+            }
+        }
+    }
+
+    fn row(&self, axis: &Axis, row: &Row, top: f64, ruled: bool) -> (Markup, f64) {
+        let change = row.change.map(wording::percent).unwrap_or_default();
+        let said = format!("{change} {}", row.word).trim().replacen('-', "−", 1);
+        let mut names = wrap(&row.name, COLUMNS, LINES);
+        let room = COLUMNS.saturating_sub(said.chars().count() + 3);
+        if names.first().is_some_and(|name| name.chars().count() > room) {
+            // Where name and verdict do not fit beside each other, the verdict has a line of its own.
+            names.push(String::new());
+        }
+        let base = top + 18.0;
+        let last = base + LINE * (names.len() - 1) as f64;
+        let first = if names.last().is_some_and(String::is_empty) {
+            last
+        } else {
+            base
+        };
+        let y = last + BAND / 2.0 + 6.0;
+        let markup = html! {
+            @if ruled { (line((EDGE, top), (WIDTH - EDGE, top), 0.1)) }
+            @for (place, name) in names.iter().enumerate() {
+                (text(EDGE, base + LINE * place as f64, Side::Start, name))
+            }
+            (row.tone.paint(&html! {
+                text x=(super::paper::n(WIDTH - EDGE)) y=(super::paper::n(first)) text-anchor="end" font-weight="600" { (said) }
+            }))
+            (self.guides(axis, y - BAND / 2.0, y + BAND / 2.0 + 4.0))
+            (row.tone.paint(&self.bar(axis, row, y)))
+        };
+        (markup, y + BAND / 2.0 + 4.0)
+    }
+
+    /// The interval, cut where it is very wide, and the estimate's sign on it.
+    fn bar(&self, axis: &Axis, row: &Row, y: f64) -> Markup {
+        let about = About {
+            trial: None,
+            title: &row.title,
+        };
+        let widest = self.widest();
+        let centre = row.change.unwrap_or(0.0);
+        html! {
+            @if let Some((low, high)) = row.interval {
+                @let (from, to) = (axis.at(low), axis.at(high));
+                path d={ "M" (super::paper::n(from)) " " (super::paper::n(y)) "H" (super::paper::n(to)) } stroke="currentColor" stroke-width="3"
+                    stroke-linecap="round" {
+                    title { (row.title) }
+                }
+                @if low < centre - widest { (arrow(from, y, -1.0)) }
+                @if high > centre + widest { (arrow(to, y, 1.0)) }
+            }
+            @if let Some(change) = row.change { (row.shape.at((axis.at(change), y), 5.5, Some(&about))) }
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let smallest = self.smallest.map(|s| {
+            let s = trimmed(s);
+            format!("Shaded: less than the smallest effect of interest, ±{s} %.")
+        });
+        let margin = self.margin.map(|m| {
+            let sign = if m < 0.0 { "−" } else { "+" };
+            format!("Dashed: the guard's margin, {sign}{} %.", trimmed(m.abs()))
+        });
+        let cut = self
+            .rows
+            .iter()
+            .any(|r| r.interval.is_some_and(|(l, h)| h - l > self.widest()));
+        let cut = cut.then(|| "An arrow: the interval goes on.".to_string());
+        smallest
+            .into_iter()
+            .chain(margin)
+            .chain(cut)
+            .chain(self.notes.iter().cloned())
+            .collect()
+    }
+}
+
+fn arrow(x: f64, y: f64, way: f64) -> Markup {
+    let n = super::paper::n;
+    html! {
+        path d={ "M" (n(x + 7.0 * way)) " " (n(y)) "L" (n(x - way)) " " (n(y - 6.0)) "V" (n(y + 6.0)) "Z" } {}
+    }
+}
+
+/// Shares such as 0.05 are not exact in binary; no margin is finer than this.
+fn trimmed(percent: f64) -> f64 {
+    (percent * 1e6).round() / 1e6
+}

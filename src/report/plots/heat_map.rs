@@ -1,0 +1,155 @@
+//! The change in each cell of two factors, as colour and as number. Knows no other plot.
+
+use super::cells::{Cells, pairs};
+use super::effects::metric_title;
+use super::factors::goal;
+use super::mark::Tone;
+use super::paper::{EDGE, LINE, Side, WIDTH, finish, heading, n, notes, short, small, text, whole, wrap};
+use super::{Plot, PlotKind};
+use crate::experiment::Goal;
+use crate::report::{Report, wording};
+use maud::{Markup, html};
+
+/// Pairs of factors that are drawn; the surest of more.
+const PAIRS: usize = 6;
+/// Left end of the cells.
+const LEFT: f64 = 150.0;
+const CELL: f64 = 46.0;
+/// Levels beside each other; more go below.
+const ACROSS: usize = 6;
+/// How strong the strongest colour is: letters stand on it.
+const STRONGEST: f64 = 0.45;
+
+pub(super) fn draw(report: &Report<'_>) -> Plot {
+    let mut top = 4.0;
+    let (mut parts, mut said) = (Vec::new(), Vec::new());
+    for (response, effects) in report.evaluation.effects.iter().enumerate() {
+        let goal = goal(report, &effects.metric);
+        let (title, next) = heading(top, &metric_title(report, &effects.metric, goal));
+        parts.push(title);
+        top = next + 4.0;
+        let all = pairs(report, response);
+        for pair in all.iter().take(PAIRS) {
+            let Some(cells) = Cells::new(report, response, *pair) else {
+                continue;
+            };
+            // The factor with more levels goes down, where there is room for all.
+            let cells = if cells.labels[0].len() < cells.labels[1].len() {
+                cells.turned()
+            } else {
+                cells
+            };
+            said.push(cells.says());
+            let (part, next) = map(&cells, goal, top);
+            parts.push(part);
+            top = next;
+        }
+        if all.len() > PAIRS {
+            let told = format!("The {PAIRS} surest of {} pairs of factors are drawn.", all.len());
+            let (part, next) = notes(top, &[told]);
+            parts.push(part);
+            top = next;
+        }
+    }
+    let averaged = (report.header.plan.factors.len() > 2).then_some(" Averaged over the other factors.");
+    let told = format!(
+        "Change against the baseline, whose cell has a frame.{} Green: better; red: worse.",
+        averaged.unwrap_or_default()
+    );
+    let (told, end) = notes(top, &[told]);
+    finish(
+        PlotKind::HeatMap,
+        "Change in each cell of two factors",
+        &said.join(". "),
+        end + 8.0,
+        &html! { @for part in &parts { (part) } (told) },
+    )
+}
+
+/// Levels of the first factor below each other, of the second beside each other.
+fn map(cells: &Cells, goal: Goal, mut top: f64) -> (Markup, f64) {
+    let largest = cells
+        .changes
+        .iter()
+        .flatten()
+        .flatten()
+        .map(|c| c.abs())
+        .fold(0.0, f64::max);
+    let across = cells.labels[1].len();
+    let mut parts = Vec::new();
+    for first in (0..across).step_by(ACROSS) {
+        let columns = first..(first + ACROSS).min(across);
+        let width = (WIDTH - EDGE - LEFT) / columns.len().max(2) as f64;
+        let below = top + 3.0 * LINE;
+        parts.push(html! {
+            (text(LEFT, top + 15.0, Side::Start, &short(&cells.names[1], 38)))
+            (small(EDGE, top + 2.0 * LINE + 12.0, Side::Start, &short(&cells.names[0], 15)))
+        });
+        for (place, b) in columns.enumerate() {
+            let x = LEFT + place as f64 * width;
+            let room = whole(width / 9.0);
+            let label = wrap(&cells.labels[1][b], room.max(3), 2);
+            parts.push(html! {
+                @for (place, line) in label.iter().enumerate() {
+                    (small(x + width / 2.0, top + 2.0 * LINE - 2.0 + 15.0 * place as f64, Side::Middle, line))
+                }
+            });
+            for a in 0..cells.labels[0].len() {
+                let y = below + a as f64 * CELL;
+                parts.push(cell(cells, (a, b), (x, y, width), (goal, largest)));
+            }
+        }
+        for (a, label) in cells.labels[0].iter().enumerate() {
+            let lines = wrap(label, 15, 2);
+            let middle = below + (a as f64 + 0.5) * CELL + 4.0 - 7.5 * (lines.len() - 1) as f64;
+            parts.push(html! {
+                @for (place, line) in lines.iter().enumerate() {
+                    (small(LEFT - 8.0, middle + 15.0 * place as f64, Side::End, line))
+                }
+            });
+        }
+        top = below + cells.labels[0].len() as f64 * CELL + LINE;
+    }
+    (html! { @for part in &parts { (part) } }, top)
+}
+
+fn cell(
+    cells: &Cells,
+    (a, b): (usize, usize),
+    (x, y, width): (f64, f64, f64),
+    (goal, largest): (Goal, f64),
+) -> Markup {
+    let change = cells.changes[a][b];
+    let verdict = cells.verdicts[a][b];
+    let is_baseline = (a, b) == (cells.baselines[0], cells.baselines[1]);
+    let gains = match goal {
+        Goal::Maximize => change.is_some_and(|c| c > 0.0),
+        Goal::Minimize => change.is_some_and(|c| c < 0.0),
+    };
+    let tone = if gains { Tone::Good } else { Tone::Bad };
+    let strength = change.map_or(0.0, |c| STRONGEST * c.abs() / largest.max(1e-9));
+    let number = change.map_or("–".into(), |c| wording::percent(c).replacen('-', "−", 1));
+    let below = verdict.filter(|_| width > 62.0);
+    let title = format!(
+        "{}={}, {}={}: {number}{}",
+        cells.names[0],
+        cells.labels[0][a],
+        cells.names[1],
+        cells.labels[1][b],
+        verdict.map(|v| format!(", {v}")).unwrap_or_default()
+    );
+    let middle = y + CELL / 2.0 + if below.is_some() { -2.0 } else { 4.0 };
+    html! {
+        g {
+            title { (title) }
+            (tone.paint(&html! {
+                rect x=(n(x + 1.0)) y=(n(y + 1.0)) width=(n(width - 2.0)) height=(n(CELL - 2.0)) rx="3"
+                    fill-opacity=(format!("{strength:.2}")) {}
+            }))
+            rect x=(n(x + 1.0)) y=(n(y + 1.0)) width=(n(width - 2.0)) height=(n(CELL - 2.0)) rx="3" fill="none"
+                stroke="currentColor" stroke-opacity=(if is_baseline { ".8" } else { ".15" }) {}
+            (text(x + width / 2.0, middle, Side::Middle, &number))
+            @if let Some(verdict) = below { (small(x + width / 2.0, middle + 15.0, Side::Middle, verdict)) }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What the host did beside each trial, by the second, one trial after the other. Knows no other plot.
+
+use super::axis::{Axis, Format, beside};
+use super::mark::{MOST, Tone};
+use super::paper::{EDGE, LINE, Side, WIDTH, area, finish, line, n, notes, small, text};
+use super::samples::legend;
+use super::trials::{Trials, tones};
+use super::{Plot, PlotKind};
+use crate::report::{Report, wording};
+use crate::telemetry::{HostMetric, Seconds, TABLE};
+use maud::{Markup, html};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = WIDTH - 14.0;
+const HEIGHT: f64 = 74.0;
+/// Trials of which each is a line of its own that can be pointed at; of more, each is its mean.
+const POINTED: usize = 300;
+/// Points of a metric in all.
+const POINTS: usize = 3000;
+
+pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
+    if !shown(report.telemetry).is_empty() {
+        return None;
+    }
+    Some(if report.header.facts.simulated().is_some() {
+        "a simulated host has no counters to be watched".into()
+    } else {
+        "no trial kept what the host did by the second: it was not watched, or the run is of an older version"
+            .into()
+    })
+}
+
+/// The metrics that are something somewhere.
+fn shown(telemetry: &[Seconds]) -> Vec<&'static HostMetric> {
+    let is_some = |m: &&HostMetric| {
+        telemetry
+            .iter()
+            .any(|s| s.of(m.name).any(|(_, value)| value != 0.0))
+    };
+    TABLE.iter().filter(is_some).collect()
+}
+
+/// One trial's part of the axis of time.
+struct Span<'a> {
+    seconds: Vec<&'a Seconds>,
+    order: u32,
+    from: f64,
+    to: f64,
+}
+
+pub(super) fn draw(report: &Report<'_>) -> Plot {
+    let trials = Trials::new(report, &report.header.protocol.response().metric);
+    let tones = tones(report, MOST);
+    let picture = Picture::new(report, &trials, &tones);
+    let mut top = 4.0;
+    let (mut parts, mut said) = (Vec::new(), Vec::new());
+    for metric in shown(report.telemetry) {
+        let (part, next, told) = picture.panel(metric, top);
+        parts.push(part);
+        said.push(told);
+        top = next;
+    }
+    let numbers = picture.numbers(top);
+    let mut listed: Vec<_> = tones
+        .iter()
+        .enumerate()
+        .filter_map(|(t, tone)| Some((t, (*tone)?)))
+        .collect();
+    listed.sort_by_key(|(_, tone)| match tone {
+        Tone::Series(series) => series + 1,
+        _ => 0,
+    });
+    let (keys, next) = legend(&listed, &trials.names, tones.len() - 1, top + 2.0 * LINE + 4.0);
+    let (told, end) = notes(next, &picture.notes());
+    finish(
+        PlotKind::Telemetry,
+        "What the host did beside each trial",
+        &said.join("; "),
+        end + 8.0,
+        &html! { @for part in &parts { (part) } (numbers) (keys) (told) },
+    )
+}
+
+struct Picture<'a> {
+    trials: &'a Trials,
+    /// The place of each trial among the points, by its order.
+    places: BTreeMap<u32, usize>,
+    tones: &'a [Option<Tone>],
+    spans: Vec<Span<'a>>,
+    length: f64,
+}
+
+impl<'a> Picture<'a> {
+    fn new(report: &'a Report<'_>, trials: &'a Trials, tones: &'a [Option<Tone>]) -> Self {
+        let mut spans: Vec<Span<'a>> = Vec::new();
+        let mut length = 0.0;
+        for seconds in report.telemetry {
+            let ends = seconds.rows.first().zip(seconds.rows.last());
+            let took = ends.map_or(0.0, |(first, last)| last.0 - first.0).max(1.0);
+            match spans.last_mut().filter(|s| s.order == seconds.order) {
+                Some(span) => {
+                    span.to += took;
+                    span.seconds.push(seconds);
+                }
+                None => spans.push(Span {
+                    seconds: vec![seconds],
+                    order: seconds.order,
+                    from: length,
+                    to: length + took,
+                }),
+            }
+            length += took;
+        }
+        Self {
+            places: trials
+                .points
+                .iter()
+                .enumerate()
+                .map(|(place, p)| (p.order, place))
+                .collect(),
+            trials,
+            tones,
+            spans,
+            length,
+        }
+    }
+
+    fn x(&self, second: f64) -> f64 {
+        LEFT + second / self.length.max(1.0) * (RIGHT - LEFT)
+    }
+
+    /// The values of a metric in a trial with their places along the axis of time.
+    fn values(span: &Span<'_>, metric: &HostMetric) -> Vec<(f64, f64)> {
+        let mut values = Vec::new();
+        let mut from = span.from;
+        for seconds in &span.seconds {
+            let first = seconds.rows.first().map_or(0.0, |r| r.0);
+            let last = seconds.rows.last().map_or(0.0, |r| r.0);
+            values.extend(
+                seconds
+                    .of(metric.name)
+                    .map(|(at, value)| (from + at - first, value)),
+            );
+            from += (last - first).max(1.0);
+        }
+        values
+    }
+
+    fn panel(&self, metric: &HostMetric, top: f64) -> (Markup, f64, String) {
+        let values: Vec<_> = self.spans.iter().map(|span| Self::values(span, metric)).collect();
+        let all = || values.iter().flatten().map(|(_, value)| *value);
+        let (upper, bottom) = (top + LINE + 4.0, top + LINE + 4.0 + HEIGHT);
+        // What is a share of time or a rate begins at nothing; a frequency never comes near it.
+        let zero = (metric.unit != "MHz").then_some(0.0);
+        let y = Axis::over(all().chain(zero), bottom, upper);
+        let format = Format::of(metric.unit, all().map(f64::abs).fold(0.0, f64::max));
+        let mean = all().sum::<f64>() / (all().count().max(1)) as f64;
+        let title = format!("{}, {}", metric.name, format.unit);
+        let markup = html! {
+            (text(EDGE, top + 15.0, Side::Start, &title))
+            (self.blocks(upper, bottom))
+            (beside(&y, (LEFT, RIGHT), &format))
+            (line((LEFT, bottom), (RIGHT, bottom), 0.35))
+            @if self.spans.len() <= POINTED {
+                @for (span, values) in self.spans.iter().zip(&values) { (self.trial(span, values, metric, &y)) }
+            } @else { (self.means(&values, &y)) }
+        };
+        let told = format!("{}: mean {}", metric.name, wording::quantity(mean, metric.unit));
+        (markup, bottom + 12.0, told)
+    }
+
+    /// One trial's line.
+    fn trial(&self, span: &Span<'_>, values: &[(f64, f64)], metric: &HostMetric, y: &Axis) -> Markup {
+        let Some(point) = self
+            .places
+            .get(&span.order)
+            .and_then(|p| self.trials.points.get(*p))
+        else {
+            return html! {};
+        };
+        let most = (POINTS / self.spans.len().max(1)).max(4);
+        let path = thinned(values, most)
+            .iter()
+            .map(|(at, value)| format!("{} {}", n(self.x(*at)), n(y.at(*value))))
+            .collect::<Vec<_>>();
+        let mean = values.iter().map(|(_, v)| v).sum::<f64>() / values.len().max(1) as f64;
+        let tone = self
+            .tones
+            .get(point.treatment)
+            .copied()
+            .flatten()
+            .unwrap_or(Tone::Quiet);
+        // A line of one point has no length, and is seen as a dot.
+        let end = if path.len() == 1 { "h0.1" } else { "" };
+        let name = self.trials.names.get(point.treatment).map_or("", String::as_str);
+        html! {
+            @if !path.is_empty() {
+                (tone.paint(&html! {
+                    path d={ "M" (path.join("L")) (end) } fill="none" stroke="currentColor" stroke-width="1.6" stroke-linejoin="round"
+                        stroke-linecap="round" data-trial=(point.id()) {
+                        title { "block " (point.block) ", trial " (point.order) ", " (name) ": mean " (wording::quantity(mean, metric.unit)) }
+                    }
+                }))
+            }
+        }
+    }
+
+    /// The means of all trials as one line.
+    fn means(&self, values: &[Vec<(f64, f64)>], y: &Axis) -> Markup {
+        let mean = |values: &Vec<(f64, f64)>| {
+            let sum = values.iter().fold((0.0, 0.0), |s, v| (s.0 + v.0, s.1 + v.1));
+            let count = values.len() as f64;
+            (!values.is_empty()).then(|| (sum.0 / count, sum.1 / count))
+        };
+        let means: Vec<_> = values.iter().filter_map(mean).collect();
+        let mut path = String::new();
+        for (at, value) in thinned(&means, POINTS) {
+            let step = if path.is_empty() { 'M' } else { 'L' };
+            let _ = write!(path, "{step}{} {}", n(self.x(at)), n(y.at(value)));
+        }
+        Tone::Same.paint(&html! { path d=(path) fill="none" stroke="currentColor" stroke-width="1" {} })
+    }
+
+    /// The block of each span, joined: number, first and last second.
+    fn by_block(&self) -> Vec<(u32, f64, f64)> {
+        let mut blocks: Vec<(u32, f64, f64)> = Vec::new();
+        for span in &self.spans {
+            let place = self.places.get(&span.order);
+            let block = place
+                .and_then(|p| self.trials.points.get(*p))
+                .map_or(0, |p| p.block);
+            match blocks.last_mut() {
+                Some((last, _, to)) if *last == block => *to = span.to,
+                _ => blocks.push((block, span.from, span.to)),
+            }
+        }
+        blocks
+    }
+
+    fn blocks(&self, top: f64, bottom: f64) -> Markup {
+        let blocks = self.by_block();
+        let shaded = blocks.len() <= 200;
+        html! {
+            @for (block, from, to) in blocks {
+                @let (from, to) = (self.x(from), self.x(to));
+                @if block == 0 { (area(from, top, to - from, bottom - top, 0.16)) }
+                @else if shaded && block.is_multiple_of(2) { (area(from, top, to - from, bottom - top, 0.05)) }
+            }
+        }
+    }
+
+    fn numbers(&self, top: f64) -> Markup {
+        let blocks = self.by_block();
+        let every = blocks.len().div_ceil(12).max(1);
+        html! {
+            @for (block, from, to) in blocks.iter().step_by(every) {
+                (small(f64::midpoint(self.x(*from), self.x(*to)), top + 4.0, Side::Middle, &block.to_string()))
+            }
+            (small(f64::midpoint(LEFT, RIGHT), top + LINE + 4.0, Side::Middle,
+                &format!("block; {} of watched seconds", wording::duration(std::time::Duration::from_secs_f64(self.length)))))
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let line = if self.spans.len() > POINTED {
+            format!("Of more than {POINTED} trials each is drawn as its mean.")
+        } else {
+            "Each line is a trial; what was between two trials is left out.".to_string()
+        };
+        let discarded = self.by_block().iter().any(|(block, ..)| *block == 0);
+        let discarded = discarded.then(|| "The darker block is discarded.".to_string());
+        let told =
+            "Metrics that were zero all the time, or are not told by this host, are left out.".to_string();
+        [line].into_iter().chain(discarded).chain([told]).collect()
+    }
+}
+
+/// At most so many points: each the mean of as many that follow each other.
+fn thinned(values: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let every = values.len().div_ceil(most.max(1)).max(1);
+    values
+        .chunks(every)
+        .map(|part| {
+            let sum = part.iter().fold((0.0, 0.0), |s, v| (s.0 + v.0, s.1 + v.1));
+            (sum.0 / part.len() as f64, sum.1 / part.len() as f64)
+        })
+        .collect()
+}
