@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::str::FromStr;
 use std::time::Duration;
+use zstd::bulk::Decompressor;
 
 /// One run in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -163,10 +164,11 @@ impl Store {
         let packed: Vec<(String, u64, Vec<u8>)> = self.rows(DOING, sql, [id], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
+        let mut small = Decompressor::new().map_err(|e| corrupt(DOING, &self.path, e))?;
         packed
             .into_iter()
             .map(|(workload, size, frame)| {
-                let content = unpack(&frame, size).map_err(|e| corrupt(DOING, &self.path, e))?;
+                let content = unpack(&mut small, &frame, size).map_err(|e| corrupt(DOING, &self.path, e))?;
                 Ok(RawOutput { workload, content })
             })
             .collect()
@@ -184,9 +186,10 @@ impl Store {
         self.require(run)?;
         let sql = "SELECT trial.position, raw.size, raw.content FROM trial JOIN raw ON raw.trial = trial.id
                    WHERE trial.run = ? AND raw.workload = ? ORDER BY trial.position, raw.number";
+        let mut small = Decompressor::new().map_err(|e| corrupt(DOING, &self.path, e))?;
         let one = |row: &Row<'_>| -> rusqlite::Result<(u32, io::Result<Vec<u8>>)> {
             let frame = row.get_ref(2)?.as_blob()?;
-            Ok((row.get(0)?, unpack(frame, row.get(1)?)))
+            Ok((row.get(0)?, unpack(&mut small, frame, row.get(1)?)))
         };
         let failed = || self.failed(DOING);
         let mut select = self.db.prepare_cached(sql).map_err(failed())?;
@@ -290,12 +293,22 @@ impl Store {
     }
 }
 
+/// Up to this size an output is unpacked in one go, by a decompressor that is used again: making one takes longer than
+/// the work.
+const SMALL: u64 = 1 << 20;
+
 /// Takes no more memory than the stored size says, whatever the frame claims.
-fn unpack(frame: &[u8], size: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    zstd::Decoder::with_buffer(frame)?
-        .take(size.saturating_add(1))
-        .read_to_end(&mut content)?;
+fn unpack(small: &mut Decompressor<'_>, frame: &[u8], size: u64) -> io::Result<Vec<u8>> {
+    let content = match usize::try_from(size) {
+        Ok(capacity) if size <= SMALL => small.decompress(frame, capacity)?,
+        _ => {
+            let mut content = Vec::new();
+            zstd::Decoder::with_buffer(frame)?
+                .take(size.saturating_add(1))
+                .read_to_end(&mut content)?;
+            content
+        }
+    };
     if content.len() as u64 == size {
         Ok(content)
     } else {

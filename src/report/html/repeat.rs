@@ -1,6 +1,6 @@
 //! How to do it again: the command, the seed, the experiment file.
 
-use super::super::{Report, wording};
+use super::super::{Report, repeat, wording};
 use super::table::copied;
 use crate::facts::SIMULATED_MODEL;
 use maud::{Markup, html};
@@ -14,7 +14,7 @@ pub(super) fn section(report: &Report<'_>) -> Markup {
         section #repeat {
             h2 { "Repeat it" }
             p { "Save the experiment file below and run it with the same seed; the order of all trials is then the same." }
-            (copied("command", "Copy the command", &command(report)))
+            (copied("command", "Copy the command", &repeat::command(header)))
             @if let Some(text) = header.facts.record.get(SIMULATED_MODEL) {
                 details {
                     summary { "The model" }
@@ -30,28 +30,4 @@ pub(super) fn section(report: &Report<'_>) -> Markup {
             }
         }
     }
-}
-
-fn command(report: &Report<'_>) -> String {
-    let header = report.header;
-    let model = header
-        .facts
-        .simulated()
-        .map(|model| format!(" --simulate {}", shell_word(model)));
-    format!(
-        "kvmtune run {} --seed {}{}",
-        shell_word(&header.file),
-        header.plan.seed,
-        model.unwrap_or_default()
-    )
-}
-
-/// The file's name as one word of a shell.
-fn shell_word(file: &str) -> String {
-    let file = wording::tame(file, 400);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    if !file.is_empty() && !file.starts_with('-') && file.chars().all(plain) {
-        return file;
-    }
-    format!("'{}'", file.replace('\'', "'\\''"))
 }
