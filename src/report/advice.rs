@@ -1,14 +1,15 @@
 //! What to do after all that was measured, as text, Markdown and JSON. Knows advice and the chain it is from, no
 //! verbs but those it names as the next step.
 
+use super::front::{standings, unconfirmed_weights, weights};
 use super::table::fill;
 use super::{Report, pace, wording};
 use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
 use crate::decision::{
-    Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Standing, Why,
+    Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Why,
 };
+use crate::design::Role;
 use crate::event::RunId;
-use crate::experiment::Weighed;
 use crate::simulation::NOTICE;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -395,55 +396,6 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
     lines
 }
 
-/// Where each treatment stands in the responses together.
-fn standings(front: &[Place]) -> Vec<String> {
-    let one = |place: &Place| {
-        let name = wording::tame(&place.treatment, wording::NAME);
-        let effects = place.effects.iter().map(|effect| {
-            let metric = wording::tame(&effect.metric, wording::NAME);
-            format!(" {metric} {},", wording::change(effect))
-        });
-        let stands = match &place.standing {
-            Standing::Front => "on the front: none is better in everything".into(),
-            Standing::Dominated { by } => format!(
-                "{} is better in everything, by the estimates only",
-                wording::tame(by, wording::NAME)
-            ),
-            Standing::ProvenDominated { by } => format!(
-                "{} is proven better, and worse in nothing by as much as is of interest",
-                wording::tame(by, wording::NAME)
-            ),
-        };
-        format!("{name}:{} {stands}", effects.collect::<String>())
-    };
-    front.iter().map(one).collect()
-}
-
-/// The weights as options, while what they choose is not confirmed.
-fn unconfirmed_weights(chain: &Chain) -> Option<String> {
-    let protocol = &chain.last_found().header.protocol;
-    let weighed = protocol
-        .weighed()
-        .filter(|_| chain.confirmation.is_none())?
-        .iter();
-    let option = |w: &Weighed| {
-        let metric = wording::tame(&protocol.name_of(&w.metric), wording::NAME);
-        format!(" --weight {metric}={}", w.weight)
-    };
-    Some(weighed.map(option).collect())
-}
-
-/// What a weighted response is made of.
-fn weights(chain: &Chain) -> Option<(&'static str, Vec<String>)> {
-    let protocol = &chain.last_found().header.protocol;
-    let weighed = protocol.weighed()?.iter();
-    let lines = weighed.map(|one| {
-        let metric = wording::tame(&protocol.name_of(&one.metric), wording::NAME);
-        format!("{metric}: {}", one.weight)
-    });
-    Some(("weights", lines.collect()))
-}
-
 /// What is measured next, and how.
 fn step(next: &Next) -> (String, String) {
     let what = match next {
@@ -469,6 +421,12 @@ fn step(next: &Next) -> (String, String) {
 
 fn level((tunable, level): &LevelOf) -> String {
     wording::tame(&format!("{tunable}={level}"), wording::NAME)
+}
+
+/// Whether the whole winner was measured beside what was left of it.
+pub(super) fn has_whole(report: &Report<'_>) -> bool {
+    let mut treatments = report.header.plan.treatments.iter();
+    treatments.any(|t| t.role == Role::Whole)
 }
 
 /// The answer of an ablation by itself: which settings are needed.

@@ -13,6 +13,14 @@ pub(super) fn answer(report: &Report<'_>) -> String {
         (_, Purpose::Noise) => noise(report),
         (_, Purpose::Ablate { .. }) => advice::ablation(report),
         (Recommendation::Adopt(winner), _) => adopt(report, winner),
+        (Recommendation::Keep { .. }, Purpose::Confirm { .. })
+            if report.is_over() && advice::has_whole(report) =>
+        {
+            format!(
+                "Fresh blocks did not confirm what was left of the winner: the whole stays, `kvmtune recommend {}`.",
+                report.header.run.short()
+            )
+        }
         (Recommendation::Keep { reason }, Purpose::Confirm { .. })
             if report.is_over() && !matches!(reason, KeepReason::Guarded { .. }) =>
         {
