@@ -198,7 +198,6 @@ impl Place {
             tools: Tools {
                 menu: tool("menu.sh").map(|argv| (argv, "/boot/grub.cfg".into())),
                 tuned: tool("tuned.sh"),
-                domains: Domains::default(),
             },
             watch: watch.clone(),
             domains: Domains::default(),
