@@ -38,12 +38,12 @@ pub fn between(
         commits,
         ..old.clone()
     };
-    let mut changed = Vec::new();
-    let files = files(old, &mut next, wanted, machine, &mut changed)?;
-    let values = values(old, &mut next, wanted, machine, &mut changed)?;
+    let mut since = Vec::new();
+    let files = files(old, &mut next, wanted, machine, &mut since)?;
+    let values = values(old, &mut next, wanted, machine, &mut since)?;
     let profile = profile(old, &mut next, wanted, machine)?;
-    if !changed.is_empty() && wanted == Wanted::Careful {
-        return Err(CommitError::ChangedSince { changed });
+    if !since.is_empty() && wanted == Wanted::Careful {
+        return Err(CommitError::ChangedSince { changed: since });
     }
     let of_domain = domain::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
     let of_guest = guest::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
@@ -85,7 +85,7 @@ fn files(
     next: &mut Ledger,
     wanted: Wanted,
     machine: &Machine<'_>,
-    changed: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
     let (before, after) = (needed(&old.commits), needed(&next.commits));
     let (mut made, mut placed, mut unmade) = (Vec::new(), Vec::new(), Vec::new());
@@ -133,7 +133,7 @@ fn files(
         if let Some((_, needed)) = was
             && found != as_left(needed)
         {
-            changed.push(format!(
+            since.push(format!(
                 "{} was changed since",
                 machine.root.shown(path).display()
             ));
@@ -217,7 +217,7 @@ fn values(
     next: &mut Ledger,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    changed: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
     let (before, after) = (tops(&old.commits), tops(&next.commits));
     let top = |tops: &[(&Setting, bool)], address: &Address| -> Option<(Setting, bool)> {
@@ -259,11 +259,14 @@ fn values(
             .position(|o| o.address == setting.address);
         let was = top(&before, &setting.address);
         let same_boot = origin.is_some_and(|at| next.origins.values[at].scope == now.scope);
+        // In another boot the device may have another name, and this name another device.
+        let is_known = same_boot || !is_of_device(&setting.address);
         if let Some((was, in_file)) = &was
+            && is_known
             && (same_boot || *in_file)
             && was.canonical(&now.old).as_ref() != Some(&was.value)
         {
-            changed.push(format!(
+            since.push(format!(
                 "{} was changed since: it reads `{}`, committed was `{}`",
                 setting.address,
                 now.old.escape_default(),
@@ -276,7 +279,7 @@ fn values(
             (Some(at), None) => {
                 let mut origin = next.origins.values.remove(at);
                 // A file has set it again in this boot.
-                if was.is_some_and(|(_, in_file)| in_file) {
+                if is_known && was.is_some_and(|(_, in_file)| in_file) {
                     origin.scope = now.scope.clone();
                 }
                 back.push(origin);
@@ -288,6 +291,14 @@ fn values(
         back,
         set,
     })])
+}
+
+/// True for a file of a disk or a link, whose name may be another one after a reboot.
+fn is_of_device(address: &Address) -> bool {
+    let Address::HostFile { path, .. } = address else {
+        return false;
+    };
+    ["/sys/block/", "/sys/class/"].iter().any(|folder| path.starts_with(folder))
 }
 
 fn has_profile(commits: &[Commit]) -> Option<String> {
