@@ -30,6 +30,8 @@ packages=(
     python3
     # the tests of the report's page
     chromium
+    # what reads the files of a commit, for its tests: 25 MB with all they need
+    procps udev systemd dbus-daemon grub2-common tuned
 )
 
 fail() {
@@ -114,6 +116,11 @@ qemu=$(source_version "$(candidate qemu-system-x86)")
 [[ -n $qemu && $qemu != "(none)" ]] || fail "apt offers no qemu-system-x86; look at /etc/apt/sources.list.d"
 mapfile -t pins < <(qemu_parts_to_pin "$qemu")
 mapfile -t wanted < <(without_pinned)
+# Its service would set this machine anew, now and at every boot; only its programs are wanted.
+if [[ " ${wanted[*]} " == *" tuned "* && ! -e /etc/systemd/system/tuned.service ]]; then
+    as_root mkdir -p /etc/systemd/system
+    as_root ln -s /dev/null /etc/systemd/system/tuned.service
+fi
 apt_get install --no-install-recommends --allow-downgrades "${wanted[@]}" "${pins[@]}"
 
 [[ ${SETUP_DRY_RUN:-} != 1 ]] || exit 0

@@ -217,7 +217,14 @@ fn by_name(protocol: &Protocol, weights: &[(String, Weight)]) -> Result<Vec<Weig
             names.join(", ")
         ))
     };
-    if aims.len() < 2 || weights.len() != aims.len() {
+    if aims.len() < 2 {
+        let text = format!(
+            "the run has one response, {}: there is nothing to weigh",
+            names.join("")
+        );
+        return Err(Failure::environment(text));
+    }
+    if weights.len() != aims.len() {
         return Err(usage());
     }
     let weighed = aims.iter().zip(&names).map(|(aim, name)| {

@@ -35,12 +35,12 @@ pub fn between(
         commits,
         ..old.clone()
     };
-    let mut changed = Vec::new();
-    let files = files(old, &mut next, wanted, machine, &mut changed)?;
-    let values = values(old, &mut next, wanted, machine, &mut changed)?;
+    let mut since = Vec::new();
+    let files = files(old, &mut next, wanted, machine, &mut since)?;
+    let values = values(old, &mut next, wanted, machine, &mut since)?;
     let profile = profile(old, &mut next, wanted, machine)?;
-    if !changed.is_empty() && wanted == Wanted::Careful {
-        return Err(CommitError::ChangedSince { changed });
+    if !since.is_empty() && wanted == Wanted::Careful {
+        return Err(CommitError::ChangedSince { changed: since });
     }
     let of_domain = domain::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
     let of_guest = guest::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
@@ -82,7 +82,7 @@ fn files(
     next: &mut Ledger,
     wanted: Wanted,
     machine: &Machine<'_>,
-    changed: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
     let (before, after) = (needed(&old.commits), needed(&next.commits));
     let (mut made, mut placed, mut unmade) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,7 +130,7 @@ fn files(
         if let Some((_, needed)) = was
             && found != as_left(needed)
         {
-            changed.push(format!(
+            since.push(format!(
                 "{} was changed since",
                 machine.root.shown(path).display()
             ));
@@ -202,7 +202,7 @@ fn values(
     next: &mut Ledger,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    changed: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
     let tops = |ledger: &Ledger| {
         let layers = ledger.commits.iter();
@@ -213,7 +213,7 @@ fn values(
         return Ok(Vec::new());
     }
     let known = &mut next.origins.values;
-    let change = live::between((&before, &after), known, wanted, machine.host()?, changed)?;
+    let change = live::between((&before, &after), known, wanted, machine.host()?, since)?;
     Ok(change.map(Change::Value).into_iter().collect())
 }
 

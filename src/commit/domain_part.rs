@@ -232,13 +232,13 @@ fn retargeted(mut setting: Setting, then: &Facts, now: &Facts) -> Result<Setting
             "/sys/block/",
             &then.guest_disk,
             &now.guest_disk,
-            "a data disk of the name its domain has for it",
+            "data disk of the name its domain has for it",
         ),
         (
             "/sys/class/net/",
             &then.guest_link,
             &now.guest_link,
-            "a network link that its domain knows",
+            "network link that its domain knows",
         ),
     ];
     for (folder, then, now, what) in names {
