@@ -185,7 +185,7 @@ fn filters(page: &mut Page) {
     let all = column(page, "every-trial", 0).len();
     page.value("document.querySelector('[aria-label=\"Filter: Every trial\"]').focus()");
     page.call("Input.insertText", serde_json::json!({ "text": "native failed" }));
-    page.until("document.querySelector('#trials .tools:has(+ .tall) .count').textContent !== ''");
+    page.until("document.querySelector('#trials .tools:has(+ [data-rows]) .count').textContent !== ''");
     let left = column(page, "every-trial", 0).len();
     assert!(left > 0 && left < all, "{left} of {all}");
     let rows =
@@ -202,8 +202,8 @@ fn copies(page: &mut Page) {
         "Browser.grantPermissions",
         serde_json::json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] }),
     );
-    page.point("#trials .tools:has(+ .tall) .copy", true);
-    page.until("document.querySelector('#trials .tools:has(+ .tall) .copy').textContent === 'Copied'");
+    page.point("#trials .tools:has(+ [data-rows]) .copy", true);
+    page.until("document.querySelector('#trials .tools:has(+ [data-rows]) .copy').textContent === 'Copied'");
     let copied = page.text("navigator.clipboard.readText()");
     let shown = column(page, "every-trial", 0).len();
     assert_eq!(copied.lines().count(), shown + 1, "{copied}");
@@ -365,6 +365,12 @@ fn ten_thousand_trials_open_and_scroll() {
         page.text("[...document.querySelectorAll('#every-trial tbody tr[data-trial]')].at(-1).dataset.trial");
     assert!(last.ends_with(".9999"), "{last}");
     assert!(page.number(rows) < 1000.0);
+    let heights = "new Set([...document.querySelectorAll('#every-trial tbody tr[data-trial]')].map((r) => Math.round(r.offsetHeight)))";
+    assert!(
+        page.number(&format!("{heights}.size")) < 1.5,
+        "rows differ in height"
+    );
+    keep_picture(&mut page, "many");
     // The other way round, at once.
     let head = "document.querySelector('#every-trial thead th:nth-child(2) button')";
     page.value(&format!("{head}.click(); {head}.click()"));
@@ -423,6 +429,7 @@ fn hostile_texts_stay_texts() {
     let mut page = Page::new();
     page.size(360, 740);
     page.open(&file);
+    keep_picture(&mut page, "hostile");
     page.value(UNFOLD);
     assert_eq!(page.value("window.owned ?? null"), Value::Null);
     assert_eq!(
