@@ -140,6 +140,13 @@ fn the_host_bears_witness() {
         table.starts_with("seconds,cpu,vcpu_cpu,") && table.lines().count() >= 4,
         "{table}"
     );
+    let plot = place.kvmtune(&["plot", "--kind", "telemetry", "-o", "-"]);
+    let plot = String::from_utf8_lossy(&plot.stdout);
+    let metrics = plot.matches("data-trial=\"1.2\"").count();
+    assert!(
+        metrics > 5 && plot.contains("disk_read_bytes"),
+        "{metrics} metrics of trial 2"
+    );
     let report = place.kvmtune(&["report"]);
     let report = String::from_utf8_lossy(&report.stdout)
         .split_whitespace()

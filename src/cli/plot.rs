@@ -108,15 +108,19 @@ fn all(common: &Common, args: &PlotArgs, folder: &Path) -> Result<Code, Failure>
     fs::create_dir_all(folder)
         .map_err(|e| Failure::environment(format!("cannot make the folder {}: {e}", folder.display())))?;
     let writer = Writer::new(args.width);
-    let (mut written, mut missing) = (Vec::new(), Vec::new());
+    let (mut plots, mut missing) = (Vec::new(), Vec::new());
     for kind in PlotKind::ALL {
-        let Some(plot) = draw(&report, kind)? else {
-            missing.push((kind, report::why_not(&report, kind).unwrap_or_default()));
-            continue;
-        };
-        for (format, ending) in [(Format::Svg, "svg"), (Format::Png, "png")] {
-            let file = folder.join(format!("{}.{ending}", kind.word()));
-            writer.write(&plot, format, &file)?;
+        match draw(&report, kind)? {
+            Some(plot) => plots.push(plot),
+            None => missing.push((kind, report::why_not(&report, kind).unwrap_or_default())),
+        }
+    }
+    let mut written = Vec::new();
+    // A machine without fonts has all SVGs before it is told of that.
+    for (format, ending) in [(Format::Svg, "svg"), (Format::Png, "png")] {
+        for plot in &plots {
+            let file = folder.join(format!("{}.{ending}", plot.kind.word()));
+            writer.write(plot, format, &file)?;
             written.push((plot.clone(), file));
         }
     }

@@ -11,7 +11,8 @@ mod seconds;
 pub use check::doubts;
 pub use fold::{Reading, Series, Window};
 pub use procfs::{
-    Schedule, ThreadClass, block_bytes, class_of, kernel_times, link_bytes, process_ticks, schedule, stalled,
+    Schedule, ThreadClass, block_bytes, class_of, interrupts, kernel_times, link_bytes, process_ticks,
+    schedule, stalled,
 };
 pub use seconds::Seconds;
 
@@ -49,6 +50,8 @@ pub enum Counter {
     MachineSteal,
     /// Context switches of the whole machine.
     MachineSwitches,
+    /// Interrupts that the whole machine served.
+    MachineInterrupts,
     /// Time in which some task waited for a CPU, in µs.
     PressureCpu,
     /// Time in which some task waited for a disk, in µs.
@@ -132,7 +135,7 @@ const DISK: &str = "/sys/block/NAME/stat of the device behind the data disk";
 const LINK: &str = "/proc/PID/net/dev of QEMU";
 
 /// Every metric of the host, by its counter.
-pub const TABLE: [HostMetric; 24] = [
+pub const TABLE: [HostMetric; 25] = [
     metric(Counter::Cpu, "cpu", CPUS, false, PROCESS),
     metric(Counter::VcpuCpu, "vcpu_cpu", CPUS, false, THREADS),
     metric(Counter::IoCpu, "io_cpu", CPUS, false, THREADS),
@@ -145,6 +148,13 @@ pub const TABLE: [HostMetric; 24] = [
     metric(Counter::MachineCpu, "machine_cpu", CPUS, true, KERNEL),
     metric(Counter::MachineSteal, "machine_steal", CPUS, true, KERNEL),
     metric(Counter::MachineSwitches, "machine_switches", TIMES, true, KERNEL),
+    metric(
+        Counter::MachineInterrupts,
+        "machine_interrupts",
+        TIMES,
+        true,
+        KERNEL,
+    ),
     metric(Counter::PressureCpu, "psi_cpu_some", PRESSURE, true, PSI),
     metric(Counter::PressureIo, "psi_io_some", PRESSURE, true, PSI),
     metric(Counter::PressureMemory, "psi_memory_some", PRESSURE, true, PSI),

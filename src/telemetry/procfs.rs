@@ -88,6 +88,12 @@ pub fn kernel_times(text: &str) -> Option<(u64, u64, u64)> {
     Some((busy, steal, switches))
 }
 
+/// Of `/proc/stat`: the interrupts that all CPUs served.
+pub fn interrupts(text: &str) -> Option<u64> {
+    let all = text.lines().find_map(|l| l.strip_prefix("intr "))?;
+    all.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Of a file of `/proc/pressure`: the time in which some task waited, in µs.
 pub fn stalled(text: &str) -> Option<u64> {
     let some = text.lines().find_map(|l| l.strip_prefix("some "))?;
@@ -178,6 +184,8 @@ mod tests {
         assert_eq!(process_ticks("77 qemu S 1"), None);
         assert_eq!(kernel_times("cpu  1 2 3\nctxt 4\n"), None);
         assert_eq!(kernel_times("ctxt 4\n"), None);
+        assert_eq!(interrupts("cpu 1\nintr 815 4 0 11\n"), Some(815));
+        assert_eq!(interrupts("intr \nintr x\n"), None);
         assert_eq!(block_bytes("1 2 3"), None);
         assert_eq!(block_bytes(&format!("1 1 {} 1 1 1 1 1", u64::MAX)), None);
         assert_eq!(link_bytes("vnet0: 1 2 3", "vnet0"), None);
@@ -188,6 +196,7 @@ mod tests {
         let _ = schedule(text);
         let _ = process_ticks(text);
         let _ = kernel_times(text);
+        let _ = interrupts(text);
         let _ = stalled(text);
         let _ = block_bytes(text);
         let _ = link_bytes(text, "vnet0");

@@ -82,6 +82,7 @@ const OWNED: &[(&str, &str)] = &[
     ("indicatif", "src/report/"),
     ("plotters", "src/report/"),
     ("maud", "src/report/"),
+    ("resvg", "src/report/"),
     ("comfy_table", "src/report/"),
     ("statrs", "src/analysis/"),
     ("rusqlite", "src/store/"),

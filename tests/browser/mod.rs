@@ -4,6 +4,8 @@
 //! A page, its size and medium, and what is asked of it in JavaScript. It opens no port and finds no network.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub(crate) mod checks;
+
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use super::Subject;
 use crate::telemetry::{
-    Counter, Reading, Schedule, ThreadClass, block_bytes, class_of, kernel_times, link_bytes, process_ticks,
-    schedule, stalled,
+    Counter, Reading, Schedule, ThreadClass, block_bytes, class_of, interrupts, kernel_times, link_bytes,
+    process_ticks, schedule, stalled,
 };
 use nix::unistd::{SysconfVar, sysconf};
 use std::collections::HashMap;
@@ -74,11 +74,13 @@ impl Reader {
     }
 
     fn machine(&self, reading: &mut Reading) {
-        let times = text("/proc/stat").and_then(|t| kernel_times(&t));
+        let kernel = text("/proc/stat");
+        let times = kernel.as_deref().and_then(kernel_times);
         let ns = |ticks: u64| ticks.checked_mul(self.tick);
         reading.set(Counter::MachineCpu, times.and_then(|(busy, ..)| ns(busy)));
         reading.set(Counter::MachineSteal, times.and_then(|(_, steal, _)| ns(steal)));
         reading.set(Counter::MachineSwitches, times.map(|(.., switches)| switches));
+        reading.set(Counter::MachineInterrupts, kernel.as_deref().and_then(interrupts));
         let waits = [
             (Counter::PressureCpu, "/proc/pressure/cpu"),
             (Counter::PressureIo, "/proc/pressure/io"),

@@ -17,6 +17,9 @@ const VALUE: usize = 200;
 /// Open questions that are shown at once; the others unfold.
 const OPEN: usize = 6;
 
+/// What the first screen has already told.
+const ABOVE: [&str; 3] = ["experiment", "question", "cost"];
+
 /// How the answer is coloured and marked.
 struct Tone {
     class: &'static str,
@@ -218,13 +221,18 @@ fn best(report: &Report<'_>) -> Markup {
         } }
     };
     let places = places(treatment, baseline);
+    let table = Table {
+        id: "configuration",
+        caption: "Levels of the baseline and the best treatment",
+        filtered: false,
+    };
     html! {
         @match best {
-            Some(_) => p .best { "Set " code .better { (wording::tame(&report.label(&treatment.id), wording::SENTENCE)) } "." },
+            Some(_) => p .best { "Set " code .better { (report.label(&treatment.id)) } "." },
             None if report.header.purpose == Purpose::Noise => p .best { "The baseline, measured against itself." },
             None => p .best { "The baseline: nothing is proven better than what was there." },
         }
-        (Table { id: "configuration", caption: "Levels of the baseline and the best treatment", filtered: false }.around(&content))
+        (table.around(&content))
         @if !places.is_empty() {
             details {
                 summary { "Where it is written" }
@@ -275,13 +283,16 @@ fn is_selection(notice: &str) -> bool {
 pub(super) fn notices(report: &Report<'_>) -> Markup {
     let notices = conclusion::notices(report);
     let notices: Vec<_> = notices.into_iter().filter(|n| !is_selection(n)).collect();
+    let head = text::head(report)
+        .into_iter()
+        .filter(|(name, _)| !ABOVE.contains(name));
     html! {
         @if !notices.is_empty() { h3 { "Notices" } (list(&notices)) }
         @if let Some(certificate) = report.certified {
             h3 { "Certificate of this host" } (list(&certificate::lines(certificate)))
         }
         dl .head {
-            @for (name, value) in text::head(report).into_iter().filter(|(name, _)| *name != "question") {
+            @for (name, value) in head {
                 dt { (name) } dd { (value) }
             }
         }

@@ -22,7 +22,9 @@ pub(super) fn section(report: &Report<'_>) -> Result<Markup, ReportError> {
     Ok(html! {
         section #plots {
             h2 { "Plots" }
-            p .small .scripted { "Point at a mark to see its trial, or reach it by Tab and the arrow keys; a click or Enter goes to its row." }
+            p .small .scripted {
+                "Point at a mark to see its trial, or reach it by Tab and the arrow keys; a click or Enter goes to its row."
+            }
             div .plots { @for stack in stacks(drawn) {
                 div { @for plot in stack { (figure(report, plot)) } }
             } }

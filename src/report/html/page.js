@@ -97,13 +97,15 @@
       const td = make("td");
       if (column.as === "code") td.append(make("code", {}, ...(text.match(/[^.=]*[.=]|[^.=]+$/g) ?? []).flatMap((piece) => [piece, make("wbr")])));
       else if (column.as === "word") td.append(make("span", { className: `word ${text.replaceAll(" ", "-")}`, textContent: text }));
-      else if (column.as === "reason") Object.assign(td, { className: "reason", textContent: text, title: MANY < rows.length ? text : "" });
+      else if (column.as === "reason") Object.assign(td, { className: "reason", textContent: text });
       else {
         td.className = "number";
         if (column.as && text !== "") td.dataset.value = text;
         const format = column.as === "seconds" ? seconds : (value) => quantity(value, column.unit);
         td.textContent = column.as && text !== "" ? format(Number(text)) : text;
       }
+      // Cut off where rows are of one height.
+      if (rows.length > MANY && !td.className.includes("number")) td.title = text;
       return td;
     };
     const rowAt = (index) => {
@@ -113,11 +115,11 @@
     };
     // Rows of one height, in columns that keep their widths.
     const settle = () => {
+      table.classList.add("windowed");
       const widths = heads.map((head) => head.getBoundingClientRect().width);
       const whole = table.getBoundingClientRect().width;
       heads.forEach((head, place) => { head.style.width = `${(100 * widths[place]) / whole}%`; });
-      table.style.minWidth = `${whole}px`;
-      table.classList.add("windowed");
+      Object.assign(table.style, { minWidth: `${whole}px`, tableLayout: "fixed" });
       height = body.getBoundingClientRect().height / body.rows.length;
     };
     const room = (count) => {
@@ -212,7 +214,7 @@
     });
     const tools = make("div", { className: "tools" }, copyButton("Copy as TSV", () => rows.copied(view)));
     if (table.dataset.tools === "filter" && rows.size > 1) tools.prepend(filter, count);
-    (frame ?? table.closest(".wide")).before(tools);
+    (table.closest(".tall") ?? table.closest(".wide")).before(tools);
     view = Array.from({ length: rows.size }, (_, index) => index);
     if (frame) apply();
     return { rows, clear: () => { filter.value = ""; apply(); } };

@@ -20,6 +20,8 @@ use std::fmt::Write as _;
 const ROWS: usize = 300;
 /// Troubled trials that are listed; the table of all trials has the others.
 const TROUBLES: usize = 200;
+/// From so many rows on they stand in a frame of their own.
+const FRAMED: usize = 12;
 /// Columns of the text before the metrics: block, order, start, treatment, outcome, begun, seconds.
 const BEFORE: usize = 7;
 
@@ -128,7 +130,7 @@ impl<'a> Trials<'a> {
             @if troubled.len() > TROUBLES {
                 p .small { "The first " (TROUBLES) " of " (troubled.len()) "; the table of every trial has the others." }
             }
-            (table.around(&content))
+            div .tall[troubled.len() > FRAMED] { (table.around(&content)) }
         }
     }
 

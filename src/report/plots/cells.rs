@@ -62,26 +62,19 @@ impl Cells {
         let sizes = factors.map(|f| f.levels.len());
         let mut logs = vec![vec![Vec::new(); sizes[1]]; sizes[0]];
         let mut verdicts = vec![vec![None; sizes[1]]; sizes[0]];
-        let mut changes = report.evaluation.comparisons.iter().map(|c| {
-            let judgement = c.responses.get(response)?;
-            Some((
-                judgement.effect.change_percent()?,
-                wording::verdict(judgement.verdict),
-            ))
+        let judged = plan.candidates().zip(&report.evaluation.comparisons);
+        let judged = judged.filter_map(|((_, treatment), comparison)| {
+            let judgement = comparison.responses.get(response)?;
+            let change = judgement.effect.change_percent()?;
+            Some((treatment, change, wording::verdict(judgement.verdict)))
         });
-        for (place, treatment) in plan.treatments.iter().enumerate() {
-            let found = match (place, treatment.role) {
-                (0, _) => Some((0.0, "baseline")),
-                (_, Role::Middle) => None,
-                _ => changes.next().flatten(),
-            };
+        let baseline = plan.treatments.first().map(|t| (t, 0.0, "baseline"));
+        for (treatment, change, verdict) in baseline.into_iter().chain(judged) {
             let level = |which: usize| {
                 let (_, label) = treatment.levels.get(pair.factors[which])?;
                 factors[which].levels.iter().position(|l| l.label == *label)
             };
-            let (Some((change, verdict)), Some(a), Some(b), Role::Listed) =
-                (found, level(0), level(1), treatment.role)
-            else {
+            let (Some(a), Some(b), Role::Listed) = (level(0), level(1), treatment.role) else {
                 continue;
             };
             logs[a][b].push((1.0 + change / 100.0).ln());

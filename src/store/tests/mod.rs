@@ -215,6 +215,15 @@ fn everything_stored_reads_back_the_same() {
         .collect();
     assert_eq!(store.trials(run).unwrap(), expected);
     assert_eq!(store.raw(run, 1).unwrap(), record(1, invalid()).raw);
+    let mut all = Vec::new();
+    store
+        .each_raw(run, "fio", |order, content| all.push((order, content)))
+        .unwrap();
+    let raw = |n| record(n, invalid()).raw.remove(0).content;
+    assert_eq!(all, (0..5).map(|n| (n, raw(n))).collect::<Vec<_>>());
+    store
+        .each_raw(run, "host", |_, _| panic!("nothing was kept of it"))
+        .unwrap();
     let done = [(0, BASELINE), (0, BFQ), (1, BASELINE), (1, BFQ), (2, BASELINE)];
     assert_eq!(
         store.done(run).unwrap(),

@@ -187,7 +187,14 @@ fn a_damaged_raw_output_is_an_error() {
             matches!(raw, Err(StoreError::Corrupt { .. })),
             "{damage}: {raw:?}"
         );
+        let each = store.each_raw(run_id(1), "fio", |_, _| panic!("it is damaged"));
+        assert!(
+            matches!(each, Err(StoreError::Corrupt { .. })),
+            "{damage}: {each:?}"
+        );
     }
+    let unknown = store.each_raw(run_id(9), "fio", |_, _| {});
+    assert!(matches!(unknown, Err(StoreError::Unknown { .. })), "{unknown:?}");
 }
 
 #[test]
