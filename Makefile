@@ -15,7 +15,7 @@ help:
 	@echo 'make demo    boot a guest, tune it, print the verdicts (root)'
 	@echo 'make test    format, lints, all tests; those that start guests only as root'
 	@echo 'make lint    format and lints'
-	@echo 'make bench   how fast kvmtune analyses and exports, beside scipy'
+	@echo 'make bench   how fast kvmtune analyses, reports and exports, beside scipy and sqlite3'
 	@echo 'make bench-honesty   error rates, coverage and power on replayed noise; 1 when one misses its target'
 	@echo 'make kills   kill 200 runs in the lab at random moments: the host comes back, no trial is lost (root)'
 	@echo 'make clean   remove what was built; results/ stays'
