@@ -35,6 +35,7 @@ const USUAL_PROFILE: &str = "virtual-host";
 const SHORTEST: Span = Span::secs(1);
 
 /// Arguments of `commit`.
+#[allow(clippy::struct_excessive_bools, reason = "each is an option")]
 #[derive(Debug, clap::Args)]
 pub(super) struct CommitArgs {
     /// `latest`, an id or a piece of one, or the name of an experiment

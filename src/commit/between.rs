@@ -160,16 +160,13 @@ fn files(
             }
             _ => None,
         };
-        let to = match is {
-            Some((_, needed)) => {
-                let to = as_left(needed);
-                next.origins.files.insert(path.clone(), origin);
-                to
-            }
-            None => {
-                next.origins.files.remove(path);
-                origin
-            }
+        let to = if let Some((_, needed)) = is {
+            let to = as_left(needed);
+            next.origins.files.insert(path.clone(), origin);
+            to
+        } else {
+            next.origins.files.remove(path);
+            origin
         };
         placed.push(file(path, found, to, then));
     }
@@ -298,7 +295,9 @@ fn is_of_device(address: &Address) -> bool {
     let Address::HostFile { path, .. } = address else {
         return false;
     };
-    ["/sys/block/", "/sys/class/"].iter().any(|folder| path.starts_with(folder))
+    ["/sys/block/", "/sys/class/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
 }
 
 fn has_profile(commits: &[Commit]) -> Option<String> {
