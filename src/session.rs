@@ -401,7 +401,7 @@ impl Restorer for LocalRestorer {
             Scope::Boot { id } if *id == boot_id()? => Some(Box::new(KernelHost)),
             Scope::Domain { uuid, instance } => self.reach_domain(uuid, instance)?,
             // A rebooted kernel starts from its defaults, a private network ends with its lab, and a definition is
-            // never changed on disk.
+            // never changed by a run.
             Scope::Boot { .. } | Scope::Network { .. } | Scope::Definition { .. } => None,
         };
         Ok(match &mut self.reached {

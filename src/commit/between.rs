@@ -2,12 +2,9 @@
 
 use super::change::ACTIVE_PROFILE;
 use super::{
-    Afterwards, Change, Commit, CommitError, FileChange, FileState, Ledger, Machine, ValueChange, domain,
-    guest,
+    Afterwards, Change, Commit, CommitError, FileChange, FileState, Ledger, Machine, domain, guest, live,
 };
-use crate::change::lasting;
 use crate::persist::{OwnFile, render};
-use crate::tunable::{Address, Setting};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -197,18 +194,6 @@ impl<'p, I: Iterator<Item = &'p PathBuf>> Inward for I {
     }
 }
 
-/// The live values of these commits, the newest of each place, with whether a file holds it too.
-fn tops(commits: &[Commit]) -> Vec<(&Setting, bool)> {
-    let mut tops: Vec<(&Setting, bool)> = Vec::new();
-    for commit in commits.iter().filter(|commit| commit.extent.is_live()) {
-        for setting in &commit.host.values {
-            tops.retain(|(other, _)| other.address != setting.address);
-            tops.push((setting, commit.extent.is_config()));
-        }
-    }
-    tops
-}
-
 fn values(
     old: &Ledger,
     next: &mut Ledger,
@@ -216,88 +201,17 @@ fn values(
     machine: &mut Machine<'_>,
     since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
-    let (before, after) = (tops(&old.commits), tops(&next.commits));
-    let top = |tops: &[(&Setting, bool)], address: &Address| -> Option<(Setting, bool)> {
-        let found = tops.iter().find(|(setting, _)| setting.address == *address)?;
-        Some((found.0.clone(), found.1))
+    let tops = |ledger: &Ledger| {
+        let layers = ledger.commits.iter();
+        live::tops(layers.map(|commit| (commit.extent, &commit.host.values[..])))
     };
-    let differs = |setting: &Setting, others: &[(&Setting, bool)]| {
-        wanted == Wanted::Verified
-            || top(others, &setting.address).is_none_or(|(other, _)| other.value != setting.value)
-    };
-    let set: Vec<Setting> = after
-        .iter()
-        .filter(|(s, _)| differs(s, &before))
-        .map(|(s, _)| (*s).clone())
-        .collect();
-    let left: Vec<Setting> = before
-        .iter()
-        .filter(|(s, _)| top(&after, &s.address).is_none())
-        .map(|(s, _)| (*s).clone())
-        .collect();
-    if set.is_empty() && left.is_empty() {
+    let (before, after) = (tops(old), tops(next));
+    if before.is_empty() && after.is_empty() {
         return Ok(Vec::new());
     }
-    if wanted == Wanted::Verified {
-        return Ok(vec![Change::Value(ValueChange {
-            before: Vec::new(),
-            back: Vec::new(),
-            set,
-        })]);
-    }
-    let all: Vec<Setting> = set.iter().chain(&left).cloned().collect();
-    let found = lasting::found(machine.host()?, &all)?;
-    let mut back = Vec::new();
-    for (setting, now) in all.iter().zip(&found) {
-        let origin = next
-            .origins
-            .values
-            .iter()
-            .position(|o| o.address == setting.address);
-        let was = top(&before, &setting.address);
-        let same_boot = origin.is_some_and(|at| next.origins.values[at].scope == now.scope);
-        // In another boot the device may have another name, and this name another device.
-        let is_known = same_boot || !is_of_device(&setting.address);
-        if let Some((was, in_file)) = &was
-            && is_known
-            && (same_boot || *in_file)
-            && was.canonical(&now.old).as_ref() != Some(&was.value)
-        {
-            since.push(format!(
-                "{} was changed since: it reads `{}`, committed was `{}`",
-                setting.address,
-                now.old.escape_default(),
-                was.value
-            ));
-        }
-        match (origin, top(&after, &setting.address)) {
-            (None, Some(_)) => next.origins.values.push(now.clone()),
-            (Some(_), Some(_)) | (None, None) => {}
-            (Some(at), None) => {
-                let mut origin = next.origins.values.remove(at);
-                // A file has set it again in this boot.
-                if is_known && was.is_some_and(|(_, in_file)| in_file) {
-                    origin.scope = now.scope.clone();
-                }
-                back.push(origin);
-            }
-        }
-    }
-    Ok(vec![Change::Value(ValueChange {
-        before: found,
-        back,
-        set,
-    })])
-}
-
-/// True for a file of a disk or a link, whose name may be another one after a reboot.
-fn is_of_device(address: &Address) -> bool {
-    let Address::HostFile { path, .. } = address else {
-        return false;
-    };
-    ["/sys/block/", "/sys/class/"]
-        .iter()
-        .any(|folder| path.starts_with(folder))
+    let known = &mut next.origins.values;
+    let change = live::between((&before, &after), known, wanted, machine.host()?, since)?;
+    Ok(change.map(Change::Value).into_iter().collect())
 }
 
 fn has_profile(commits: &[Commit]) -> Option<String> {

@@ -261,14 +261,14 @@ pub(super) fn between(
     wanted: Wanted,
     machine: &mut Machine<'_>,
 ) -> Result<Vec<Change>, CommitError> {
-    let (mut changes, mut changed) = (Vec::new(), Vec::new());
+    let (mut changes, mut others) = (Vec::new(), Vec::new());
     for domain in domains::named(old, new) {
         if wanted == Wanted::Forced && Domains::is_gone(&domain)? {
             origins.domains.definitions.remove(&domain.uuid);
             origins.domains.values.remove(&domain.uuid);
             continue;
         }
-        let one = of_domain(&domain, (old, new), origins, wanted, machine, &mut changed);
+        let one = of_domain(&domain, (old, new), origins, wanted, machine, &mut others);
         match one {
             Ok(change) => changes.extend(change),
             // That it is gone is a finding, not a failure to look.
@@ -281,10 +281,10 @@ pub(super) fn between(
             Err(error) => return Err(error),
         }
     }
-    if changed.is_empty() || wanted != Wanted::Careful {
+    if others.is_empty() || wanted != Wanted::Careful {
         Ok(changes)
     } else {
-        Err(CommitError::ChangedSince { changed })
+        Err(CommitError::ChangedSince { changed: others })
     }
 }
 
@@ -294,10 +294,10 @@ fn of_domain(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    changed: &mut Vec<String>,
+    others: &mut Vec<String>,
 ) -> Result<Option<Change>, CommitError> {
     let host = machine.domains.reach(domain)?;
-    let definition = definition(domain, (old, new), origins, wanted, host, changed)?;
+    let definition = definition(domain, (old, new), origins, wanted, host, others)?;
     let layers = |commits| domains::parts(commits, &domain.uuid).map(|(c, part)| (c.extent, live_of(part)));
     let tops = |commits| {
         let layers: Vec<_> = layers(commits).collect();
@@ -313,7 +313,7 @@ fn of_domain(
     let mut late = later(new, domain, &after);
     late.retain(|setting| wanted == Wanted::Verified || !known.contains(setting));
     let live = if wanted == Wanted::Verified || host.is_on() {
-        live::between((&before, &after), values, wanted, host, changed)?
+        live::between((&before, &after), values, wanted, host, others)?
     } else {
         // What a run held went with it.
         values.clear();
@@ -355,7 +355,7 @@ fn definition(
     origins: &mut Origins,
     wanted: Wanted,
     host: &LocalHost,
-    changed: &mut Vec<String>,
+    others: &mut Vec<String>,
 ) -> Result<Option<DefinitionChange>, CommitError> {
     let (before, after) = (
         wanted_places(old, domain, host)?,
@@ -379,7 +379,7 @@ fn definition(
     for (place, value_then) in &before {
         let found = value(domain, &now, place)?;
         if found != *value_then {
-            changed.push(format!(
+            others.push(format!(
                 "{place} in the definition of domain {} was changed since: it says `{}`, committed was `{value_then}`",
                 domain.name,
                 found.escape_default()
@@ -396,7 +396,7 @@ fn definition(
     let text = match (same, is_own) {
         (_, true) => origin.clone(),
         (true, false) => edited(&origin, &after)?,
-        // Somebody has changed other parts since: they stay.
+        // Other parts that somebody has changed stay.
         (false, _) => {
             let mut all = after.clone();
             for place in before.keys().filter(|place| !after.contains_key(*place)) {

@@ -7,6 +7,7 @@ use super::guest::GuestSysfs;
 use super::{Commit, CommitError, Domains, Extent};
 use crate::facts::Facts;
 use crate::host::{Host, LocalHost, xml};
+use crate::persist::definition::Places;
 use crate::persist::domain::{DomainPart, DomainRef};
 use crate::persist::{Lasting, lasting};
 use crate::tunable::{Address, Setting, SettingRole, XmlSetting};
@@ -86,8 +87,13 @@ fn of_domain(
             needing_restart.map(|s| format!("{} takes a restart of the domain; leave --live out", s.address)),
         );
     }
-    match places_of(own, host) {
-        Ok(places) if extent.is_config() => {
+    let places = if extent.is_config() {
+        places_of(own, host)
+    } else {
+        Ok(Places::new())
+    };
+    match places {
+        Ok(places) => {
             for (place, value) in places {
                 let changes = [(place, value)].into();
                 if let Err(error) = xml::with_settings(&definition, &changes, disk) {
@@ -95,9 +101,7 @@ fn of_domain(
                 }
             }
         }
-        Ok(_) => {}
-        Err(why) if extent.is_config() => unfit.extend(why),
-        Err(_) => {}
+        Err(why) => unfit.extend(why),
     }
     if !unfit.is_empty() {
         return Err(CommitError::Refused(format!(
@@ -228,13 +232,13 @@ fn retargeted(mut setting: Setting, then: &Facts, now: &Facts) -> Result<Setting
             "/sys/block/",
             &then.guest_disk,
             &now.guest_disk,
-            "a data disk of the name its domain has for it",
+            "data disk of the name its domain has for it",
         ),
         (
             "/sys/class/net/",
             &then.guest_link,
             &now.guest_link,
-            "a network link that its domain knows",
+            "network link that its domain knows",
         ),
     ];
     for (folder, then, now, what) in names {

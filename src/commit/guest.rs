@@ -234,22 +234,22 @@ pub(super) fn between(
     wanted: Wanted,
     machine: &mut Machine<'_>,
 ) -> Result<Vec<Change>, CommitError> {
-    let (mut changes, mut changed) = (Vec::new(), Vec::new());
+    let (mut changes, mut others) = (Vec::new(), Vec::new());
     for domain in domains::named(old, new) {
         if wanted == Wanted::Forced && Domains::is_gone(&domain)? {
             origins.guests.files.remove(&domain.uuid);
             origins.guests.values.remove(&domain.uuid);
             continue;
         }
-        let files = files(&domain, (old, new), origins, wanted, machine, &mut changed)?;
-        let values = values(&domain, (old, new), origins, wanted, machine, &mut changed)?;
+        let files = files(&domain, (old, new), origins, wanted, machine, &mut others)?;
+        let values = values(&domain, (old, new), origins, wanted, machine, &mut others)?;
         changes.extend(files);
         changes.extend(values);
     }
-    if changed.is_empty() || wanted != Wanted::Careful {
+    if others.is_empty() || wanted != Wanted::Careful {
         Ok(changes)
     } else {
-        Err(CommitError::ChangedSince { changed })
+        Err(CommitError::ChangedSince { changed: others })
     }
 }
 
@@ -274,7 +274,7 @@ fn files(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    changed: &mut Vec<String>,
+    others: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
     let (before, after) = (needed(old, &domain.uuid), needed(new, &domain.uuid));
     let known = origins.guests.files.entry(domain.uuid.clone()).or_default();
@@ -310,20 +310,17 @@ fn files(
             .cloned()
             .unwrap_or(fresh);
         if was.is_some_and(|text| found != origin.state.with_text(text)) {
-            changed.push(format!(
+            others.push(format!(
                 "{path} in the guest of {} was changed since",
                 domain.name
             ));
         }
-        let to = match is {
-            Some(text) => {
-                known.insert(path.to_string(), origin.clone());
-                origin.state.with_text(text)
-            }
-            None => {
-                known.remove(path);
-                origin.state.clone()
-            }
+        let to = if let Some(text) = is {
+            known.insert(path.to_string(), origin.clone());
+            origin.state.with_text(text)
+        } else {
+            known.remove(path);
+            origin.state.clone()
         };
         changes.push(change(found, to, origin.folders));
     }
@@ -339,7 +336,7 @@ fn values(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    changed: &mut Vec<String>,
+    others: &mut Vec<String>,
 ) -> Result<Option<Change>, CommitError> {
     let layers =
         |commits| domains::parts(commits, &domain.uuid).map(|(c, part)| (c.extent, &part.values[..]));
@@ -361,7 +358,7 @@ fn values(
     } else {
         let host = machine.domains.reach(domain)?;
         if host.is_on() {
-            live::between((&before, &after), known, wanted, host, changed)?
+            live::between((&before, &after), known, wanted, host, others)?
         } else {
             // What a run held went with it.
             known.clear();

@@ -58,7 +58,10 @@ pub(super) fn between(
         let origin = origins.iter().position(|o| o.address == setting.address);
         let was = top(before, &setting.address);
         let same_run = origin.is_some_and(|at| origins[at].scope == now.scope);
+        // In another boot the device may have another name, and this name another device.
+        let is_known = same_run || !is_of_device(&setting.address);
         if let Some((was, lasts)) = was
+            && is_known
             && (same_run || *lasts)
             && was.canonical(&now.old).as_ref() != Some(&was.value)
         {
@@ -75,7 +78,7 @@ pub(super) fn between(
             (Some(at), None) => {
                 let mut origin = origins.remove(at);
                 // What lasts has set it again in this run.
-                if was.is_some_and(|(_, lasts)| *lasts) {
+                if is_known && was.is_some_and(|(_, lasts)| *lasts) {
                     origin.scope = now.scope.clone();
                 }
                 back.push(origin);
@@ -87,4 +90,14 @@ pub(super) fn between(
         back,
         set,
     }))
+}
+
+/// True for a file of a disk or a link, whose name may be another one after a boot.
+fn is_of_device(address: &Address) -> bool {
+    let (Address::HostFile { path, .. } | Address::GuestFile { path, .. }) = address else {
+        return false;
+    };
+    ["/sys/block/", "/sys/class/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
 }

@@ -38,7 +38,8 @@ fn named(profile: &str) -> &str {
 
 /// Each line with whose it is before it.
 fn of(name: &str, lines: &str) -> String {
-    lines.lines().map(|line| format!("{name}: {line}\n")).collect()
+    let line = |text: String, line: &str| text + name + ": " + line + "\n";
+    lines.lines().fold(String::new(), line)
 }
 
 fn domain(change: &DomainChange) -> String {

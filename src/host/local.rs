@@ -38,7 +38,7 @@ pub type Cancel = Arc<AtomicBool>;
 enum Owner {
     /// kvmtune's own: transient, ended by destroying it.
     Lab(Box<Lab>),
-    /// The user's: its definition is never changed, it is shut down rather than destroyed.
+    /// The user's: its definition is changed by a commit alone, it is shut down rather than destroyed.
     User(Domain),
 }
 
