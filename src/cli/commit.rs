@@ -25,6 +25,7 @@ use crate::persist::conflict::{Conflict, conflicts};
 use crate::persist::{Keeper, Lasting, Stamp};
 use crate::report::tame;
 use crate::store::Store;
+use crate::tunable::Address;
 use crate::units::Span;
 use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ const USUAL_PROFILE: &str = "virtual-host";
 const SHORTEST: Span = Span::secs(1);
 
 /// Arguments of `commit`.
+#[allow(clippy::struct_excessive_bools, reason = "each is an option")]
 #[derive(Debug, clap::Args)]
 pub(super) struct CommitArgs {
     /// `latest`, an id or a piece of one, or the name of an experiment
@@ -222,6 +224,22 @@ fn prepare(
         domain,
     };
     let (next, changes) = opened.adding(commit.clone(), Wanted::Careful)?;
+    let later: Vec<_> = settings
+        .iter()
+        .filter(|s| matches!(s.address, Address::HostBoot(_)))
+        .collect();
+    if extent == Extent::Live && !later.is_empty() {
+        let places: Vec<_> = later.iter().map(|setting| setting.address.to_string()).collect();
+        notes.push(format!(
+            "left out with --live, because a reboot is needed: {}",
+            places.join(", ")
+        ));
+        if changes.is_empty() {
+            return Err(Failure::environment(
+                "nothing of the winner can be set live: it needs a reboot; leave --live out",
+            ));
+        }
+    }
     let reboots: Vec<_> = commit
         .host
         .lasting

@@ -157,16 +157,13 @@ fn files(
             }
             _ => None,
         };
-        let to = match is {
-            Some((_, needed)) => {
-                let to = as_left(needed);
-                next.origins.files.insert(path.clone(), origin);
-                to
-            }
-            None => {
-                next.origins.files.remove(path);
-                origin
-            }
+        let to = if let Some((_, needed)) = is {
+            let to = as_left(needed);
+            next.origins.files.insert(path.clone(), origin);
+            to
+        } else {
+            next.origins.files.remove(path);
+            origin
         };
         placed.push(file(path, found, to, then));
     }

@@ -48,14 +48,9 @@ pub fn host_part(
         }
         items.dedup();
     }
-    let is_live = |setting: &&Setting| !matches!(setting.address, Address::HostBoot(_)) && extent.is_live();
+    let is_boot = |setting: &Setting| matches!(setting.address, Address::HostBoot(_));
+    let is_live = |setting: &&Setting| !is_boot(setting) && extent.is_live();
     let values: Vec<_> = settings.iter().filter(is_live).cloned().collect();
-    let only_boots = settings.iter().all(|s| matches!(s.address, Address::HostBoot(_)));
-    if extent == Extent::Live && only_boots && !settings.is_empty() {
-        return Err(CommitError::Refused(
-            "these settings need a reboot: there is nothing to be set live; leave --live out".into(),
-        ));
-    }
     let has_values = items
         .iter()
         .any(|item| matches!(item, Lasting::Sysctl { .. } | Lasting::File { .. }));
@@ -65,6 +60,10 @@ pub fn host_part(
         tuned: tuned.map(|tuned| tuned.base),
         values,
         lasting: items,
-        checked: settings.to_vec(),
+        checked: settings
+            .iter()
+            .filter(|s| extent.is_config() || !is_boot(s))
+            .cloned()
+            .collect(),
     })
 }

@@ -112,7 +112,12 @@ impl Root {
                 let mut bytes = Vec::new();
                 let file = File::from(fd);
                 let read = file.take(MAX_FILE).read_to_end(&mut bytes);
-                read.map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+                match read.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)) {
+                    Ok(_) => {}
+                    // A folder of such a name is no file to any reader.
+                    Err(Errno::ISDIR) => return Ok(None),
+                    Err(e) => return Err(failed(e)),
+                }
                 Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),

@@ -27,7 +27,7 @@ pub enum Subsystem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceMatch {
-    /// The world-wide id of the disk itself (NVMe).
+    /// The world-wide id of the disk itself (`wwid` of an `NVMe` disk).
     Wwid(String),
     /// The world-wide id of the SCSI device the disk is of.
     ParentWwid(String),
@@ -155,8 +155,7 @@ fn on_bus(folder: &str, sysfs: &mut dyn Sysfs) -> Option<DeviceMatch> {
             && part.contains(':')
     };
     path.split('/')
-        .filter(is_pci)
-        .next_back()
+        .rfind(is_pci)
         .map(|slot| DeviceMatch::Bus(slot.into()))
 }
 

@@ -13,6 +13,7 @@ use crate::persist::CommitId;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `revert`.
+#[allow(clippy::struct_excessive_bools, reason = "each is an option")]
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RevertArgs {
     /// Number of the commit, as `kvmtune status` shows it; without one the newest
