@@ -369,7 +369,8 @@ fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
 /// What a run on a domain proves is shown, committed and taken back; the same of the lab's guest, for a domain that is named.
 fn by_the_verbs(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>) {
     let original = user.domain.xml_inactive().unwrap();
-    let settings = bench.settings(&FIRST);
+    // The running one has the cache of the commit it was started with.
+    let settings = bench.settings(&[("domain.disk.cache", "directsync"), FIRST[1], FIRST[2]]);
     let results = daemon.folder().join("results");
     let own = |header: &mut RunHeader| {
         header.facts = bench.facts.clone();
@@ -401,7 +402,9 @@ fn by_the_verbs(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>) {
     assert_eq!(user.domain.xml_inactive().unwrap(), original);
     let done = text(0, &["commit", "latest"]);
     assert!(
-        done.contains("NEEDS A RESTART OF THE DOMAIN to be in force: kt-user: domain XML disk cache = none"),
+        done.contains(
+            "NEEDS A RESTART OF THE DOMAIN to be in force: kt-user: domain XML disk cache = directsync"
+        ),
         "{done}"
     );
     let status = text(0, &["status"]);
