@@ -279,17 +279,22 @@ fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("define a domain"), "{refused}");
     is_as_before("refused by libvirt");
+    of_others(&daemon, &user, &mut bench, &original);
+    bad_inputs(&daemon, &user, &mut bench, &original);
+}
 
+/// A place of a commit that somebody changed is named; another's place stays; what was measured must still be so.
+fn of_others(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>, original: &str) {
     // A place of ours that somebody changed is named; another's place stays.
     bench.make(&FIRST).unwrap();
     let connection = Connection::open(&daemon.uri()).unwrap();
-    let changed = user
+    let theirs = user
         .domain
         .xml_inactive()
         .unwrap()
         .replace("billing", "payroll")
         .replace("<shares>512", "<shares>777");
-    connection.define_xml(&changed).unwrap();
+    connection.define_xml(&theirs).unwrap();
     let said = bench.revert(2, Wanted::Careful).unwrap_err().to_string();
     assert!(
         said.contains("/domain/cputune/shares") && said.contains("`777`") && said.contains("--force"),
@@ -318,9 +323,12 @@ fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
         said.contains("was changed since run 0198a") && said.contains("directsync"),
         "{said}"
     );
-    connection.define_xml(&original).unwrap();
+    connection.define_xml(original).unwrap();
+}
 
-    // An agent that blocks what it takes, a guest that is off, a domain that is gone or transient.
+/// An agent that blocks what it takes, a guest that is off, a domain that is gone or transient.
+fn bad_inputs(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>, original: &str) {
+    let connection = Connection::open(&daemon.uri()).unwrap();
     let hang_up = "kill -HUP 1; sleep 0.5; killall qemu-ga";
     user.agent()
         .write_file("/etc/inittab", WITHOUT_EXEC.as_bytes())
@@ -357,7 +365,7 @@ fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
     bench.revert(3, Wanted::Forced).unwrap();
     assert!(bench.status().is_empty());
 
-    let transient = connection.create_xml(&original).unwrap();
+    let transient = connection.create_xml(original).unwrap();
     let said = bench.make(&FIRST).unwrap_err().to_string();
     assert!(
         said.contains("transient") && said.contains("virsh define"),
@@ -369,7 +377,8 @@ fn whatever_fails_half_way_is_put_back_and_nothing_of_others_is_overwritten() {
 /// What a run on a domain proves is shown, committed and taken back; the same of the lab's guest, for a domain that is named.
 fn by_the_verbs(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>) {
     let original = user.domain.xml_inactive().unwrap();
-    let settings = bench.settings(&FIRST);
+    // The running one has the cache of the commit it was started with.
+    let settings = bench.settings(&[("domain.disk.cache", "directsync"), FIRST[1], FIRST[2]]);
     let results = daemon.folder().join("results");
     let own = |header: &mut RunHeader| {
         header.facts = bench.facts.clone();
@@ -401,7 +410,9 @@ fn by_the_verbs(daemon: &Daemon, user: &User<'_>, bench: &mut Bench<'_>) {
     assert_eq!(user.domain.xml_inactive().unwrap(), original);
     let done = text(0, &["commit", "latest"]);
     assert!(
-        done.contains("NEEDS A RESTART OF THE DOMAIN to be in force: kt-user: domain XML disk cache = none"),
+        done.contains(
+            "NEEDS A RESTART OF THE DOMAIN to be in force: kt-user: domain XML disk cache = directsync"
+        ),
         "{done}"
     );
     let status = text(0, &["status"]);

@@ -28,15 +28,23 @@ pub(super) struct ReportArgs {
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-    /// Print the raw numbers as tidy CSV, as `export` does
-    #[arg(long, conflicts_with_all = ["overhead", "json", "markdown", "html"])]
-    csv: bool,
-    /// Print everything stored as JSON Lines, as `export` does
-    #[arg(long, conflicts_with_all = ["overhead", "json", "markdown", "html", "csv"])]
-    jsonl: bool,
+    #[command(flatten)]
+    raw: Raw,
     /// Write a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+}
+
+/// What `export` prints too.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false, conflicts_with_all = ["overhead", "json", "markdown", "html"])]
+struct Raw {
+    /// Print the raw numbers as tidy CSV, as `export` does
+    #[arg(long)]
+    csv: bool,
+    /// Print everything stored as JSON Lines, as `export` does
+    #[arg(long)]
+    jsonl: bool,
 }
 
 /// Arguments of `export`.
@@ -185,8 +193,8 @@ pub(super) fn runs(common: &Common) -> Result<Code, Failure> {
 pub(super) fn report(common: &Common, args: &ReportArgs) -> Result<Code, Failure> {
     let store = Store::open_existing(&common.results)?;
     let run = store.find(&args.run)?;
-    if args.csv || args.jsonl {
-        return write_raw(&store, run, args.csv, io::stdout().lock());
+    if args.raw.csv || args.raw.jsonl {
+        return write_raw(&store, run, args.raw.csv, io::stdout().lock());
     }
     let mut judged = Judged::read(&store, run)?;
     if args.html.is_some() {

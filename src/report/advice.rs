@@ -146,6 +146,9 @@ fn told(chain: &Chain, advice: &Advice, front: &[Place]) -> Told {
     if chain.last_found().header.facts.simulated().is_some() {
         told.answer = format!("In a simulation: {}", told.answer);
         told.parts.push(("notices", vec![NOTICE.into()]));
+    } else if wording::acceleration(&chain.last_found().header.facts) == "software emulation" {
+        let notice = "software emulation: numbers are relative, and a gain may differ under KVM";
+        told.parts.push(("notices", vec![notice.into()]));
     }
     told.parts.retain(|(_, lines)| !lines.is_empty());
     told

@@ -165,8 +165,7 @@ pub(super) fn legend(report: &Report<'_>) -> String {
 
 /// The table on a terminal of `width` columns. Intervals of the change stand in it where there is room.
 pub(super) fn table(groups: &[Group], width: u16, colour: bool) -> String {
-    let rows = || groups.iter().flat_map(|group| &group.rows);
-    let cells = Cells::of(rows());
+    let cells = Cells::of(groups);
     let room = usize::from(width);
     let (cells, first) = match (
         room.checked_sub(cells.all(true)),
@@ -244,7 +243,8 @@ fn stacked(groups: &[Group], width: u16) -> String {
                 change(row, true),
                 row.outcome
             );
-            out += &format!("  {}", fill(&told, width, "    ").trim_start());
+            out += "  ";
+            out += fill(&told, width, "    ").trim_start();
         }
     }
     out
@@ -275,7 +275,8 @@ struct Cells {
 }
 
 impl Cells {
-    fn of<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Self {
+    fn of(groups: &[Group]) -> Self {
+        let rows = groups.iter().flat_map(|group| &group.rows);
         let widest = |of: &dyn Fn(&Row) -> usize| rows.clone().map(of).max().unwrap_or(0);
         let both = |of: fn(&Number) -> &str| {
             widest(&|row| {

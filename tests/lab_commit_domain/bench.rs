@@ -3,7 +3,8 @@
 
 use crate::libvirtd::{Agents, Daemon, User};
 use kvmtune::commit::{
-    Commit, CommitError, Domains, Extent, Finding, Held, HostPart, Measured, Opened, Wanted, domain_part,
+    Change, Commit, CommitError, Domains, Extent, Finding, Held, HostPart, Measured, Opened, Wanted,
+    domain_part,
 };
 use kvmtune::event::RunId;
 use kvmtune::facts::Facts;
@@ -98,7 +99,7 @@ impl<'d> Bench<'d> {
         let mut opened = self.opened();
         let commit = self.commit(levels, Extent::Both, &mut opened)?;
         let (next, changes) = opened.adding(commit, Wanted::Careful)?;
-        let shown: String = changes.iter().map(|change| change.shown()).collect();
+        let shown: String = changes.iter().map(Change::shown).collect();
         opened.carry_out(next, changes)?;
         self.commits += 1;
         Ok(shown)

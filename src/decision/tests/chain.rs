@@ -384,7 +384,7 @@ fn told(what: &str, hits: usize, of: usize) -> f64 {
     bounds.low
 }
 
-/// `--no-capture` shows the figures; docs/METHODOLOGY.md has those of `KVMTUNE_NIGHTS=10`, ten times as many nights.
+/// `--no-capture` shows the figures; docs/METHODOLOGY.md has those of `KVMTUNE_NIGHTS=20`, twenty times as many nights.
 #[test]
 fn the_whole_chain_keeps_its_promises() {
     let times = std::env::var("KVMTUNE_NIGHTS").map_or(1, |times| times.parse().unwrap());

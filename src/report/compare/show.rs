@@ -107,10 +107,8 @@ fn facts(both: &SideBySide<'_>, width: u16) -> String {
     for row in &both.facts {
         let _ = writeln!(out, "  {}", wording::tame(row.name, 76));
         for (run, value) in both.runs.iter().zip(fact(row)) {
-            out += &format!(
-                "    {}",
-                fill(&format!("{} {value}", run.short), width, "      ").trim_start()
-            );
+            let told = fill(&format!("{} {value}", run.short), width, "      ");
+            let _ = write!(out, "    {}", told.trim_start());
         }
     }
     if out.is_empty() {
@@ -206,9 +204,9 @@ pub fn compare_markdown(both: &SideBySide<'_>) -> String {
     let _ = write!(out, "{}\n\n", escape(both.reading));
     for run in &both.runs {
         let lines = run_lines(run);
-        let _ = write!(out, "- {}\n", escape(&lines[0]));
+        let _ = writeln!(out, "- {}", escape(&lines[0]));
         for line in &lines[1..] {
-            let _ = write!(out, "  - {}\n", escape(line));
+            let _ = writeln!(out, "  - {}", escape(line));
         }
     }
     out += &list("\n### Also different\n\n", &both.otherwise);
@@ -251,6 +249,6 @@ fn list(title: &str, items: &[String]) -> String {
     if items.is_empty() {
         return String::new();
     }
-    let items: String = items.iter().map(|i| format!("- {}\n", escape(i))).collect();
-    format!("{title}{items}\n")
+    let items: Vec<_> = items.iter().map(|item| format!("- {}", escape(item))).collect();
+    format!("{title}{}\n\n", items.join("\n"))
 }

@@ -48,7 +48,8 @@ fn alike_runs_stand_side_by_side() {
 /// Each change makes the runs incomparable, and it is the first thing that is said.
 #[test]
 fn unlike_runs_are_told_so_first() {
-    let changes: [(&str, fn(&mut Fixture)); 5] = [
+    type Change = fn(&mut Fixture);
+    let changes: [(&str, Change); 5] = [
         ("host.kernel 6.18.0 and 6.19.0", |f| {
             f.header
                 .facts
