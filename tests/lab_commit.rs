@@ -76,7 +76,6 @@ fn in_namespace(scene: &str) {
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "inside", "--nocapture", "--test-threads=1"])
         .env(INSIDE, scene)
-        .env("TMPDIR", "/tmp")
         .status()
         .unwrap();
     assert!(status.success(), "{scene}: {status}");
