@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::family::Series;
-use super::{Interval, Sample, hodges_lehmann};
+use super::ratio::log_ratios_by_block;
+use super::{AnalysisError, Interval, Level, Sample, hodges_lehmann, signed_rank_interval};
 use crate::experiment::Goal;
 
 /// How a metric of a candidate differs from the baseline's. Gains: positive is better.
@@ -20,6 +21,14 @@ pub struct Effect {
     pub gain_percent: Option<f64>,
     /// The signed-rank interval of the gain; `None` where the blocks are too few to bound it.
     pub interval_percent: Option<Interval>,
+}
+
+/// The effect with an interval of its own at this level, whatever else is estimated beside it.
+pub fn effect(series: &Series, level: Level) -> Result<Effect, AnalysisError> {
+    let differences = log_ratios_by_block(series)?;
+    let sample = Sample::new(differences.iter().map(|(_, d)| *d).collect()).ok();
+    let interval = sample.as_ref().and_then(|s| signed_rank_interval(s, level));
+    Ok(Effect::new(series, sample.as_ref(), interval))
 }
 
 impl Effect {

@@ -48,6 +48,7 @@ impl Candidate {
         let guard = |guard: &Guard| Guard {
             series: guard.series.upto(done),
             margin: guard.margin,
+            limit: guard.limit,
         };
         Self {
             treatment: self.treatment.clone(),

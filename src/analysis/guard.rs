@@ -26,6 +26,9 @@ impl Margin {
         }
     }
 
+    /// Nothing is tolerated: of a limit that is absolute.
+    pub const NONE: Self = Self(0.0);
+
     /// One percent, the default for throughput and for equivalence.
     pub const ONE_PERCENT: Self = Self(0.01);
 
@@ -56,6 +59,8 @@ pub struct Guard {
     pub series: Series,
     /// How much worse is tolerated.
     pub margin: Margin,
+    /// Of a constraint: the limit that stands in the baseline's place in each pair.
+    pub limit: Option<f64>,
 }
 
 /// What the data say about a guard.
@@ -78,6 +83,9 @@ pub struct GuardReport {
     pub effect: Effect,
     /// How much worse is tolerated.
     pub margin: Margin,
+    /// Of a constraint: the limit, which the effect is relative to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
     /// What that means.
     pub outcome: GuardOutcome,
 }
@@ -102,6 +110,7 @@ pub(super) fn guard_report(
     GuardReport {
         effect: Effect::new(&guard.series, sample, interval),
         margin: guard.margin,
+        limit: guard.limit,
         outcome: guard_outcome(guard, interval),
     }
 }

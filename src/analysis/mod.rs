@@ -37,7 +37,7 @@ mod walsh;
 pub use anytime::{EValue, anytime_interval, e_value};
 pub use comparison::{Comparison, Judged, Judgement, MORE_BLOCKS_CAP, Verdict, compare, judge};
 pub use course::{Course, Dropped, Stop, follow, follow_last_two};
-pub use effect::Effect;
+pub use effect::{Effect, effect};
 pub use error::{AnalysisError, Arm, RatioError};
 pub use factorial::{Cell, Contrast, FactorEffect, Interaction, interactions, main_effects};
 pub use family::{Candidate, Criteria, Rule, Series};

@@ -15,7 +15,8 @@ pub struct Observed {
 ///
 /// τ² is the root of Σ θᵢ² / (τ² + sᵢ²) = k, or 0 where the estimates are no larger than their errors: the estimate of
 /// Paule and Mandel with the mean known to be none. With one error for all this is James and Stein's rule, but for
-/// k − 2 in the place of k, which would keep one or two candidates from being shrunk at all.
+/// k − 2 in the place of k, which would keep one or two candidates from being shrunk at all. Where one effect is large and
+/// the others are none, that one is drawn too far: it is told too small, not too large.
 ///
 /// Sources: Efron (2011), "Tweedie's formula and selection bias", JASA 106; James & Stein (1961); Efron & Morris (1973),
 /// "Stein's estimation rule and its competitors", JASA 68; Paule & Mandel (1982), "Consensus values and weighting
@@ -59,8 +60,12 @@ fn spread(observed: &[Observed]) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::analysis::median;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     fn all(estimates: &[f64], error: f64) -> Vec<Observed> {
         let one = |&estimate: &f64| Observed { estimate, error };
@@ -95,8 +100,48 @@ mod tests {
 
     #[test]
     fn what_has_no_error_is_left_alone() {
-        assert_eq!(shrink(&all(&[0.05, 0.0], 0.0))[0], 0.05);
+        let without = shrink(&all(&[0.05, 0.0], 0.0));
+        assert!((without[0] - 0.05).abs() < 1e-12, "{without:?}");
         assert_eq!(shrink(&all(&[0.0], 0.0)), [0.0]);
         assert!(shrink(&[]).is_empty());
+    }
+
+    /// The best of ten, picked by its estimate: how much it is above its truth, as estimated and as shrunk.
+    fn overclaims(seed: u64, truth: impl Fn(usize, &mut dyn FnMut() -> f64) -> f64) -> [Vec<f64>; 2] {
+        let mut chance = ChaCha8Rng::seed_from_u64(seed);
+        let mut normal = || {
+            let radius = (-2.0 * (1.0 - chance.random::<f64>()).ln()).sqrt();
+            radius * (std::f64::consts::TAU * chance.random::<f64>()).cos()
+        };
+        let [mut raw, mut shrunk] = [Vec::new(), Vec::new()];
+        for _ in 0..2000 {
+            let truths: Vec<f64> = (0..10).map(|place| truth(place, &mut normal)).collect();
+            let estimates: Vec<f64> = truths.iter().map(|truth| truth + 0.01 * normal()).collect();
+            let best = (0..10)
+                .max_by(|a, b| estimates[*a].total_cmp(&estimates[*b]))
+                .unwrap();
+            raw.push(estimates[best] - truths[best]);
+            shrunk.push(shrink(&all(&estimates, 0.01))[best] - truths[best]);
+        }
+        [raw, shrunk]
+    }
+
+    fn size(overclaims: &[f64]) -> f64 {
+        median(overclaims.iter().map(|o| o.abs()).collect()).unwrap()
+    }
+
+    #[test]
+    fn the_best_of_ten_overclaims_less_when_it_is_shrunk() {
+        let [raw, shrunk] = overclaims(1, |_, _| 0.0);
+        assert!(size(&shrunk) < 0.1 * size(&raw), "no effects");
+        let [raw, shrunk] = overclaims(2, |_, normal| 0.01 * normal());
+        assert!(size(&shrunk) < 0.6 * size(&raw), "effects as large as the errors");
+    }
+
+    #[test]
+    fn one_that_stands_out_is_told_too_small_not_too_large() {
+        let [raw, shrunk] = overclaims(3, |place, _| if place == 0 { 0.03 } else { 0.0 });
+        let (raw, shrunk) = (median(raw).unwrap(), median(shrunk).unwrap());
+        assert!(raw > 0.0 && (-0.02..0.0).contains(&shrunk), "{raw} {shrunk}");
     }
 }

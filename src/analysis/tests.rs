@@ -221,6 +221,7 @@ fn guards_are_held_failed_or_unproven() {
         let guard = Guard {
             series: series("m", goal, ratios),
             margin: Margin::new(0.05).unwrap(),
+            limit: None,
         };
         judge_guard(&guard, Level::P95).unwrap().outcome
     };

@@ -253,7 +253,7 @@ impl Leg {
             Self::New { purpose, part, class } => {
                 if let Some(class) = class.as_ref().filter(|class| **class != looked.facts.class()) {
                     return Err(Failure::environment(format!(
-                        "this host is of class {}, the run that is to be confirmed of class {class}: results of unlike \
+                        "this host is of class {}, the run that this one would follow of class {class}: results of unlike \
                          hosts are never pooled; run the whole experiment here",
                         looked.facts.class()
                     )));
@@ -412,5 +412,71 @@ pub(super) fn follows(purpose: &Purpose, header: &RunHeader) -> bool {
             },
         ) => *number == own + 1 && *first == own_first.unwrap_or(header.run),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::design::Pace;
+    use crate::diagnostic::Source;
+    use crate::experiment::parse;
+    use crate::simulation::Machine;
+    use crate::workload::Library;
+    use std::time::Duration;
+
+    const EXPERIMENT: &str = "
+        [[treatment]]
+        set = { \"guest.thp\" = \"never\", \"guest.swappiness\" = \"60\" }
+        [[treatment]]
+        set = { \"guest.thp\" = \"always\", \"guest.swappiness\" = \"10\" }
+        [workload]
+        use = \"fio-randread-4k\"
+        [design]
+        kind = \"a-b\"
+    ";
+
+    #[test]
+    fn what_follows_a_run_is_measured_on_a_host_of_its_class() {
+        let source = Source {
+            name: "some.toml".into(),
+            text: EXPERIMENT.into(),
+        };
+        let experiment = parse(&source, &Library::builtin()).unwrap();
+        let mut looked = Looked {
+            facts: Machine::of(&experiment).facts,
+            pace: Pace {
+                boot: Duration::ZERO,
+                overhead: Duration::ZERO,
+            },
+        };
+        let sweep = Leg::first(&experiment)
+            .plan(&experiment, &looked, Some(1), None)
+            .unwrap();
+        let winner = sweep.header.plan.treatments[1].levels.clone();
+        let baseline = sweep.header.plan.treatments[0].levels.clone();
+        let legs = [
+            Leg::confirm(&sweep.header, winner.clone(), 12),
+            Leg::ablate(&sweep.header, winner.clone(), 12),
+            Leg::minimal(&sweep.header, baseline, winner, 12),
+        ];
+        for leg in &legs[..2] {
+            let planned = leg.plan(&experiment, &looked, Some(2), None).unwrap();
+            // What is planned again for a run that goes on is the same.
+            let again = Leg::GoOn {
+                header: Box::new(planned.header.clone()),
+                records: Vec::new(),
+                to_the_end: false,
+            };
+            let again = again.plan(&experiment, &looked, None, None).unwrap();
+            assert_eq!(again.header.plan.blocks, planned.header.plan.blocks);
+            assert_eq!(again.header.plan.treatments, planned.header.plan.treatments);
+        }
+        looked.facts.record.insert(CLASS[0].into(), "another".into());
+        for leg in legs {
+            let refused = leg.plan(&experiment, &looked, Some(2), None).err().unwrap();
+            assert!(refused.render(false).contains("never pooled"), "{refused:?}");
+        }
     }
 }

@@ -11,10 +11,10 @@ use super::run::known;
 use super::sitting::{Ahead, Job, sit};
 use super::watchman::DeadMan;
 use super::{Common, print, print_json, say};
-use crate::analysis::{Level, fewest_blocks};
-use crate::decision::{Advice, Chain, Link, Next, advise, settings};
+use crate::analysis::{AnalysisError, Level, fewest_blocks};
+use crate::decision::{Advice, Chain, Link, Next, advise, front, settings};
 use crate::event::{Purpose, RunHeader, RunId};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Protocol, Weighed, Weight};
 use crate::report;
 use crate::store::{RunSummary, Store};
 use std::path::PathBuf;
@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// How many fresh blocks each of these runs has; by default what the experiment says, else 12
     #[arg(long, requires = "measure", value_parser = clap::value_parser!(u32).range(6..=200))]
     blocks: Option<u32>,
+    /// Choose by a weighted sum of the responses, one weight for each, before anything is confirmed
+    #[arg(long, value_name = "METRIC=NUMBER", value_parser = weight)]
+    weight: Vec<(String, Weight)>,
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
@@ -45,31 +48,40 @@ pub(super) struct Args {
 pub(super) fn recommend(common: &Common, args: &Args) -> Result<Code, Failure> {
     let store = Store::open_existing(&common.results)?;
     let run = store.find(&args.run)?;
+    let asked = |store: &Store| -> Result<Chain, Failure> {
+        let mut chain = chain(store, run)?;
+        weigh(&mut chain, &args.weight)?;
+        Ok(chain)
+    };
     let code = if args.measure {
-        measure(common, args, &store, run)?
+        measure(common, args, &store, &asked(&store)?)?
     } else {
         Code::Done
     };
-    let chain = chain(&store, run)?;
+    let chain = asked(&store)?;
     let advice = judged(&chain)?;
+    let front = front(chain.last_found()).map_err(|e| cannot_judge(run, &e))?;
     if common.json {
-        print_json(&report::advice_json(&chain, &advice))?;
+        print_json(&report::advice_json(&chain, &advice, &front))?;
     } else if args.markdown {
-        print(&report::advice_markdown(&chain, &advice));
+        print(&report::advice_markdown(&chain, &advice, &front));
     } else {
-        print(&report::advice_text(&chain, &advice, width()));
+        print(&report::advice_text(&chain, &advice, &front, width()));
     }
     Ok(code)
 }
 
 /// Carries the protocol on to its end, in one sitting.
-fn measure(common: &Common, args: &Args, store: &Store, run: RunId) -> Result<Code, Failure> {
-    let Some(next) = next_of(&advice(store, run)?) else {
+fn measure(common: &Common, args: &Args, store: &Store, chain: &Chain) -> Result<Code, Failure> {
+    let Some(next) = next_of(&judged(chain)?) else {
         say("nothing is left to measure");
         return Ok(Code::Done);
     };
     let header = store.header(next.builds_on())?;
-    let known = known(store, &header, None)?;
+    let mut known = known(store, &header, None)?;
+    if let Some(weighed) = chain.last_found().header.protocol.weighed() {
+        known.experiment.weigh(weighed.to_vec());
+    }
     if known.simulated.is_none() {
         refuse_reboots(&known.experiment, common)?;
         require_host(&known.experiment)?;
@@ -160,19 +172,87 @@ pub(super) fn advice(store: &Store, run: RunId) -> Result<Advice, Failure> {
 }
 
 fn judged(chain: &Chain) -> Result<Advice, Failure> {
-    let asked = chain.asked.short();
-    advise(chain).map_err(|e| Failure::environment(format!("run {asked} cannot be judged: {e}")))
+    advise(chain).map_err(|e| cannot_judge(chain.asked, &e))
+}
+
+fn cannot_judge(run: RunId, error: &AnalysisError) -> Failure {
+    Failure::environment(format!("run {} cannot be judged: {error}", run.short()))
+}
+
+fn weight(text: &str) -> Result<(String, Weight), String> {
+    let (metric, weight) = text
+        .split_once('=')
+        .ok_or("write a response and its weight, such as iops=2")?;
+    Ok((metric.to_string(), weight.parse()?))
+}
+
+/// Puts weights in force that were not stated beforehand: for responses of a run that is not confirmed yet.
+fn weigh(chain: &mut Chain, weights: &[(String, Weight)]) -> Result<(), Failure> {
+    if weights.is_empty() {
+        return Ok(());
+    }
+    let protocol = &chain.last_found().header.protocol;
+    let short = chain.last_found().header.run.short();
+    let weighed = by_name(protocol, weights)?;
+    if protocol.weighed() == Some(&weighed[..]) {
+        return Ok(());
+    }
+    if protocol.weighed().is_some() || chain.confirmation.is_some() {
+        return Err(Failure::environment(format!(
+            "run {short} was judged by its responses as they are, or by other weights, and that was stated or confirmed \
+             before: a choice by these weights is a new question, for a new run"
+        )));
+    }
+    chain.weigh(&weighed);
+    Ok(())
+}
+
+/// Every response with the weight that was given for it, in the order of the responses.
+fn by_name(protocol: &Protocol, weights: &[(String, Weight)]) -> Result<Vec<Weighed>, Failure> {
+    let aims = protocol.aims();
+    let names: Vec<_> = aims.iter().map(|aim| protocol.name_of(&aim.metric)).collect();
+    let usage = || {
+        Failure::environment(format!(
+            "give each response of the run one weight; there are: {}",
+            names.join(", ")
+        ))
+    };
+    if aims.len() < 2 {
+        let text = format!(
+            "the run has one response, {}: there is nothing to weigh",
+            names.join("")
+        );
+        return Err(Failure::environment(text));
+    }
+    if weights.len() != aims.len() {
+        return Err(usage());
+    }
+    let weighed = aims.iter().zip(&names).map(|(aim, name)| {
+        let mut given = weights
+            .iter()
+            .filter(|(w, _)| w == name || *w == aim.metric.to_string());
+        let (_, weight) = given.next().ok_or_else(usage)?;
+        Ok(Weighed {
+            metric: aim.metric.clone(),
+            goal: aim.goal,
+            weight: *weight,
+        })
+    });
+    weighed.collect()
 }
 
 /// The whole chain that a run is of: the runs before it, and those that follow.
 fn chain(store: &Store, asked: RunId) -> Result<Chain, Failure> {
     let runs = store.runs()?;
     let link = |run: &RunSummary| -> Result<Link, Failure> {
-        Ok(Link::new(
-            store.header(run.run)?,
-            store.trials(run.run)?,
-            run.is_over(),
-        ))
+        let header = store.header(run.run)?;
+        if header.plan.treatments.is_empty() {
+            let short = run.run.short();
+            return Err(Failure::environment(format!(
+                "the record of run {short} has no treatments"
+            )));
+        }
+        Ok(Link::new(header, store.trials(run.run)?, run.is_over()))
     };
     let first = first(&runs, asked)?;
     let stages = runs.iter().filter(|r| match r.purpose {
@@ -188,13 +268,19 @@ fn chain(store: &Store, asked: RunId) -> Result<Chain, Failure> {
     let confirmation = follows(Purpose::Confirm { of: last });
     let ablation = confirmation.and_then(|r| follows(Purpose::Ablate { of: r.run }));
     let minimal = ablation.and_then(|r| follows(Purpose::Confirm { of: r.run }));
-    Ok(Chain {
+    let mut chain = Chain {
         asked,
         found,
         confirmation: confirmation.map(link).transpose()?,
         ablation: ablation.map(link).transpose()?,
         minimal: minimal.map(link).transpose()?,
-    })
+    };
+    // What was confirmed may have been chosen by weights that were stated after it was found.
+    let confirmed = chain.confirmation.as_ref().map(|link| &link.header.protocol);
+    if let Some(weighed) = confirmed.and_then(|p| p.weighed()).map(<[_]>::to_vec) {
+        chain.weigh(&weighed);
+    }
+    Ok(chain)
 }
 
 /// The run that a chain begins with.

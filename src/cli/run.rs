@@ -193,6 +193,10 @@ pub(super) fn known(store: &Store, header: &RunHeader, given: Option<&Experiment
     let records = store.trials(header.run)?;
     let (mut experiment, simulated) = simulate::resume(store, files::recorded(header)?, header, &records)?;
     experiment.design.stopping = header.protocol.stopping;
+    // Weights can be stated after the file was written, by `recommend`.
+    if let (Some(weighed), None) = (header.protocol.weighed(), experiment.protocol().weighed()) {
+        experiment.weigh(weighed.to_vec());
+    }
     let same_file = given.is_none_or(|given| given.source.text == header.text);
     if !same_file || experiment.protocol() != header.protocol {
         let why = if same_file {

@@ -4,8 +4,8 @@
 use super::ablation::{Ablation, LevelOf, settings};
 use super::chain::{Chain, Link};
 use super::evidence;
-use super::{Evaluation, KeepReason, Recommendation, evaluate};
-use crate::analysis::{AnalysisError, Comparison, Verdict};
+use super::{Evaluation, KeepReason, Recommendation, evaluate, extension};
+use crate::analysis::{AnalysisError, Comparison, MORE_BLOCKS_CAP, Verdict};
 use crate::design::{Role, Treatment};
 use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
 use serde::Serialize;
@@ -226,6 +226,9 @@ pub struct Kept {
     pub run: RunId,
     /// Its candidates of which nothing is shown, the nearest to a claim first.
     pub open: Vec<Comparison>,
+    /// How many blocks that run may be given, to settle the nearest of them; `None` where its error rate is spent or more
+    /// are needed than are sensible.
+    pub addable: Option<u32>,
     /// Its candidates without enough blocks for any claim.
     pub hardly_measured: Vec<String>,
     /// The smallest gain, in percent, that run could have proven for one of its candidates with power .8.
@@ -250,7 +253,7 @@ pub fn advise(chain: &Chain) -> Result<Advice, AnalysisError> {
             Recommendation::Adopt(_) => KeepReason::NoneBetter,
         };
         let run = found.header.run;
-        return Ok(keep(chain, &evaluation, Why::NothingProven { run, reason }));
+        return keep(chain, &evaluation, Why::NothingProven { run, reason });
     };
     let Some(confirmation) = &chain.confirmation else {
         let of = found.header.run;
@@ -262,7 +265,7 @@ pub fn advise(chain: &Chain) -> Result<Advice, AnalysisError> {
     }
     match proven(chain, confirmation)? {
         Ok(whole) => ablate(chain, whole, &evaluation).map(|proven| Advice::Adopt(Box::new(proven))),
-        Err(why) => Ok(keep(chain, &evaluation, why)),
+        Err(why) => keep(chain, &evaluation, why),
     }
 }
 
@@ -296,34 +299,35 @@ fn unfinished(next: Next) -> Advice {
     Advice::Unfinished { next }
 }
 
-fn keep(chain: &Chain, found: &Evaluation, why: Why) -> Advice {
+fn keep(chain: &Chain, found: &Evaluation, why: Why) -> Result<Advice, AnalysisError> {
     let link = chain.last_found();
-    let more = |c: &Comparison| match c.primary().verdict {
-        Verdict::Inconclusive { more_blocks } => Some(more_blocks),
-        _ => None,
-    };
-    let mut open: Vec<Comparison> = found
-        .comparisons
-        .iter()
-        .filter(|c| more(c).is_some())
-        .cloned()
-        .collect();
-    open.sort_by_key(&more);
+    let nearest = found.comparisons.iter().filter_map(more).min();
+    let nearest = nearest.filter(|blocks| *blocks < MORE_BLOCKS_CAP);
+    let mut all: Vec<Comparison> = Vec::new();
+    for link in &chain.found {
+        all.extend(evaluate(&link.header, &link.records)?.comparisons);
+    }
     let hardly = |c: &&Comparison| c.primary().effect.interval_percent.is_none();
-    let hardly_measured = found
-        .comparisons
-        .iter()
-        .filter(hardly)
-        .map(|c| c.treatment.clone());
-    Advice::Keep(Box::new(Kept {
+    let hardly_measured = all.iter().filter(hardly).map(|c| c.treatment.clone());
+    let mut open: Vec<Comparison> = all.iter().filter(|c| more(c).is_some()).cloned().collect();
+    open.sort_by_key(more);
+    Ok(Advice::Keep(Box::new(Kept {
         asked: chain.asked,
         why,
         baseline: chain.found[0].header.plan.treatments[0].clone(),
         run: link.header.run,
+        addable: nearest.filter(|blocks| extension(found.rule, found.done, *blocks).is_ok()),
         hardly_measured: hardly_measured.collect(),
         open,
         provable_percent: evidence::provable_percent(link, found),
-    }))
+    })))
+}
+
+fn more(comparison: &Comparison) -> Option<u32> {
+    match comparison.primary().verdict {
+        Verdict::Inconclusive { more_blocks } => Some(more_blocks),
+        _ => None,
+    }
 }
 
 /// What a confirmation proves, before anything is left out of it; or why it does not.
@@ -401,13 +405,18 @@ fn ablate(chain: &Chain, mut whole: Proven, found: &Evaluation) -> Result<Proven
         Some(minimal) if !minimal.is_over => Some(Next::Resume {
             run: minimal.header.run,
         }),
-        Some(minimal) => return smallest(chain, whole, minimal),
+        Some(minimal) => return smallest(chain, whole, found, minimal),
     };
     Ok(whole)
 }
 
 /// The minimal set where its own confirmation proves it and does not prove it worse than the whole, else the whole.
-fn smallest(chain: &Chain, mut whole: Proven, minimal: &Link) -> Result<Proven, AnalysisError> {
+fn smallest(
+    chain: &Chain,
+    mut whole: Proven,
+    found: &Evaluation,
+    minimal: &Link,
+) -> Result<Proven, AnalysisError> {
     let against_whole = against_whole(minimal)?;
     let is_worse = |c: &Comparison| c.responses.iter().any(|r| r.verdict == Verdict::Worse);
     let confirmed = proven(chain, minimal)?;
@@ -418,6 +427,7 @@ fn smallest(chain: &Chain, mut whole: Proven, minimal: &Link) -> Result<Proven, 
     };
     small.extent = Extent::Minimal;
     small.ablation = whole.ablation;
+    small.select(chain, found);
     small.against_whole = against_whole;
     Ok(small)
 }

@@ -2,6 +2,7 @@
 //! is for, not where it is kept.
 
 use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
+use crate::experiment::Weighed;
 
 /// One run of a chain.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,14 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// Chooses by these weights what is not confirmed yet: the treatments are judged by one response that they are
+    /// weighed in.
+    pub fn weigh(&mut self, weighed: &[Weighed]) {
+        for link in &mut self.found {
+            link.header.protocol.weigh(weighed.to_vec());
+        }
+    }
+
     /// The run that led to the confirmation: the sweep, or the last stage there is.
     pub fn last_found(&self) -> &Link {
         &self.found[self.found.len() - 1]

@@ -220,8 +220,14 @@ fn family(header: &RunHeader, numbers: &Numbers<'_>) -> Result<Vec<Candidate>, A
             guards.push(Guard {
                 series: numbers.series(place, &guard.metric, guard.goal, baseline),
                 margin: Margin::new(guard.margin.fraction())?,
+                limit: None,
             });
         }
+        guards.extend(protocol.constraints.iter().map(|constraint| Guard {
+            series: numbers.against_limit(place, constraint),
+            margin: Margin::NONE,
+            limit: Some(constraint.limit),
+        }));
         family.push(Candidate {
             treatment: treatment.label_against(&plan.treatments[0]),
             responses: responses.iter().map(response).collect(),

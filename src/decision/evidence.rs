@@ -89,6 +89,7 @@ fn response(judgement: &Judgement, level: Level) -> String {
 
 /// `clat_p99_us -0.4 % [-2.9, +2.1] | guard <= +5 %: held`.
 fn guard(guard: &GuardReport) -> String {
+    let metric = one_line(&guard.effect.metric, NAME);
     let margin = (guard.margin.get() * 1e8).round() / 1e6;
     let limit = match guard.effect.goal {
         Goal::Minimize => format!("<= +{margin} %"),
@@ -99,7 +100,15 @@ fn guard(guard: &GuardReport) -> String {
         GuardOutcome::Failed => "failed",
         GuardOutcome::Unproven => "unproven",
     };
-    let metric = one_line(&guard.effect.metric, NAME);
+    if let Some(limit) = guard.limit {
+        let sign = if guard.effect.goal == Goal::Minimize {
+            "<="
+        } else {
+            ">="
+        };
+        let change = change(&guard.effect);
+        return format!("{metric} {change} against {limit} | constraint {sign} {limit}: {outcome}");
+    }
     format!("{metric} {} | guard {limit}: {outcome}", change(&guard.effect))
 }
 

@@ -9,6 +9,7 @@ mod evaluate;
 mod evidence;
 mod extend;
 mod numbers;
+mod pareto;
 mod recommend;
 #[cfg(test)]
 mod tests;
@@ -20,4 +21,5 @@ pub use chain::{Chain, Link};
 pub use evaluate::{Counts, Effects, Evaluation, Progress, claim_rule, evaluate, progress};
 pub use extend::{Refusal, extension};
 pub use numbers::{observed, values};
+pub use pareto::{Place, Standing, front};
 pub use recommend::{Blocked, KeepReason, Recommendation, Winner, recommend};

@@ -3,7 +3,7 @@
 use crate::analysis::{Pair, Series};
 use crate::design::{Plan, Role, Treatment};
 use crate::event::{Outcome, TrialRecord};
-use crate::experiment::{DERIVED, Goal, MetricId, Protocol};
+use crate::experiment::{Constraint, DERIVED, Goal, MetricId, Protocol};
 use crate::workload::Observation;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -76,6 +76,24 @@ impl<'r> Numbers<'r> {
         let mut reader = Reader::new(self.protocol, metric);
         let mut value = |block| reader.value(self.trial(block, treatment)?);
         judged_blocks(self.plan).map(&mut value).collect()
+    }
+
+    /// A candidate's own values of a constraint's metric against its limit, over the judged blocks. A zero has no
+    /// logarithm, and counts as a thousandth of the limit.
+    pub(super) fn against_limit(&self, treatment: usize, constraint: &Constraint) -> Series {
+        let column = self.own_column(treatment, &constraint.metric);
+        let pair = |(block, value): (u32, Option<f64>)| {
+            Some(Pair {
+                block,
+                candidate: value?.max(constraint.limit / 1000.0),
+                baseline: constraint.limit,
+            })
+        };
+        Series {
+            metric: self.protocol.name_of(&constraint.metric),
+            goal: constraint.side,
+            pairs: judged_blocks(self.plan).zip(column).filter_map(pair).collect(),
+        }
     }
 
     /// One metric of a candidate against the baseline's column, over the judged blocks.

@@ -3,6 +3,7 @@
 
 mod chain;
 mod evaluate;
+mod several;
 
 use super::{KeepReason, Recommendation, recommend};
 use crate::analysis::{Candidate, Comparison, Criteria, Guard, GuardOutcome, Margin, Pair, Series, compare};
@@ -32,6 +33,7 @@ fn candidate(treatment: &str, throughput: f64, latency: f64, spread: f64) -> Can
         guards: vec![Guard {
             series: series("p99", Goal::Minimize, latency, spread),
             margin: Margin::new(0.05).unwrap(),
+            limit: None,
         }],
     }
 }

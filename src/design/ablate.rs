@@ -54,7 +54,7 @@ pub(super) fn take_apart(
         match (found, refused) {
             (Some(found), _) if treatments.iter().all(|t| t.id != found.id) => treatments.push(found),
             (None, Some(why)) => {
-                notices.push(format!("{} is not taken away: {why}", factors[setting].tunable))
+                notices.push(format!("{} is not taken away: {why}", factors[setting].tunable));
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 //! Pure: gets text, never opens a file; whether this host offers a level is decided later, from facts.
 
 mod command;
+mod constraint;
 mod design;
 mod factor;
 mod guest;
@@ -13,6 +14,7 @@ mod treatment;
 
 pub(crate) use judge::{metric, metrics};
 
+use super::weigh::weigh;
 use super::{DesignKind, Experiment, Guest};
 use crate::decode::{Field, Reader, document, is_name, stem};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, one_line};
@@ -67,10 +69,14 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
     );
     let mut known = workloads.clone().unwrap_or_default();
     known.extend(guest.iter().flat_map(Guest::loads).cloned());
-    let derived = judge::derived(file, &known, guest.as_ref());
+    let mut derived = judge::derived(file, &known, guest.as_ref());
     let metrics = judge::with_host(judge::metrics(&known, &derived), guest.as_ref());
-    let responses = judge::responses(file, &metrics);
+    let (mut responses, weighed) = judge::responses(file, &metrics, &derived);
     let guards = judge::guards(file, &metrics, &responses);
+    let constraints = constraint::constraints(file, &metrics);
+    if let Some(weighed) = weighed {
+        weigh(&mut derived, &mut responses, weighed);
+    }
     let (time_budget, reboot) = budget(file);
     let seed = file
         .take("seed")
@@ -86,6 +92,7 @@ fn experiment(file: &mut Reader<'_>, source: &Source, library: &Library) -> Opti
         derived,
         responses: (!responses.is_empty()).then_some(responses)?,
         guards,
+        constraints,
         treatments,
         design: design?,
         time_budget,

@@ -6,12 +6,14 @@ mod file;
 mod neighbour;
 mod response;
 mod ssh;
+mod weigh;
 
 pub use file::parse;
 pub(crate) use file::{metric, metrics};
 pub use neighbour::{BARRIER, BitRate, BitRateError, Company, LongPath, Neighbour, SKEW};
 pub use response::{DERIVED, Derived, Formula, Goal, Guard, MetricId, Response};
 pub use ssh::SshTarget;
+pub use weigh::{Constraint, WEIGHTED, Weighed, Weight};
 
 use crate::design::Guests;
 use crate::diagnostic::Source;
@@ -45,6 +47,8 @@ pub struct Experiment {
     pub responses: Vec<Response>,
     /// What must not get worse.
     pub guards: Vec<Guard>,
+    /// Limits that a winner must keep in itself.
+    pub constraints: Vec<Constraint>,
     /// The treatments of an explicit design, the baseline first; empty in others.
     pub treatments: Vec<ListedTreatment>,
     /// How treatments are made of levels, and how many blocks are run.
@@ -75,6 +79,9 @@ pub struct Protocol {
     pub responses: Vec<Response>,
     /// What must not get worse.
     pub guards: Vec<Guard>,
+    /// Limits that a winner must keep in itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
     /// When claims may be made.
     pub stopping: Stopping,
     /// The margin of *equivalent*.
@@ -89,6 +96,11 @@ impl Experiment {
         self.workloads.iter().chain(self.guest.loads()).cloned().collect()
     }
 
+    /// Puts one weighted response in the place of its responses.
+    pub fn weigh(&mut self, weighed: Vec<Weighed>) {
+        weigh::weigh(&mut self.derived, &mut self.responses, weighed);
+    }
+
     /// What a run needs besides its plan.
     pub fn protocol(&self) -> Protocol {
         Protocol {
@@ -98,6 +110,7 @@ impl Experiment {
             derived: self.derived.clone(),
             responses: self.responses.clone(),
             guards: self.guards.clone(),
+            constraints: self.constraints.clone(),
             stopping: self.design.stopping,
             smallest_effect: self.design.smallest_effect,
             time_budget: self.time_budget,
@@ -111,12 +124,37 @@ impl Protocol {
         &self.responses[0]
     }
 
-    /// Every metric that is judged: responses, guards, and what derived metrics are made of.
+    /// The responses that a weighted one is made of, where weights were stated.
+    pub fn weighed(&self) -> Option<&[Weighed]> {
+        weigh::weighed(&self.derived, &self.responses)
+    }
+
+    /// Puts one weighted response in the place of its responses.
+    pub fn weigh(&mut self, weighed: Vec<Weighed>) {
+        weigh::weigh(&mut self.derived, &mut self.responses, weighed);
+    }
+
+    /// What treatments are good at: the responses, or those that a weighted one is made of.
+    pub fn aims(&self) -> Vec<Response> {
+        match self.weighed() {
+            None => self.responses.clone(),
+            Some(weighed) => weighed
+                .iter()
+                .map(|w| Response {
+                    metric: w.metric.clone(),
+                    goal: w.goal,
+                })
+                .collect(),
+        }
+    }
+
+    /// Every metric that is judged: responses, guards, constraints, and what derived metrics are made of.
     pub fn named_metrics(&self) -> impl Iterator<Item = &MetricId> {
         let responses = self.responses.iter().map(|r| &r.metric);
         let guards = self.guards.iter().map(|g| &g.metric);
+        let constraints = self.constraints.iter().map(|c| &c.metric);
         let derived = self.derived.iter().flat_map(|d| d.formula.metrics());
-        responses.chain(guards).chain(derived)
+        responses.chain(guards).chain(constraints).chain(derived)
     }
 
     /// The guest's own workloads, then those of its neighbours.

@@ -1,5 +1,6 @@
 //! What is judged: responses with their direction, guards, and metrics computed from others.
 
+use super::weigh::{Weighed, mean};
 use crate::units::Percent;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,8 @@ pub enum Formula {
     /// W. Hawe, "A Quantitative Measure of Fairness and Discrimination for Resource Allocation in Shared Computer
     /// Systems", DEC TR-301, 1984.
     Fairness(Vec<MetricId>),
+    /// Several responses as one, by their weights.
+    Weighted(Vec<Weighed>),
 }
 
 impl Formula {
@@ -86,6 +89,7 @@ impl Formula {
         match self {
             Self::Ratio(over, under) => vec![over, under],
             Self::Product(all) | Self::Sum(all) | Self::Fairness(all) => all.iter().collect(),
+            Self::Weighted(all) => all.iter().map(|one| &one.metric).collect(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Formula {
             Self::Ratio(over, under) => of(over)? / of(under)?,
             Self::Product(all) => all.iter().map(of).product::<Option<f64>>()?,
             Self::Sum(all) => all.iter().map(of).sum::<Option<f64>>()?,
+            Self::Weighted(all) => mean(all, of)?,
             Self::Fairness(all) => jain(&all.iter().map(of).collect::<Option<Vec<_>>>()?),
         };
         value.is_finite().then_some(value)

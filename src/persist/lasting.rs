@@ -217,3 +217,174 @@ fn module_of(key: &str, value: &str) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::persist::{CommitId, DeviceMatch, Layer, OwnFile, Stamp, render};
+    use crate::tunable::Format;
+    use std::collections::BTreeMap;
+
+    /// A machine of these files and links.
+    struct Machine(BTreeMap<&'static str, &'static str>);
+
+    impl Sysfs for Machine {
+        fn read(&mut self, path: &str) -> Option<String> {
+            self.0.get(path).map(ToString::to_string)
+        }
+
+        fn link(&mut self, path: &str) -> Option<String> {
+            self.read(&format!("-> {path}"))
+        }
+
+        fn is_writable(&mut self, path: &str) -> bool {
+            !path.contains("nested")
+        }
+    }
+
+    fn machine() -> Machine {
+        Machine(BTreeMap::from([
+            ("/sys/block/nvme0n1/wwid", "eui.0025385b71b00d5f\n"),
+            ("/sys/block/sda/device/wwid", "naa.5000c500a1b2c3d4\n"),
+            ("/sys/block/vda/serial", "disk-1\n"),
+            ("/sys/block/vdb/serial", "\n"),
+            (
+                "-> /sys/block/vdb",
+                "../devices/pci0000:00/0000:00:05.0/virtio2/block/vdb",
+            ),
+            ("-> /sys/block/dm-0", "../devices/virtual/block/dm-0"),
+            ("/sys/block/vdc/serial", "a\"; reboot"),
+            ("/sys/module/kvm/initstate", "live\n"),
+            (
+                "-> /sys/class/net/eth0",
+                "../../devices/pci0000:00/0000:00:03.0/net/eth0",
+            ),
+            ("/sys/class/net/eth0/addr_assign_type", "0\n"),
+            ("/sys/class/net/eth0/address", "52:54:00:12:34:56\n"),
+            ("-> /sys/class/net/vnet0", "../../devices/virtual/net/vnet0"),
+        ]))
+    }
+
+    fn of(path: &str, value: &str) -> Result<Vec<Lasting>, Unfit> {
+        let address = Address::HostFile {
+            path: path.into(),
+            format: Format::Plain,
+        };
+        let setting = Setting::own(address, Kind::Words.parse(value).unwrap(), Kind::Words);
+        lasting(&setting, &mut machine())
+    }
+
+    #[test]
+    fn every_place_has_its_file() {
+        let cases = [
+            ("/proc/sys/vm/swappiness", OwnFile::Sysctl),
+            ("/sys/kernel/mm/ksm/run", OwnFile::Tmpfiles),
+            (
+                "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+                OwnFile::Tmpfiles,
+            ),
+            ("/sys/module/kvm/parameters/halt_poll_ns", OwnFile::Modprobe),
+            ("/sys/module/built_in/parameters/x", OwnFile::Tmpfiles),
+            ("/sys/module/kvm_intel/parameters/nested", OwnFile::Grub),
+            ("/sys/block/sda/queue/scheduler", OwnFile::Udev),
+            ("/sys/class/net/eth0/tx_queue_len", OwnFile::Udev),
+        ];
+        for (path, file) in cases {
+            let items = of(path, "1").unwrap();
+            assert_eq!(
+                items.iter().map(Lasting::file).collect::<Vec<_>>(),
+                [file],
+                "{path}"
+            );
+        }
+        let modules = of("/proc/sys/net/ipv4/tcp_congestion_control", "htcp").unwrap();
+        assert_eq!(modules[0], Lasting::Module("tcp_htcp".into()));
+        assert_eq!(
+            of("/proc/sys/net/ipv4/tcp_congestion_control", "cubic")
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(
+            of("/proc/sys/net/netfilter/nf_conntrack_max", "9").unwrap().len(),
+            2
+        );
+    }
+
+    #[test]
+    fn devices_are_known_by_what_stays_and_passing_ones_are_refused() {
+        let known = |name: &str| match of(&format!("/sys/block/{name}/queue/scheduler"), "none") {
+            Ok(items) => match &items[..] {
+                [Lasting::Device { device, .. }] => Ok(device.known_by.clone()),
+                other => panic!("{other:?}"),
+            },
+            Err(unfit) => Err(unfit.to_string()),
+        };
+        assert_eq!(
+            known("nvme0n1"),
+            Ok(DeviceMatch::Wwid("eui.0025385b71b00d5f".into()))
+        );
+        assert_eq!(
+            known("sda"),
+            Ok(DeviceMatch::ParentWwid("naa.5000c500a1b2c3d4".into()))
+        );
+        assert_eq!(known("vda"), Ok(DeviceMatch::Serial("disk-1".into())));
+        assert_eq!(known("vdb"), Ok(DeviceMatch::Bus("0000:00:05.0".into())));
+        for (name, why) in [
+            ("loop7", "loop device"),
+            ("dm-0", "no place on a bus"),
+            ("vdc", "no world-wide id"),
+        ] {
+            let refused = known(name).unwrap_err();
+            assert!(refused.contains(name) && refused.contains(why), "{refused}");
+        }
+        let link = of("/sys/class/net/vnet0/tx_queue_len", "9")
+            .unwrap_err()
+            .to_string();
+        assert!(link.contains("link vnet0 is made by software"), "{link}");
+        assert!(of("/sys/fs/cgroup/cpu/x", "1").is_err());
+    }
+
+    #[test]
+    fn no_value_becomes_anything_but_a_value() {
+        let stamp = Stamp {
+            commit: CommitId(1),
+            run: "0123".into(),
+            experiment: "x\nvm.swappiness = 99".into(),
+            at: "2026-07-01T10:00:00Z".parse().unwrap(),
+            evidence: vec!["\u{2028}options kvm x=1\\".into()],
+            deadline: None,
+        };
+        // Kinds refuse such texts; the files must not depend on that.
+        let mut items = Vec::new();
+        for (path, value) in [
+            ("/sys/block/sda/queue/x", "a\" b$c%d\\"),
+            ("/sys/kernel/x", "50%"),
+            ("/proc/sys/net/ipv4/conf/eth0.5/x", "1"),
+        ] {
+            items.extend(of_file(path, value.into(), &mut machine()).unwrap());
+        }
+        assert!(of_file("/sys/kernel/x", "1\nw /etc/x".into(), &mut machine()).is_err());
+        let layer = Layer {
+            stamp: &stamp,
+            items: &items,
+            tuned: None,
+            keeper: None,
+        };
+        let lines = |file| {
+            let text = render(file, &[layer]).unwrap();
+            let lines = text
+                .lines()
+                .filter(|line| !line.starts_with('#') && !line.is_empty());
+            lines.map(str::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(OwnFile::Tmpfiles), ["w /sys/kernel/x - - - - 50%%"]);
+        assert_eq!(lines(OwnFile::Sysctl), ["net/ipv4/conf/eth0.5/x = 1"]);
+        let rule = lines(OwnFile::Udev);
+        assert!(
+            rule.len() == 1 && rule[0].ends_with(r#"ATTR{queue/x}="a\" b$$c%%d\\""#),
+            "{rule:?}"
+        );
+    }
+}

@@ -1,10 +1,14 @@
 //! What to do after all that was measured, as text, Markdown and JSON. Knows advice and the chain it is from, no
 //! verbs but those it names as the next step.
 
+use super::front::{standings, unconfirmed_weights, weights};
 use super::table::fill;
 use super::{Report, pace, wording};
 use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
-use crate::decision::{Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Proven, Why};
+use crate::decision::{
+    Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Why,
+};
+use crate::design::Role;
 use crate::event::RunId;
 use crate::simulation::NOTICE;
 use serde_json::{Value, json};
@@ -20,8 +24,8 @@ struct Told {
 }
 
 /// For a terminal of this width.
-pub fn advice_text(chain: &Chain, advice: &Advice, width: u16) -> String {
-    let told = told(chain, advice);
+pub fn advice_text(chain: &Chain, advice: &Advice, front: &[Place], width: u16) -> String {
+    let told = told(chain, advice, front);
     let mut out = format!("{}\n\n{}", head(chain), fill(&told.answer, width, ""));
     for (title, lines) in told.parts {
         let _ = write!(out, "\n{title}\n");
@@ -36,8 +40,8 @@ pub fn advice_text(chain: &Chain, advice: &Advice, width: u16) -> String {
 }
 
 /// In GitHub's flavour.
-pub fn advice_markdown(chain: &Chain, advice: &Advice) -> String {
-    let told = told(chain, advice);
+pub fn advice_markdown(chain: &Chain, advice: &Advice, front: &[Place]) -> String {
+    let told = told(chain, advice, front);
     let mut out = format!("## {}\n\n**{}**\n", escape(&head(chain)), escape(&told.answer));
     for (title, lines) in told.parts {
         let _ = write!(out, "\n### {title}\n\n");
@@ -52,8 +56,8 @@ pub fn advice_markdown(chain: &Chain, advice: &Advice) -> String {
 }
 
 /// Everything, for programs.
-pub fn advice_json(chain: &Chain, advice: &Advice) -> Value {
-    let told = told(chain, advice);
+pub fn advice_json(chain: &Chain, advice: &Advice, front: &[Place]) -> Value {
+    let told = told(chain, advice, front);
     let header = &chain.last_found().header;
     let settings = match advice {
         Advice::Adopt(proven) => json!(proven.settings()),
@@ -68,6 +72,7 @@ pub fn advice_json(chain: &Chain, advice: &Advice) -> Value {
         "settings": settings,
         "is-minimal": matches!(advice, Advice::Adopt(proven) if proven.is_minimal()),
         "result": advice,
+        "front": front,
         "next": told.next.map(|(what, command)| json!({ "what": what, "command": command })),
     })
 }
@@ -118,7 +123,7 @@ fn runs(chain: &Chain) -> Vec<(&'static str, RunId)> {
         .collect()
 }
 
-fn told(chain: &Chain, advice: &Advice) -> Told {
+fn told(chain: &Chain, advice: &Advice, front: &[Place]) -> Told {
     let mut told = match advice {
         Advice::Adopt(proven) => adopt(proven),
         Advice::Keep(kept) => keep(chain, kept),
@@ -128,9 +133,22 @@ fn told(chain: &Chain, advice: &Advice) -> Told {
             next: Some(step(next)),
         },
     };
+    if let (Some(weights), Some((_, command))) = (unconfirmed_weights(chain), &mut told.next)
+        && command.ends_with("--measure")
+    {
+        command.push_str(&weights);
+    }
+    told.parts.push((
+        "treatments in all responses, each interval at 95 % for itself",
+        standings(front),
+    ));
+    told.parts.extend(weights(chain));
     if chain.last_found().header.facts.simulated().is_some() {
         told.answer = format!("In a simulation: {}", told.answer);
         told.parts.push(("notices", vec![NOTICE.into()]));
+    } else if wording::acceleration(&chain.last_found().header.facts) == "software emulation" {
+        let notice = "software emulation: numbers are relative, and a gain may differ under KVM";
+        told.parts.push(("notices", vec![notice.into()]));
     }
     told.parts.retain(|(_, lines)| !lines.is_empty());
     told
@@ -138,14 +156,27 @@ fn told(chain: &Chain, advice: &Advice) -> Told {
 
 fn adopt(proven: &Proven) -> Told {
     let settings: Vec<_> = proven.settings().iter().map(level).collect();
-    let effect = &proven.comparison().primary().effect;
-    let answer = format!(
-        "Adopt {}: {} {} against the baseline in {} fresh blocks.",
+    let comparison = proven.comparison();
+    let better = comparison
+        .responses
+        .iter()
+        .filter(|j| j.verdict == Verdict::Better);
+    let better: Vec<_> = better
+        .map(|j| {
+            let metric = wording::tame(&j.effect.metric, wording::NAME);
+            format!("{metric} {}", wording::change(&j.effect))
+        })
+        .collect();
+    let mut answer = format!(
+        "Adopt {}: {} against the baseline in {} fresh blocks.",
         settings.join(" "),
-        wording::tame(&effect.metric, wording::NAME),
-        wording::change(effect),
-        effect.blocks,
+        better.join(", "),
+        comparison.primary().effect.blocks,
     );
+    if comparison.primary().negligible {
+        let limit = proven.header().protocol.smallest_effect;
+        let _ = write!(answer, " The difference is proven but negligible: below {limit}.");
+    }
     let back = |setting: &LevelOf| {
         let was = proven
             .baseline()
@@ -239,7 +270,7 @@ fn fate(one: &Ablated) -> String {
         Fate::Guards => format!("needed by a guard: {shown}"),
         Fate::NeededBy { tunable } => format!("stays, {} needs it", wording::tame(tunable, wording::NAME)),
         Fate::Inseparable => {
-            "stays: no other setting can be without it, and all together are proven better".into()
+            "stays: none of the others is possible without it, and all together are proven better".into()
         }
         Fate::LeftOut => format!("not proven to be needed: {shown}"),
     }
@@ -273,16 +304,13 @@ fn keep(chain: &Chain, kept: &Kept) -> Told {
         answer = "Keep the baseline: nothing was measured.".into();
     }
     could.extend(longer(chain, kept));
-    let next = match &kept.why {
-        Why::NothingProven {
-            reason: KeepReason::Inconclusive { more_blocks },
-            run,
-        } => Some((
-            "more blocks, where the rule of the run allows them".into(),
-            format!("kvmtune run --continue {} --blocks {more_blocks}", run.short()),
-        )),
-        _ => None,
-    };
+    let is_open = matches!(&kept.why, Why::NothingProven { .. });
+    let next = kept.addable.filter(|_| is_open).map(|blocks| {
+        (
+            "more blocks, at a look that was registered when the run began".into(),
+            format!("kvmtune run --continue {} --blocks {blocks}", kept.run.short()),
+        )
+    });
     Told {
         answer,
         parts: vec![("what a longer run could still show", could)],
@@ -335,7 +363,7 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
     const SHOWN: usize = 5;
     let link = chain.last_found();
     let block = pace::block(&link.header, &link.records, 2);
-    let line = |c: &Comparison| {
+    let told = |c: &Comparison| {
         let effect = &c.primary().effect;
         let Verdict::Inconclusive { more_blocks } = c.primary().verdict else {
             return String::new();
@@ -349,7 +377,7 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
             wording::more_blocks(more_blocks, block)
         )
     };
-    let mut lines: Vec<String> = kept.open.iter().take(SHOWN).map(line).collect();
+    let mut lines: Vec<String> = kept.open.iter().take(SHOWN).map(told).collect();
     if kept.open.len() > SHOWN {
         lines.push(format!("{} others are open too", kept.open.len() - SHOWN));
     }
@@ -396,6 +424,12 @@ fn step(next: &Next) -> (String, String) {
 
 fn level((tunable, level): &LevelOf) -> String {
     wording::tame(&format!("{tunable}={level}"), wording::NAME)
+}
+
+/// Whether the whole winner was measured beside what was left of it.
+pub(super) fn has_whole(report: &Report<'_>) -> bool {
+    let mut treatments = report.header.plan.treatments.iter();
+    treatments.any(|t| t.role == Role::Whole)
 }
 
 /// The answer of an ablation by itself: which settings are needed.

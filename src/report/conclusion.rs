@@ -13,6 +13,14 @@ pub(super) fn answer(report: &Report<'_>) -> String {
         (_, Purpose::Noise) => noise(report),
         (_, Purpose::Ablate { .. }) => advice::ablation(report),
         (Recommendation::Adopt(winner), _) => adopt(report, winner),
+        (Recommendation::Keep { .. }, Purpose::Confirm { .. })
+            if report.is_over() && advice::has_whole(report) =>
+        {
+            format!(
+                "Fresh blocks did not confirm what was left of the winner: the whole stays, `kvmtune recommend {}`.",
+                report.header.run.short()
+            )
+        }
         (Recommendation::Keep { reason }, Purpose::Confirm { .. })
             if report.is_over() && !matches!(reason, KeepReason::Guarded { .. }) =>
         {
@@ -205,6 +213,13 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
         notices.push(format!(
             "selection estimate: what was chosen for looking best tends to look better than it is; the gain to publish \
              is that of fresh blocks, `kvmtune confirm {run}`"
+        ));
+    }
+    if let (Recommendation::Adopt(_), Purpose::Confirm { .. }) =
+        (&report.evaluation.recommendation, &report.header.purpose)
+    {
+        notices.push(format!(
+            "`kvmtune recommend {run}` tells what to adopt; with --measure it leaves out settings that are not needed"
         ));
     }
     if let Some(certificate) = &report.header.certificate {

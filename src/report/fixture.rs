@@ -309,6 +309,7 @@ fn protocol() -> Protocol {
             goal: Goal::Minimize,
             margin: Percent(5.0),
         }],
+        constraints: Vec::new(),
         smallest_effect: Percent(1.0),
         time_budget: None,
     }

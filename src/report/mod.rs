@@ -10,6 +10,7 @@ mod effects;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod front;
 mod html;
 mod json;
 mod machine;

@@ -145,7 +145,8 @@ impl Teller {
     fn event(&mut self, event: &Event) -> Said {
         match event {
             Event::RunStarted { header } => {
-                self.header = Some((**header).clone());
+                // In a sitting of several runs each has trials and a pace of its own.
+                *self = Self::new(Some(header));
                 let experiment = wording::tame(&header.experiment, 60);
                 Said::Line(format!("run {} of {experiment}", header.run.short()))
             }
@@ -304,6 +305,10 @@ mod tests {
         };
         assert!(!line.contains('\n') && line.contains("eta"), "{line}");
         assert_eq!(teller.done, 31);
+        // The next run of the sitting begins anew.
+        let header = Box::new(fixture.header.clone());
+        teller.event(&Event::RunStarted { header });
+        assert_eq!((teller.done, teller.marks.len()), (0, 0));
     }
 
     #[test]

@@ -166,6 +166,17 @@ pub(super) fn guard_outcome(outcome: GuardOutcome) -> &'static str {
 
 /// What a guard asks for: `p99 <= +5 %`.
 pub(super) fn guard_limit(guard: &GuardReport) -> String {
+    if let Some(limit) = guard.limit {
+        let sign = if guard.effect.goal == Goal::Minimize {
+            "<="
+        } else {
+            ">="
+        };
+        return format!(
+            "{} {sign} {limit}, where the effect is against this limit",
+            guard.effect.metric
+        );
+    }
     let margin = 100.0 * guard.margin.get();
     // Shares such as 0.05 are not exact in binary; no margin is finer than this.
     let margin = (margin * 1e6).round() / 1e6;

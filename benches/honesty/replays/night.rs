@@ -83,6 +83,7 @@ impl Night {
         Guard {
             series: self.series(1, Goal::Minimize),
             margin: Margin::new(margin).unwrap(),
+            limit: None,
         }
     }
 }

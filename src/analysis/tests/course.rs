@@ -30,6 +30,7 @@ fn guarded(ratios: &[f64], latency: f64) -> Candidate {
         guards: vec![Guard {
             series: series("p99", Goal::Minimize, &latency),
             margin: Margin::new(0.05).unwrap(),
+            limit: None,
         }],
         ..candidate(ratios)
     }

@@ -3,7 +3,9 @@
 use super::{MAX_DERIVED, MAX_GUARDS, MAX_RESPONSES};
 use crate::decode::{Field, Reader, is_name};
 use crate::diagnostic::one_line;
-use crate::experiment::{DERIVED, Derived, Formula, Goal, Guard, Guest, MetricId, Response};
+use crate::experiment::{
+    DERIVED, Derived, Formula, Goal, Guard, Guest, MetricId, Response, WEIGHTED, Weighed, Weight,
+};
 use crate::telemetry::{self, HOST};
 use crate::tunable::nearest;
 use crate::units::Percent;
@@ -129,18 +131,25 @@ fn formula(table: &mut Reader<'_>, known: &[Known]) -> Option<Formula> {
 
 /// The responses; by default the first metric of the first workload. Nothing is said of metrics while the
 /// workloads themselves are wrong.
-pub(super) fn responses(file: &mut Reader<'_>, known: &[Known]) -> Vec<Response> {
+///
+/// Where they have weights, what they count is given beside them.
+pub(super) fn responses(
+    file: &mut Reader<'_>,
+    known: &[Known],
+    derived: &[Derived],
+) -> (Vec<Response>, Option<Vec<Weighed>>) {
     let first = known.first().map(|(metric, goal)| Response {
         metric: metric.clone(),
         goal: *goal,
     });
     let Some(field) = file.take("response") else {
-        return first.into_iter().collect();
+        return (first.into_iter().collect(), None);
     };
     let mut responses: Vec<Response> = Vec::new();
+    let mut weights: Vec<Option<Weight>> = Vec::new();
     for table in field.tables(MAX_RESPONSES) {
         let span = table.span();
-        let Some(response) = response(table, known, first.as_ref()) else {
+        let Some((response, weight)) = response(table, known, first.as_ref()) else {
             continue;
         };
         if responses.iter().any(|r| r.metric == response.metric) {
@@ -148,16 +157,56 @@ pub(super) fn responses(file: &mut Reader<'_>, known: &[Known]) -> Vec<Response>
             field.mistake(crate::diagnostic::Diagnostic::at(span, message).hint("remove one"));
         }
         responses.push(response);
+        weights.push(weight);
     }
-    responses
+    let weighed = weighed(&field, &responses, &weights, derived);
+    (responses, weighed)
 }
 
-fn response(mut table: Reader<'_>, known: &[Known], first: Option<&Response>) -> Option<Response> {
+/// All responses have weights, or none has.
+fn weighed(
+    field: &Field<'_>,
+    responses: &[Response],
+    weights: &[Option<Weight>],
+    derived: &[Derived],
+) -> Option<Vec<Weighed>> {
+    if weights.iter().all(Option::is_none) {
+        return None;
+    }
+    let with_weight = responses.iter().zip(weights).map(|(response, weight)| {
+        Some(Weighed {
+            metric: response.metric.clone(),
+            goal: response.goal,
+            weight: (*weight)?,
+        })
+    });
+    let all: Option<Vec<_>> = with_weight.collect();
+    match &all {
+        None => field.wrong(
+            "some responses have a weight and some have none",
+            "weigh all, or none",
+        ),
+        Some(all) if all.len() < 2 => field.wrong("one response needs no weight", "remove the weight"),
+        Some(_) if derived.iter().any(|d| d.name == WEIGHTED) => field.wrong(
+            format!("weighted responses become the metric `{WEIGHTED}`, and one of that name is derived"),
+            "call the derived metric something else",
+        ),
+        Some(_) => {}
+    }
+    all
+}
+
+fn response(
+    mut table: Reader<'_>,
+    known: &[Known],
+    first: Option<&Response>,
+) -> Option<(Response, Option<Weight>)> {
     let named = table.take("metric");
     let found = match &named {
         Some(field) => metric(field, known).map(|(metric, goal)| Response { metric, goal }),
         None => first.cloned(),
     };
+    let weight = table.take("weight").and_then(|field| weight(&field));
     let goal_field = table.take("goal");
     if let Some(field) = goal_field
         && let Some(goal) = field.word(&GOALS)
@@ -175,7 +224,15 @@ fn response(mut table: Reader<'_>, known: &[Known], first: Option<&Response>) ->
         );
     }
     table.finish();
-    found
+    Some((found?, weight))
+}
+
+fn weight(field: &Field<'_>) -> Option<Weight> {
+    let weight = Weight::new(field.number()?);
+    if weight.is_none() {
+        field.wrong("a weight is from 0.001 to 1000", "write weight = 2");
+    }
+    weight
 }
 
 /// The guards that are right; mistakes are reported for the others.

@@ -1,0 +1,54 @@
+//! Several responses in words: where each treatment stands in all of them, and the weights that choose. Knows no layout.
+
+use super::wording;
+use crate::decision::{Chain, Place, Standing};
+use crate::experiment::Weighed;
+
+/// Where each treatment stands in the responses together.
+pub(super) fn standings(front: &[Place]) -> Vec<String> {
+    let one = |place: &Place| {
+        let name = wording::tame(&place.treatment, wording::NAME);
+        let effects = place.effects.iter().map(|effect| {
+            let metric = wording::tame(&effect.metric, wording::NAME);
+            format!(" {metric} {},", wording::change(effect))
+        });
+        let stands = match &place.standing {
+            Standing::Front => "on the front: none is better in everything".into(),
+            Standing::Dominated { by } => format!(
+                "{} is better in everything, by the estimates only",
+                wording::tame(by, wording::NAME)
+            ),
+            Standing::ProvenDominated { by } => format!(
+                "{} is proven better, and worse in nothing by as much as is of interest",
+                wording::tame(by, wording::NAME)
+            ),
+        };
+        format!("{name}:{} {stands}", effects.collect::<String>())
+    };
+    front.iter().map(one).collect()
+}
+
+/// The weights as options, while what they choose is not confirmed.
+pub(super) fn unconfirmed_weights(chain: &Chain) -> Option<String> {
+    let protocol = &chain.last_found().header.protocol;
+    let weighed = protocol
+        .weighed()
+        .filter(|_| chain.confirmation.is_none())?
+        .iter();
+    let option = |w: &Weighed| {
+        let metric = wording::tame(&protocol.name_of(&w.metric), wording::NAME);
+        format!(" --weight {metric}={}", w.weight)
+    };
+    Some(weighed.map(option).collect())
+}
+
+/// What a weighted response is made of.
+pub(super) fn weights(chain: &Chain) -> Option<(&'static str, Vec<String>)> {
+    let protocol = &chain.last_found().header.protocol;
+    let weighed = protocol.weighed()?.iter();
+    let lines = weighed.map(|one| {
+        let metric = wording::tame(&protocol.name_of(&one.metric), wording::NAME);
+        format!("{metric}: {}", one.weight)
+    });
+    Some(("weights", lines.collect()))
+}
