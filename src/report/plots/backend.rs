@@ -66,11 +66,11 @@ impl Paper {
 
     /// Points of one path, which none can point at.
     pub(super) fn dots(&mut self, places: impl Iterator<Item = BackendCoord>, style: &impl BackendStyle) {
-        let path: String = places
+        let dots: Vec<_> = places
             .map(|(x, y)| format!("M{} {}h0", coarse(x), coarse(y)))
             .collect();
-        if !path.is_empty() {
-            self.stroke(&path, style);
+        if !dots.is_empty() {
+            self.path(&dots.concat(), style, false);
         }
     }
 
@@ -99,30 +99,37 @@ impl Paper {
         }
     }
 
-    fn fill(&mut self, path: &str, style: &impl BackendStyle) {
-        self.put(style.color(), |about| {
-            html! { path d=(path) data-trial=[&about.trial] { (title(about)) } }
-        });
-    }
-
-    fn stroke(&mut self, path: &str, style: &impl BackendStyle) {
-        let width = Width::of(style);
+    fn path(&mut self, path: &str, style: &impl BackendStyle, fill: bool) {
+        let Look { none, ink, width } = Look::of(style, fill);
         self.put(style.color(), |about| {
             html! {
-                path d=(path) fill="none" stroke="currentColor" stroke-width=[width.0] stroke-dasharray=[dashes(about)]
+                path d=(path) fill=[none] stroke=[ink] stroke-width=[width] stroke-dasharray=[dashes(about)]
                     data-trial=[&about.trial] { (title(about)) }
             }
         });
     }
 }
 
-/// `None` of one unit, as it need not be said.
-struct Width(Option<String>);
+/// What an element says of its style; what is filled has nothing to say.
+#[derive(Default)]
+struct Look {
+    none: Option<&'static str>,
+    ink: Option<&'static str>,
+    /// A unit need not be said.
+    width: Option<String>,
+}
 
-impl Width {
-    fn of(style: &impl BackendStyle) -> Self {
+impl Look {
+    fn of(style: &impl BackendStyle, fill: bool) -> Self {
+        if fill {
+            return Self::default();
+        }
         let width = style.stroke_width();
-        Self((width != 10).then(|| n(f64::from(width) / 10.0)))
+        Self {
+            none: Some("none"),
+            ink: Some("currentColor"),
+            width: (width != 10).then(|| n(f64::from(width) / 10.0)),
+        }
     }
 }
 
@@ -188,13 +195,12 @@ impl DrawingBackend for Paper {
         style: &S,
         fill: bool,
     ) -> Written {
-        let (width, height) = (coarse(right - left), coarse(bottom - top));
-        let stroke = (!fill).then(|| Width::of(style));
+        let (across, down) = (coarse(right - left), coarse(bottom - top));
+        let Look { none, ink, width } = Look::of(style, fill);
         self.put(style.color(), |about| {
             html! {
-                rect x=(coarse(left)) y=(coarse(top)) width=(width) height=(height) fill=[stroke.as_ref().map(|_| "none")]
-                    stroke=[stroke.as_ref().map(|_| "currentColor")] stroke-width=[stroke.and_then(|s| s.0)]
-                    stroke-dasharray=[dashes(about)] data-trial=[&about.trial] { (title(about)) }
+                rect x=(coarse(left)) y=(coarse(top)) width=(across) height=(down) fill=[none] stroke=[ink]
+                    stroke-width=[width] stroke-dasharray=[dashes(about)] data-trial=[&about.trial] { (title(about)) }
             }
         });
         Ok(())
@@ -206,7 +212,7 @@ impl DrawingBackend for Paper {
         style: &S,
     ) -> Written {
         if let Some(path) = joined(path) {
-            self.stroke(&path, style);
+            self.path(&path, style, false);
         }
         Ok(())
     }
@@ -218,12 +224,11 @@ impl DrawingBackend for Paper {
         style: &S,
         fill: bool,
     ) -> Written {
-        let stroke = (!fill).then(|| Width::of(style));
+        let Look { none, ink, width } = Look::of(style, fill);
         let radius = n(f64::from(radius) / 10.0);
         self.put(style.color(), |about| {
             html! {
-                circle cx=(coarse(x)) cy=(coarse(y)) r=(radius) fill=[stroke.as_ref().map(|_| "none")]
-                    stroke=[stroke.as_ref().map(|_| "currentColor")] stroke-width=[stroke.and_then(|s| s.0)]
+                circle cx=(coarse(x)) cy=(coarse(y)) r=(radius) fill=[none] stroke=[ink] stroke-width=[width]
                     stroke-dasharray=[dashes(about)] data-trial=[&about.trial] { (title(about)) }
             }
         });
@@ -236,7 +241,7 @@ impl DrawingBackend for Paper {
         style: &S,
     ) -> Written {
         if let Some(path) = joined(corners) {
-            self.fill(&format!("{path}Z"), style);
+            self.path(&format!("{path}Z"), style, true);
         }
         Ok(())
     }
@@ -269,5 +274,55 @@ impl DrawingBackend for Paper {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::mark::{INK, Mark, Shape, Told, pen, wash};
+    use super::*;
+    use plotters::element::{Drawable, PointCollection, Rectangle};
+
+    /// Elements at places of the picture.
+    fn drawn(elements: &[Told]) -> String {
+        let mut paper = Paper::default();
+        for element in elements {
+            let places = element.point_iter().iter().map(|(x, y)| (fine(*x), fine(*y)));
+            element.draw(places, &mut paper, (0, 0)).unwrap();
+        }
+        paper.finish().into_string()
+    }
+
+    #[test]
+    fn an_element_tells_what_it_stands_for_and_the_next_does_not() {
+        let dot = || Mark::new((1.0, 2.34), Shape::Dot, 2.8, &INK);
+        let told = dot().told(Some("1.7".into()), "block 1 & 2".into());
+        assert_eq!(
+            drawn(&[told, Told::dashed(dot())]),
+            "<circle cx=\"1\" cy=\"2.3\" r=\"2.8\" data-trial=\"1.7\"><title>block 1 &amp; 2</title></circle>\
+             <circle cx=\"1\" cy=\"2.3\" r=\"2.8\" stroke-dasharray=\"3.5 4\"></circle>"
+        );
+    }
+
+    #[test]
+    fn elements_of_one_colour_share_a_group_and_what_has_none_is_left_out() {
+        let area = |style| Told::of(Rectangle::new([(0.0, 0.0), (4.0, 2.0)], style), None, "x".into());
+        let text = drawn(&[
+            area(wash(&Tone::Series(1), 0.5)),
+            area(pen(&Tone::Series(1), 0.5, 2.0)),
+            area(wash(&Tone::Good, 0.0)),
+            area(wash(&INK, 1.0)),
+        ]);
+        let document = format!("<svg>{text}</svg>");
+        let document = roxmltree::Document::parse(&document).unwrap();
+        let all: Vec<_> = document.root_element().children().collect();
+        assert_eq!(all.len(), 2, "{text}");
+        assert_eq!(all[0].children().count(), 2, "{text}");
+        assert_eq!(all[0].attribute("class"), Some("kv-s2"));
+        assert_eq!(all[0].attribute("fill-opacity"), Some("0.50"));
+        let stroke = all[0].last_element_child().unwrap();
+        assert_eq!(stroke.attribute("stroke-width"), Some("2"));
+        assert_eq!(all[1].tag_name().name(), "rect");
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
         ));
     }
     let (told, end) = notes(bottom + LINE + 8.0, &told);
-    let scale = Frame::wide(bottom - 6.0, bottom).chart((&axis, &Axis::bare(0.0..1.0)), |c| mesh(c, true))?;
+    let scale = Frame::wide(bottom - 8.0, bottom).chart((&axis, &Axis::bare(0.0..1.0)), |c| mesh(c, true))?;
     let body = html! {
         (title)
         (scale)

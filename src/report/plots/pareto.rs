@@ -186,7 +186,7 @@ fn told(sides: &[Measure; 2]) -> Vec<String> {
 
 /// What is beaten below what is not, the baseline above all.
 fn drawn(chart: &mut Chart<'_>, points: &[Point], names: [&str; 2]) -> Drawn<()> {
-    let mut one = |point: &Point, tone: Tone, shape: Shape, r: f64| {
+    let one = |chart: &mut Chart<'_>, point: &Point, tone: Tone, shape: Shape, r: f64| {
         let [x, y] = point.changes;
         let title = format!(
             "{}: {} {}, {} {}",
@@ -201,18 +201,18 @@ fn drawn(chart: &mut Chart<'_>, points: &[Point], names: [&str; 2]) -> Drawn<()>
         let intervals = across.into_iter().chain(up);
         chart.draw_series(intervals.map(|ends| PathElement::new(ends, pen(&tone, 0.45, 1.0))))?;
         chart.draw_series([Mark::new((x, y), shape, r, &tone).told(None, title)])?;
-        Ok(())
+        Drawn::Ok(())
     };
     let (front, beaten): (Vec<_>, Vec<_>) = points.iter().partition(|p| p.is_front);
-    beaten
-        .into_iter()
-        .try_for_each(|point| one(point, Tone::Quiet, Shape::Dot, 3.2))?;
-    front
-        .iter()
-        .try_for_each(|point| one(point, Tone::Same, Shape::Diamond, 5.5))?;
+    for point in beaten {
+        one(chart, point, Tone::Quiet, Shape::Dot, 3.2)?;
+    }
     let joined: Vec<_> = front.iter().map(|p| (p.changes[0], p.changes[1])).collect();
     let joined = PathElement::new(joined, pen(&Tone::Same, 1.0, 1.5));
     chart.draw_series((front.len() > 1).then(|| Told::dashed(joined)))?;
+    for point in front {
+        one(chart, point, Tone::Same, Shape::Diamond, 5.5)?;
+    }
     chart.draw_series([Mark::new((0.0, 0.0), Shape::Square, 4.5, &INK).told(None, "baseline".into())])?;
     Ok(())
 }

@@ -54,7 +54,7 @@ pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
         let (drawn, next) = heading(top, &wording::tame(&title, wording::NAME));
         let curves = curves(report, &group, &tones);
         names.clone_from(&curves.names);
-        let (part, next) = curves.draw(&group, next + 4.0)?;
+        let (part, next) = curves.draw(&group, next + 10.0)?;
         parts.extend([drawn, part]);
         said.push(format!("{title}: {}", curves.says(&group)));
         top = next;

@@ -140,7 +140,7 @@ impl<'a> Picture<'a> {
     /// The signs of one trial: what is not just counted has another.
     fn signs(&self, point: &Point, at: (f64, f64), tone: Option<Tone>, r: f64) -> impl Iterator<Item = Told> {
         let own = tone.map_or(Shape::Dot, Tone::shape);
-        let colour = tone.map_or(INK.mix(0.35), |t| t.to_rgba());
+        let colour = tone.map_or(INK.mix(0.3), |t| t.to_rgba());
         let (shape, r) = match point.state {
             State::Counted | State::Discarded | State::Suspect => (own, r),
             State::Unsteady => (Shape::Ring, r + 1.0),
