@@ -8,10 +8,10 @@ SUDO := $(if $(ROOT),,sudo)
 # The tests of the lab start guests, which takes root. Whoever is root, and every CI, must not skip them.
 REQUIRE_LAB := $(if $(ROOT)$(CI)$(KVMTUNE_REQUIRE_LAB),KVMTUNE_REQUIRE_LAB=1)
 
-.PHONY: help setup demo test lint bench bench-honesty kills clean
+.PHONY: help setup setup-test demo test lint bench bench-honesty kills clean
 
 help:
-	@echo 'make setup   install the Debian packages that are missing'
+	@echo 'make setup   install the Debian packages that are missing; the targets below do it themselves'
 	@echo 'make demo    boot a guest, tune it, print the verdicts (root)'
 	@echo 'make test    format, lints, all tests; those that start guests only as root'
 	@echo 'make lint    format and lints'
@@ -23,6 +23,9 @@ help:
 setup:
 	@scripts/setup.sh
 
+setup-test:
+	@scripts/setup.sh test
+
 demo: setup
 	cargo build --release --locked
 	$(SUDO) target/release/kvmtune run experiments/quickstart.toml
@@ -33,20 +36,20 @@ test: lint
 	@$(if $(REQUIRE_LAB),:,echo 'not root: tests that start guests are skipped, each with its reason')
 	$(REQUIRE_LAB) cargo nextest run --locked
 
-lint: setup
+lint: setup-test
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
 # The second prints the times beside those of scipy and the targets.
-bench: setup
+bench: setup-test
 	cargo bench --locked --bench analysis
 	benches/ratios.py
 
 # Kills at random moments of runs in the lab; it takes about an hour.
-kills: setup
+kills: setup-test
 	KVMTUNE_REQUIRE_LAB=1 KVMTUNE_KILLS=200 cargo test --locked --test lab_run killed_at_random -- --nocapture
 
-bench-honesty: setup
+bench-honesty: setup-test
 	@cargo bench --locked --bench honesty
 
 clean:

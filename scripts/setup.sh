@@ -2,7 +2,9 @@
 # Installs the Debian packages that kvmtune is built from and that its lab guest is made of.
 # Does nothing, and asks the network nothing, when all of them are there.
 #
-#   SETUP_DRY_RUN=1 scripts/setup.sh    prints the commands instead of running them
+#   scripts/setup.sh            what building and running take
+#   scripts/setup.sh test       and what only the tests and benchmarks take: a browser, tuned and their like
+#   SETUP_DRY_RUN=1             prints the commands instead of running them
 #
 # The list follows src/lab/image/packages.rs and src/check.rs: `kvmtune check` tells what is missing at run time.
 set -euo pipefail
@@ -26,11 +28,13 @@ packages=(
     fonts-dejavu-core
     # guests reached by ssh: the client, and a server for the lab's (this package starts none on the host)
     openssh-client dropbear-bin
+)
+for_tests=(
     # the benchmarks, and the test that reads a CSV with another program
     python3
     # the tests of the report's page
     chromium
-    # what reads the files of a commit, for its tests: 25 MB with all they need
+    # what reads the files of a commit: 25 MB with all they need
     procps udev systemd dbus-daemon grub2-common tuned
 )
 
@@ -101,6 +105,12 @@ without_pinned() {
     done
 }
 
+case "$*" in
+'') ;;
+test) packages+=("${for_tests[@]}") ;;
+*) fail "unknown: $*; scripts/setup.sh takes nothing or the word test" ;;
+esac
+
 command -v cargo >/dev/null || fail "no cargo on the PATH; install Rust first: https://rustup.rs"
 command -v cargo-nextest >/dev/null ||
     printf 'setup: no cargo-nextest on the PATH; `make test` needs it: cargo install --locked cargo-nextest\n' >&2
@@ -116,7 +126,8 @@ qemu=$(source_version "$(candidate qemu-system-x86)")
 [[ -n $qemu && $qemu != "(none)" ]] || fail "apt offers no qemu-system-x86; look at /etc/apt/sources.list.d"
 mapfile -t pins < <(qemu_parts_to_pin "$qemu")
 mapfile -t wanted < <(without_pinned)
-# Its service would set this machine anew, now and at every boot; only its programs are wanted.
+# Its service would set this machine anew, now and at every boot; only its programs are wanted. It stays masked:
+# `systemctl unmask tuned` is for whoever wants it.
 if [[ " ${wanted[*]} " == *" tuned "* && ! -e /etc/systemd/system/tuned.service ]]; then
     as_root mkdir -p /etc/systemd/system
     as_root ln -s /dev/null /etc/systemd/system/tuned.service

@@ -76,7 +76,6 @@ fn in_namespace(scene: &str) {
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "inside", "--nocapture", "--test-threads=1"])
         .env(INSIDE, scene)
-        .env("TMPDIR", "/tmp")
         .status()
         .unwrap();
     assert!(status.success(), "{scene}: {status}");
@@ -319,7 +318,7 @@ fn trouble() {
         assert!(
             Command::new(argv[0]).args(&argv[1..]).status().unwrap().success(),
             "{argv:?}"
-        )
+        );
     };
 
     // A disk without a free byte.
@@ -404,8 +403,12 @@ fn trouble() {
     assert!(place.fails(5, "commit latest").contains("run `kvmtune recover`"));
     place.does("recover");
     unchanged("an open journal");
+    bad_inputs(&place);
+    unchanged("bad inputs");
+}
 
-    // What proves nothing, and what is not there.
+/// What proves nothing, and what is not there.
+fn bad_inputs(place: &Place) {
     assert!(place.fails(5, "commit no-such-run").contains("no-such-run"));
     assert!(place.fails(5, "revert").contains("nothing is committed"));
     assert!(place.fails(4, "commit none").contains("has no winner"));
@@ -417,5 +420,4 @@ fn trouble() {
             .contains("cannot be used with")
     );
     place.fails(2, "revert zero");
-    unchanged("bad inputs");
 }

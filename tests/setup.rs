@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// What the script prints in a dry run on a machine where these programs give these answers.
-fn setup(programs: &[(&str, &str)]) -> String {
+fn setup(what: &[&str], programs: &[(&str, &str)]) -> String {
     let folder = TempDir::new().unwrap();
     let always = [
         ("cargo", ""),
@@ -21,6 +21,7 @@ fn setup(programs: &[(&str, &str)]) -> String {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let done = Command::new("scripts/setup.sh")
+        .args(what)
         .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
         .env("SETUP_DRY_RUN", "1")
         .output()
@@ -40,29 +41,22 @@ fn dpkg_query(installed: &str, of_qemu: &str) -> String {
 #[test]
 fn nothing_is_done_when_nothing_is_missing() {
     let all = "shift 3; for p in \"$@\"; do echo \"$p installed\"; done";
-    assert_eq!(
-        setup(&[
-            ("dpkg-query", all),
-            ("apt-cache", "exit 9"),
-            ("apt-get", "exit 9")
-        ]),
-        ""
-    );
+    let asked = [
+        ("dpkg-query", all),
+        ("apt-cache", "exit 9"),
+        ("apt-get", "exit 9"),
+    ];
+    assert_eq!(setup(&[], &asked), "");
+    assert_eq!(setup(&["test"], &asked), "");
 }
 
 #[test]
 fn what_is_missing_is_installed_without_questions() {
     let apt_cache = "echo '  Candidate: 1:7.2+dfsg-7+b3'";
-    let printed = setup(&[
-        ("dpkg-query", &dpkg_query("qemu-utils mount", "qemu-utils")),
-        ("apt-cache", apt_cache),
-    ]);
+    let query = dpkg_query("qemu-utils mount", "qemu-utils");
+    let printed = setup(&[], &[("dpkg-query", &query), ("apt-cache", apt_cache)]);
     let lines: Vec<_> = printed.lines().collect();
-    assert!(lines[0].ends_with("update"), "{printed}");
-    // The service of tuned would set the machine anew.
-    let masks = "ln -s /dev/null /etc/systemd/system/tuned.service";
-    assert!(lines.len() == 4 && lines[2] == masks, "{printed}");
-    let lines = [lines[0], lines[3]];
+    assert!(lines.len() == 2 && lines[0].ends_with("update"), "{printed}");
     assert!(
         lines[1].contains("DEBIAN_FRONTEND=noninteractive") && lines[1].contains("--yes"),
         "{printed}"
@@ -84,10 +78,8 @@ fn parts_of_a_newer_qemu_go_back_to_the_version_that_fits() {
         policy*) echo '  Candidate: 1:10.0.2+ds-1~bpo12+1' ;;\n\
         madison*) echo ' p | 1:10.0.2+ds-1~bpo12+1 | x'; echo ' p | 1:7.2+dfsg-7+b3 | x'; echo ' p | 1:7.2 | x' ;;\n\
         esac";
-    let printed = setup(&[
-        ("dpkg-query", &dpkg_query("qemu-utils", "qemu-utils")),
-        ("apt-cache", apt_cache),
-    ]);
+    let query = dpkg_query("qemu-utils", "qemu-utils");
+    let printed = setup(&[], &[("dpkg-query", &query), ("apt-cache", apt_cache)]);
     assert!(printed.contains("--allow-downgrades"), "{printed}");
     assert!(
         printed.trim_end().ends_with(" qemu-utils=1:7.2+dfsg-7+b3"),
@@ -98,7 +90,10 @@ fn parts_of_a_newer_qemu_go_back_to_the_version_that_fits() {
 #[test]
 fn all_that_the_lab_guest_is_made_of_is_installed() {
     let apt_cache = "echo '  Candidate: 1:7.2'";
-    let printed = setup(&[("dpkg-query", &dpkg_query("", "")), ("apt-cache", apt_cache)]);
+    let printed = setup(
+        &[],
+        &[("dpkg-query", &dpkg_query("", "")), ("apt-cache", apt_cache)],
+    );
     let installs = |package: &str| printed.split_whitespace().any(|word| word == package);
     for (_, package) in kvmtune::lab::image::TOOLS {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
@@ -107,14 +102,31 @@ fn all_that_the_lab_guest_is_made_of_is_installed() {
     for package in optional.map(kvmtune::lab::image::package_of) {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
     }
-    assert!(
-        installs("chromium"),
-        "scripts/setup.sh lacks what looks at the report's page"
-    );
     for (_, package) in kvmtune::lab::ssh::PROGRAMS {
         assert!(installs(package), "scripts/setup.sh lacks {package}");
     }
     for lack in kvmtune::lab::image::missing() {
         assert!(installs(lack.package), "scripts/setup.sh lacks {}", lack.package);
     }
+}
+
+/// A hypervisor that is to be tuned gets no browser, and never another tuner.
+#[test]
+fn what_only_tests_take_is_installed_for_tests_only() {
+    let apt_cache = "echo '  Candidate: 1:7.2'";
+    let query = dpkg_query("tuned-utils", "");
+    let installed = |what: &[&str]| setup(what, &[("dpkg-query", &query), ("apt-cache", apt_cache)]);
+    let (usual, for_tests) = (installed(&[]), installed(&["test"]));
+    for package in [" chromium ", " tuned"] {
+        assert!(
+            !usual.contains(package) && for_tests.contains(package),
+            "{for_tests}"
+        );
+    }
+    // Its service would set the machine anew.
+    let masked = for_tests.find("ln -s /dev/null /etc/systemd/system/tuned.service");
+    assert!(
+        masked < for_tests.find(" install ") && masked.is_some(),
+        "{for_tests}"
+    );
 }

@@ -8,6 +8,7 @@ use kvmtune::host::fake::FakeHost;
 use kvmtune::persist::*;
 use kvmtune::tunable::*;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -263,12 +264,12 @@ fn walk(folder: &Path, found: &mut BTreeMap<String, String>) {
         if about.is_dir() {
             walk(&path, found);
         } else if about.is_symlink() {
-            text += &format!(" -> {}", fs::read_link(&path).unwrap().display());
+            write!(text, " -> {}", fs::read_link(&path).unwrap().display()).unwrap();
         } else {
-            text += &format!(" {:?}", String::from_utf8_lossy(&fs::read(&path).unwrap()));
+            write!(text, " {:?}", String::from_utf8_lossy(&fs::read(&path).unwrap())).unwrap();
             let mut value = [0; 100];
             if let Ok(length) = rustix::fs::getxattr(&path, "user.note", &mut value[..]) {
-                text += &format!(" note {:?}", &value[..length]);
+                write!(text, " note {:?}", &value[..length]).unwrap();
             }
         }
         found.insert(path.display().to_string(), text);
