@@ -196,10 +196,9 @@ impl Row<'_> {
         chart.draw_series(baseline.map(Told::dashed))?;
         let tone = self.tone.unwrap_or(Tone::Quiet);
         let corners = [(self.quartiles.low, 0.8), (self.quartiles.high, -0.8)];
-        chart.draw_series([
-            Told::of(Rectangle::new(corners, wash(&tone, 0.22)), None, self.says()),
-            Told::of(Rectangle::new(corners, pen(&tone, 0.7, 1.0)), None, self.says()),
-        ])?;
+        let inside = Rectangle::new(corners, wash(&tone, 0.22));
+        chart.draw_series([Told::of(inside, None, self.says())])?;
+        chart.draw_series([Rectangle::new(corners, pen(&tone, 0.7, 1.0))])?;
         let dots = self.trials.counted(self.treatment).map(|(point, value)| {
             // Spread in height by their order, so that equal numbers are told apart.
             let spread = f64::from(point.order.wrapping_mul(7919) % 13) / 12.0 - 0.5;
