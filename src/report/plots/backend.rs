@@ -281,7 +281,8 @@ impl DrawingBackend for Paper {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::super::mark::{INK, Mark, Shape, Told, pen, wash};
+    use super::super::element::{Mark, Told};
+    use super::super::mark::{INK, Shape, pen, wash};
     use super::*;
     use plotters::element::{Drawable, PointCollection, Rectangle};
 

@@ -2,7 +2,8 @@
 
 use super::axis::{Axis, Chart, Format, Frame, mesh, rules};
 use super::backend::Drawn;
-use super::mark::{Dots, INK, MOST, Mark, Shape, Told, Tone, pen, wash};
+use super::element::{Dots, Mark, Told};
+use super::mark::{INK, MOST, Shape, Tone, pen, wash};
 use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, notes, text, whole, wrap};
 use super::samples::axis_title;
 use super::trials::{Trials, best, tones};
