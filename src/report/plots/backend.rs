@@ -93,7 +93,8 @@ impl Paper {
 
     fn put(&mut self, colour: BackendColor, element: impl FnOnce(&About) -> Markup) {
         let about = std::mem::take(&mut self.about);
-        if colour.alpha > 0.0 {
+        // What is not seen can be pointed at, where it tells something.
+        if colour.alpha > 0.0 || about.title.is_some() {
             self.enter(group(colour));
             self.svg.push_str(&element(&about).into_string());
         }
@@ -280,7 +281,8 @@ impl DrawingBackend for Paper {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::super::mark::{INK, Mark, Shape, Told, pen, wash};
+    use super::super::element::{Mark, Told};
+    use super::super::mark::{INK, Shape, pen, wash};
     use super::*;
     use plotters::element::{Drawable, PointCollection, Rectangle};
 
@@ -307,7 +309,7 @@ mod tests {
 
     #[test]
     fn elements_of_one_colour_share_a_group_and_what_has_none_is_left_out() {
-        let area = |style| Told::of(Rectangle::new([(0.0, 0.0), (4.0, 2.0)], style), None, "x".into());
+        let area = |style| Told::dashed(Rectangle::new([(0.0, 0.0), (4.0, 2.0)], style));
         let text = drawn(&[
             area(wash(&Tone::Series(1), 0.5)),
             area(pen(&Tone::Series(1), 0.5, 2.0)),

@@ -2,7 +2,8 @@
 
 use super::axis::{Axis, Chart, Format, Frame, mesh, rules};
 use super::backend::Drawn;
-use super::mark::{Dots, INK, MOST, Mark, Shape, Told, Tone, pen, wash};
+use super::element::{Dots, Mark, Told};
+use super::mark::{INK, MOST, Shape, Tone, pen, wash};
 use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, notes, text, whole, wrap};
 use super::samples::axis_title;
 use super::trials::{Trials, best, tones};
@@ -196,10 +197,9 @@ impl Row<'_> {
         chart.draw_series(baseline.map(Told::dashed))?;
         let tone = self.tone.unwrap_or(Tone::Quiet);
         let corners = [(self.quartiles.low, 0.8), (self.quartiles.high, -0.8)];
-        chart.draw_series([
-            Told::of(Rectangle::new(corners, wash(&tone, 0.22)), None, self.says()),
-            Told::of(Rectangle::new(corners, pen(&tone, 0.7, 1.0)), None, self.says()),
-        ])?;
+        let inside = Rectangle::new(corners, wash(&tone, 0.22));
+        chart.draw_series([Told::of(inside, None, self.says())])?;
+        chart.draw_series([Rectangle::new(corners, pen(&tone, 0.7, 1.0))])?;
         let dots = self.trials.counted(self.treatment).map(|(point, value)| {
             // Spread in height by their order, so that equal numbers are told apart.
             let spread = f64::from(point.order.wrapping_mul(7919) % 13) / 12.0 - 0.5;

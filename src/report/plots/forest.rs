@@ -3,7 +3,8 @@
 
 use super::axis::{Axis, Chart, Format, Frame, mesh, rules, title_below};
 use super::backend::Drawn;
-use super::mark::{INK, Mark, Shape, Told, Tone, pen, wash};
+use super::element::{Mark, Told};
+use super::mark::{INK, Shape, Tone, pen, wash};
 use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, heading, line, notes, text, wrap};
 use crate::analysis::Effect;
 use crate::experiment::Goal;

@@ -4,8 +4,9 @@ use super::axis::{Axis, Chart, Frame};
 use super::backend::Drawn;
 use super::cells::{Cells, pairs};
 use super::effects::metric_title;
+use super::element::Told;
 use super::factors::goal;
-use super::mark::{INK, SMALL, Told, Tone, letters, pen, wash};
+use super::mark::{INK, SMALL, Tone, letters, pen, wash};
 use super::paper::{EDGE, LINE, Side, WIDTH, finish, heading, notes, short, small, text, whole, wrap};
 use super::{Plot, PlotKind};
 use crate::experiment::Goal;
@@ -152,11 +153,12 @@ fn cell(
     let (x, y) = (b as f64, -(a as f64));
     let inner = [(x, y), (x + 1.0, y - 1.0)];
     let frame = pen(&INK, if is_baseline { 0.8 } else { 0.15 }, 1.0);
-    for style in [wash(&tone, strength), frame] {
-        let mut cell = Rectangle::new(inner, style);
+    let [mut inside, mut frame] = [wash(&tone, strength), frame].map(|style| Rectangle::new(inner, style));
+    for cell in [&mut inside, &mut frame] {
         cell.set_margin(10, 10, 10, 10);
-        chart.draw_series([Told::of(cell, None, title.clone())])?;
     }
+    chart.draw_series([Told::of(inside, None, title)])?;
+    chart.draw_series([frame])?;
     let below = verdict.filter(|_| has_room);
     let at = (x + 0.5, y - if below.is_some() { 0.37 } else { 0.5 });
     chart.draw_series([Text::new(number, at, letters(13.0))])?;

@@ -6,6 +6,7 @@ mod backend;
 mod cells;
 mod distributions;
 mod effects;
+mod element;
 mod factors;
 mod forest;
 mod heat_map;

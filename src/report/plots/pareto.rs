@@ -2,7 +2,8 @@
 
 use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside, title_below};
 use super::backend::Drawn;
-use super::mark::{INK, Mark, Shape, Told, Tone, pen};
+use super::element::{Mark, Told};
+use super::mark::{INK, Shape, Tone, pen};
 use super::paper::{COLUMNS, EDGE, LINE, Side, finish, notes, short, small, text, wrap};
 use super::{Plot, PlotKind};
 use crate::analysis::{Comparison, Effect};

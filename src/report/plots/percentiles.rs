@@ -4,7 +4,8 @@
 use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside};
 use super::backend::Drawn;
 use super::distributions::Quartiles;
-use super::mark::{INK, Mark, Tone, pen};
+use super::element::Mark;
+use super::mark::{INK, Tone, pen};
 use super::paper::{LINE, Side, finish, heading, notes, small};
 use super::samples::legend;
 use super::trials::{Trials, tones};

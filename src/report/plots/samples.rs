@@ -2,7 +2,8 @@
 
 use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside, title_below};
 use super::backend::Drawn;
-use super::mark::{Dots, INK, MOST, Mark, Shape, Told, Tone, pen, wash};
+use super::element::{Dots, Mark, Told};
+use super::mark::{INK, MOST, Shape, Tone, pen, wash};
 use super::paper::{COLUMNS, EDGE, LINE, Side, finish, heading, notes, text, wrap};
 use super::trials::{Point, State, Trials, tones};
 use super::{Plot, PlotKind};

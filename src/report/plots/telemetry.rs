@@ -2,7 +2,8 @@
 
 use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside, title_below};
 use super::backend::Drawn;
-use super::mark::{MOST, Told, Tone, pen};
+use super::element::Told;
+use super::mark::{MOST, Tone, pen};
 use super::paper::{EDGE, LINE, Side, finish, notes, text};
 use super::samples::{legend, numbers, shade};
 use super::trials::{Trials, tones};
