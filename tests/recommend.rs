@@ -60,7 +60,7 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
     assert_eq!(legs(&place), "scac");
     assert_eq!(settings(&advice), ["domain.disk.io", "guest.thp"]);
     assert_eq!(advice["is-minimal"], true);
-    assert_eq!(advice["result"]["extent"], "minimal");
+    assert_eq!(advice["result"]["minimality"], "minimal");
     let gain = &advice["result"]["comparison"]["responses"][0]["effect"]["gain-percent"];
     assert!((gain.as_f64().unwrap() - 14.5).abs() < 3.0, "{gain}");
     // From every run of the chain, and by name.
@@ -124,7 +124,7 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
 fn settings_that_stand_in_for_each_other_are_not_left_out() {
     let place = begun(STAND_INS);
     let advice = place.json("recommend --measure");
-    assert_eq!(advice["result"]["extent"], "stand-ins");
+    assert_eq!(advice["result"]["minimality"], "whole-stays");
     assert_eq!(settings(&advice).len(), 3);
     assert_eq!(legs(&place), "scac");
 }
@@ -220,10 +220,10 @@ fn what_cannot_be_recommended_from_is_refused() {
         "{text}"
     );
     place.command("recommend --blocks 12").assert().code(2);
-    place.command("recommend --measure --blocks 3").assert().code(2);
+    place.command("recommend --measure --blocks 11").assert().code(2);
     // The files it came from are not needed, but may not be others.
     place.does("run --resume --quiet");
-    place.does("recommend --measure --quiet --blocks 8");
+    place.does("recommend --measure --quiet --blocks 13");
 }
 
 const TRADED: [&str; 2] = [
@@ -268,13 +268,13 @@ fn weights_choose_what_is_then_confirmed_by_them() {
         "{text}"
     );
     for (weights, code, words) in [
-        ("--weight iops=2", 5, "give each response of the run one weight"),
+        ("--weight iops=2", 2, "give each response of the run one weight"),
         (
             "--weight iops=2 --weight nonsense=1",
-            5,
+            2,
             "there are: iops, clat_p99_us",
         ),
-        ("--weight iops=2 --weight iops=1", 5, "give each response"),
+        ("--weight iops=2 --weight iops=1", 2, "give each response"),
         ("--weight iops=0 --weight clat_p99_us=1", 2, "from 0.001 to 1000"),
         ("--weight iops", 2, "such as iops=2"),
     ] {

@@ -3,7 +3,7 @@
 use super::evaluate::{measured, planned, trials};
 use crate::analysis::{Level, clopper_pearson, median};
 use crate::decision::{
-    Advice, Chain, Extent, Fate, KeepReason, LevelOf, Link, Next, Proven, Why, advise, settings,
+    Advice, Chain, Minimality, Fate, KeepReason, LevelOf, Link, Next, Proven, Why, advise, settings,
 };
 use crate::design::{Part, Treatment};
 use crate::event::{Outcome, Purpose, RunId, Stage};
@@ -201,7 +201,7 @@ fn settings_without_use_are_left_out_and_the_rest_is_confirmed() {
         tunables(&proven.settings()),
         ["guest.disk.scheduler", "guest.swappiness"]
     );
-    assert_eq!(proven.extent(), Extent::Minimal);
+    assert_eq!(proven.minimality(), Minimality::Minimal);
     assert!(proven.is_minimal() && proven.next().is_none());
     let minimal = chain.minimal.unwrap().header;
     assert_eq!((proven.header(), proven.asked()), (&minimal, chain.asked));
@@ -222,7 +222,7 @@ fn settings_that_stand_in_for_each_other_stay() {
     let either = |has: &dyn Fn(usize) -> bool| if has(0) || has(1) { 0.08 } else { 0.0 };
     let (_, advice) = Machine::new(bundle(2), either, 0.01, 2).night();
     let proven = adopted(&advice);
-    assert_eq!(proven.extent(), Extent::NoneProven);
+    assert_eq!(proven.minimality(), Minimality::NoneProven);
     assert_eq!(proven.settings().len(), 2);
     // With a third that is needed, what is left is better than the baseline and worse than the whole.
     let third: Truth = |has| {
@@ -231,7 +231,7 @@ fn settings_that_stand_in_for_each_other_stay() {
     };
     let (chain, advice) = Machine::new(bundle(3), third, 0.01, 3).night();
     let proven = adopted(&advice);
-    assert_eq!(proven.extent(), Extent::StandIns);
+    assert_eq!(proven.minimality(), Minimality::WholeStays);
     assert_eq!(proven.settings().len(), 3);
     assert_eq!(*proven.header(), chain.confirmation.unwrap().header);
     let left = proven
@@ -249,7 +249,7 @@ fn one_setting_is_minimal_as_it_is() {
     let (chain, advice) = Machine::new(sweep(3, "one-at-a-time"), two_useful, 0.01, 4).night();
     let proven = adopted(&advice);
     assert_eq!(tunables(&proven.settings()), ["guest.disk.scheduler"]);
-    assert_eq!(proven.extent(), Extent::Single);
+    assert_eq!(proven.minimality(), Minimality::Single);
     assert!(chain.ablation.is_none());
     let selection = proven.selection().unwrap();
     assert!(selection.shrunk_percent < selection.gain_percent, "{selection:?}");
@@ -284,8 +284,8 @@ fn what_is_not_over_is_not_judged() {
     ] {
         let proven = adopted(&advice);
         assert_eq!(
-            (proven.extent(), proven.settings().len()),
-            (Extent::NotAblated, 3)
+            (proven.minimality(), proven.settings().len()),
+            (Minimality::NotAblated, 3)
         );
         assert!(!proven.is_minimal());
         let kind = serde_json::to_value(proven.next().unwrap()).unwrap();
