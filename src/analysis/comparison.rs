@@ -94,10 +94,13 @@ impl Comparison {
     pub fn open(&self) -> Option<(&Judgement, u32)> {
         let failed = self.guards.iter().any(|g| g.outcome == GuardOutcome::Failed);
         let worse = self.responses.iter().any(|r| r.verdict == Verdict::Worse);
-        let open = self.responses.iter().filter_map(|judgement| match judgement.verdict {
-            Verdict::Inconclusive { more_blocks } => Some((judgement, more_blocks)),
-            _ => None,
-        });
+        let open = self
+            .responses
+            .iter()
+            .filter_map(|judgement| match judgement.verdict {
+                Verdict::Inconclusive { more_blocks } => Some((judgement, more_blocks)),
+                _ => None,
+            });
         open.min_by_key(|(_, more)| *more).filter(|_| !failed && !worse)
     }
 

@@ -160,7 +160,8 @@ fn selection(store: &Store, header: &RunHeader) -> Result<Option<f64>, Failure> 
     }
     let evaluation = evaluate(&found_in, &records)
         .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", of.short())))?;
-    let levels = |header: &RunHeader, place: usize| header.plan.treatments.get(place).map(|t| t.levels.clone());
+    let levels =
+        |header: &RunHeader, place: usize| header.plan.treatments.get(place).map(|t| t.levels.clone());
     // The last stage compares with what was kept before it, not with the original baseline.
     if levels(&found_in, 0) != levels(header, 0) {
         return Ok(None);

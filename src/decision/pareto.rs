@@ -3,7 +3,8 @@
 use super::numbers::{Column, Numbers};
 use super::{Evaluation, Link, evaluate};
 use crate::analysis::{
-    AnalysisError, Effect, GuardOutcome, Level, Sample, effect, hodges_lehmann, log_ratio, signed_rank_interval,
+    AnalysisError, Effect, GuardOutcome, Level, Sample, effect, hodges_lehmann, log_ratio,
+    signed_rank_interval,
 };
 use crate::experiment::Response;
 use serde::Serialize;
@@ -89,14 +90,19 @@ pub fn front(link: &Link) -> Result<Vec<Place>, AnalysisError> {
             treatment: names[at].clone(),
             effects,
             standing: rivals.standing(at, &names),
-            failed: at.checked_sub(1).map_or_else(Vec::new, |at| failed(&evaluation, at)),
+            failed: at
+                .checked_sub(1)
+                .map_or_else(Vec::new, |at| failed(&evaluation, at)),
         });
     }
     Ok(all)
 }
 
 fn failed(evaluation: &Evaluation, candidate: usize) -> Vec<String> {
-    let guards = evaluation.comparisons.get(candidate).map_or(&[][..], |c| &c.guards);
+    let guards = evaluation
+        .comparisons
+        .get(candidate)
+        .map_or(&[][..], |c| &c.guards);
     let failed = guards.iter().filter(|g| g.outcome == GuardOutcome::Failed);
     failed.map(|g| g.effect.metric.clone()).collect()
 }

@@ -2,13 +2,13 @@
 //! verbs but those it names as the next step.
 
 use super::front::{standings, unconfirmed_weights, weights};
-use super::table::fill;
 use super::markdown::escape;
+use super::table::fill;
 use super::{Report, pace, wording};
 use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
 use crate::decision::{
-    Ablated, Advice, CONFIRMING_PAIRS, Chain, Minimality, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Why,
-    settings,
+    Ablated, Advice, CONFIRMING_PAIRS, Chain, Fate, KeepReason, Kept, LevelOf, Minimality, Next, Place,
+    Proven, Why, settings,
 };
 use crate::design::Role;
 use crate::event::RunId;
@@ -341,7 +341,8 @@ pub(super) fn too_few(blocks: u32, pairs: usize) -> String {
 pub(super) fn after_confirmation(report: &Report<'_>) -> String {
     let run = report.header.run.short();
     let plan = &report.header.plan;
-    let is_several = plan.treatments.len() > 1 && settings(&plan.treatments[1], &plan.treatments[0]).len() > 1;
+    let is_several =
+        plan.treatments.len() > 1 && settings(&plan.treatments[1], &plan.treatments[0]).len() > 1;
     let measure = if is_several && !has_whole(report) {
         "; with --measure it leaves out settings that are not needed"
     } else {
@@ -379,7 +380,11 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
     const SHOWN: usize = 5;
     let link = chain.last_found();
     let block = pace::block(&link.header, &link.records, 2);
-    let place = if kept.addable.is_some() { "" } else { ", in a new run" };
+    let place = if kept.addable.is_some() {
+        ""
+    } else {
+        ", in a new run"
+    };
     let told = |c: &Comparison| {
         let (judgement, more_blocks) = c.open()?;
         let effect = &judgement.effect;

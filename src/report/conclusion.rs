@@ -22,7 +22,8 @@ pub(super) fn answer(report: &Report<'_>) -> String {
             )
         }
         (Recommendation::Keep { reason }, Purpose::Confirm { .. })
-            if report.is_over() && !matches!(reason, KeepReason::Guarded { .. } | KeepReason::TooFew { .. }) =>
+            if report.is_over()
+                && !matches!(reason, KeepReason::Guarded { .. } | KeepReason::TooFew { .. }) =>
         {
             "Keep the baseline: fresh blocks did not confirm the treatment that looked best.".into()
         }

@@ -28,7 +28,11 @@ pub(super) fn standings(chain: &Chain, front: &[Place]) -> Vec<String> {
                 wording::tame(by, wording::NAME)
             ),
         };
-        let failed: Vec<_> = place.failed.iter().map(|m| wording::tame(m, wording::NAME)).collect();
+        let failed: Vec<_> = place
+            .failed
+            .iter()
+            .map(|m| wording::tame(m, wording::NAME))
+            .collect();
         let failed = match failed.as_slice() {
             [] => String::new(),
             failed => format!("; may not be adopted, it failed in {}", failed.join(", ")),
