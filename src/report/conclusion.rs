@@ -22,7 +22,8 @@ pub(super) fn answer(report: &Report<'_>) -> String {
             )
         }
         (Recommendation::Keep { reason }, Purpose::Confirm { .. })
-            if report.is_over() && !matches!(reason, KeepReason::Guarded { .. }) =>
+            if report.is_over()
+                && !matches!(reason, KeepReason::Guarded { .. } | KeepReason::TooFew { .. }) =>
         {
             "Keep the baseline: fresh blocks did not confirm the treatment that looked best.".into()
         }
@@ -143,6 +144,9 @@ fn keep(report: &Report<'_>, reason: &KeepReason) -> String {
             "Keep the baseline for now: no treatment is proven better. The nearest to it needs {}.",
             verdict::more(report, *more_blocks)
         ),
+        KeepReason::TooFew { blocks, pairs } => {
+            format!("Keep the baseline: {}.", advice::too_few(*blocks, *pairs))
+        }
         KeepReason::Guarded { blocked } => format!(
             "Keep the baseline: what is proven better may not be adopted: {}.",
             standing(blocked)
@@ -218,9 +222,7 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
     if let (Recommendation::Adopt(_), Purpose::Confirm { .. }) =
         (&report.evaluation.recommendation, &report.header.purpose)
     {
-        notices.push(format!(
-            "`kvmtune recommend {run}` tells what to adopt; with --measure it leaves out settings that are not needed"
-        ));
+        notices.push(advice::after_confirmation(report));
     }
     if let Some(certificate) = &report.header.certificate {
         notices.push(certificate::line(certificate, report.evaluation.done as usize));

@@ -64,7 +64,7 @@ fn tone(report: &Report<'_>) -> Tone {
         (Recommendation::Adopt(_), Purpose::Confirm { .. }) => ("good", "confirmed"),
         (Recommendation::Adopt(_), _) => ("good", "better"),
         (Recommendation::Keep { reason }, _) => match reason {
-            KeepReason::Inconclusive { .. } => ("open", "not proven"),
+            KeepReason::Inconclusive { .. } | KeepReason::TooFew { .. } => ("open", "not proven"),
             KeepReason::Guarded { .. } => ("bad", "guarded"),
             KeepReason::NothingCompared | KeepReason::NoneBetter => ("same", "keep the baseline"),
         },
