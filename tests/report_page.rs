@@ -79,6 +79,8 @@ impl Made {
             end: Some(End::Complete),
             selection: None,
             confirmation: None,
+            against_whole: None,
+            front: &[],
             certified: None,
             telemetry: &[],
         };

@@ -8,7 +8,6 @@ use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
 use crate::decision::{
     Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Why,
 };
-use crate::design::Role;
 use crate::event::RunId;
 use crate::simulation::NOTICE;
 use serde_json::{Value, json};
@@ -340,11 +339,11 @@ fn standing(reason: &KeepReason) -> String {
         return String::new();
     };
     let guard = |g: &GuardReport| {
-        let limit = wording::tame(&wording::guard_limit(g), wording::NAME);
         format!(
-            "guard {limit} {} at {}",
+            "{} {} at {}",
+            wording::guard_limit(g),
             wording::guard_outcome(g.outcome),
-            wording::change(&g.effect)
+            wording::guard_change(g)
         )
     };
     let one = blocked.iter().map(|b| {
@@ -424,12 +423,6 @@ fn step(next: &Next) -> (String, String) {
 
 fn level((tunable, level): &LevelOf) -> String {
     wording::tame(&format!("{tunable}={level}"), wording::NAME)
-}
-
-/// Whether the whole winner was measured beside what was left of it.
-pub(super) fn has_whole(report: &Report<'_>) -> bool {
-    let mut treatments = report.header.plan.treatments.iter();
-    treatments.any(|t| t.role == Role::Whole)
 }
 
 /// The answer of an ablation by itself: which settings are needed.

@@ -4,6 +4,9 @@ use super::wording;
 use crate::decision::{Chain, Place, Standing};
 use crate::experiment::Weighed;
 
+/// Heads [`standings`].
+pub(super) const TITLE: &str = "treatments in all responses, each interval at 95 % for itself";
+
 /// Where each treatment stands in the responses together.
 pub(super) fn standings(front: &[Place]) -> Vec<String> {
     let one = |place: &Place| {
