@@ -128,9 +128,9 @@ mapfile -t pins < <(qemu_parts_to_pin "$qemu")
 mapfile -t wanted < <(without_pinned)
 # Its service would set this machine anew, now and at every boot; only its programs are wanted. It stays masked:
 # `systemctl unmask tuned` is for whoever wants it.
-if [[ " ${wanted[*]} " == *" tuned "* && ! -e /etc/systemd/system/tuned.service ]]; then
+if [[ " ${wanted[*]} " == *" tuned "* ]]; then
     as_root mkdir -p /etc/systemd/system
-    as_root ln -s /dev/null /etc/systemd/system/tuned.service
+    as_root ln -sf /dev/null /etc/systemd/system/tuned.service
 fi
 apt_get install --no-install-recommends --allow-downgrades "${wanted[@]}" "${pins[@]}"
 

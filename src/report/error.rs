@@ -3,8 +3,8 @@
 /// A report that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A plot as pixels.
-    #[error("draw the {plot} plot: {source}; as an SVG file it needs no drawing")]
+    /// A plot.
+    #[error("draw the {plot} plot: {source}; if it was to be a PNG file, an SVG file needs less")]
     Plot {
         /// Which one.
         plot: &'static str,

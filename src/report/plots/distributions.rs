@@ -1,18 +1,22 @@
 //! How the numbers of each treatment are spread: every trial as a dot, and the quartiles as a box. Knows no other plot.
 
-use super::axis::{Axis, Format, below};
-use super::mark::{About, MOST, Shape, Tone};
-use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, n, notes, text, whole, wrap};
+use super::axis::{Axis, Chart, Format, Frame, mesh, rules};
+use super::backend::Drawn;
+use super::mark::{Dots, INK, MOST, Mark, Shape, Told, Tone, pen, wash};
+use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, notes, text, whole, wrap};
 use super::samples::axis_title;
 use super::trials::{Trials, best, tones};
 use super::{Plot, PlotKind};
 use crate::design::Role;
 use crate::report::{Report, wording};
 use maud::{Markup, html};
-use std::fmt::Write as _;
+use plotters::element::{PathElement, Rectangle};
+use plotters::style::Color;
 
 /// Height of a treatment's dots.
 const STRIP: f64 = 30.0;
+/// Half the height of a row's lines, of which the dots take 1.
+const REACH: f64 = 1.0 + 8.0 / STRIP;
 /// Trials of which each can be pointed at.
 const POINTED: usize = 3000;
 
@@ -22,19 +26,19 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
     (!some).then(|| "no trial of a judged block gave a number".into())
 }
 
-pub(super) fn draw(report: &Report<'_>) -> Plot {
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let metric = &report.header.protocol.response().metric;
     let trials = Trials::new(report, metric);
     let values: Vec<Vec<f64>> = sorted_values(&trials);
     let all = || values.iter().flatten().copied();
-    let axis = Axis::over(all(), EDGE + 8.0, WIDTH - EDGE - 8.0);
     let format = Format::of(
         report.header.protocol.unit(metric),
         all().map(f64::abs).fold(0.0, f64::max),
     );
+    let axis = Axis::over(all(), 6, &format);
     let tones = tones(report, MOST);
     let (title, top) = heading(4.0, &axis_title(report, &format));
-    let middle = Quartiles::of(&values[0]).map(|q| axis.at(q.middle));
+    let middle = Quartiles::of(&values[0]).map(|q| q.middle);
     let mut y = top;
     let mut rows = Vec::new();
     let mut said = Vec::new();
@@ -52,7 +56,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
             baseline: middle,
             pointed: pointed || tone.is_some(),
         };
-        let (part, next) = row.draw(&axis, y, !rows.is_empty());
+        let (part, next) = row.draw(&axis, y, !rows.is_empty())?;
         rows.push(part);
         said.push(row.says());
         y = next;
@@ -69,20 +73,21 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
         ));
     }
     let (told, end) = notes(bottom + LINE + 8.0, &told);
+    let scale = Frame::wide(bottom - 8.0, bottom).chart((&axis, &Axis::bare(0.0..1.0)), |c| mesh(c, true))?;
     let body = html! {
         (title)
-        (below(&axis, (bottom - 6.0, bottom), &format))
+        (scale)
         @for row in &rows { (row) }
         (told)
     };
     let description = format!("{}. {}", axis_title(report, &format), said.join("; "));
-    finish(
+    Ok(finish(
         PlotKind::Distributions,
         "How the numbers of each treatment are spread",
         &description,
         end + 8.0,
         &body,
-    )
+    ))
 }
 
 /// The baseline, its repeats, then the candidates, the largest gain first.
@@ -144,7 +149,7 @@ struct Row<'a> {
     treatment: usize,
     tone: Option<Tone>,
     quartiles: Quartiles,
-    /// The place of the baseline's median.
+    /// The baseline's median.
     baseline: Option<f64>,
     pointed: bool,
 }
@@ -166,64 +171,50 @@ impl Row<'_> {
         )
     }
 
-    fn draw(&self, axis: &Axis, top: f64, ruled: bool) -> (Markup, f64) {
+    fn draw(&self, axis: &Axis, top: f64, ruled: bool) -> Drawn<(Markup, f64)> {
         let names = wrap(&self.trials.names[self.treatment], COLUMNS, 3);
         let base = top + 18.0;
-        let strip = base + LINE * (names.len() - 1) as f64 + 11.0;
-        let middle = strip + STRIP / 2.0;
-        let says = self.says();
-        let Quartiles {
-            low,
-            middle: median,
-            high,
-            ..
-        } = self.quartiles;
-        let (from, to) = (axis.at(low), axis.at(high));
-        let tone = self.tone.unwrap_or(Tone::Quiet);
+        let strip = base + LINE * (names.len() - 1) as f64 + 7.0;
+        let end = strip + STRIP + 8.0;
+        let across = Axis::bare(-REACH..REACH);
+        let chart = Frame::wide(strip, end).chart((axis, &across), |chart| self.strip(chart))?;
         let markup = html! {
             @if ruled { (line((EDGE, top), (WIDTH - EDGE, top), 0.1)) }
             @for (place, name) in names.iter().enumerate() {
                 (text(EDGE, base + LINE * place as f64, Side::Start, name))
             }
-            @for x in axis.places(6) { (line((x, strip - 4.0), (x, strip + STRIP + 4.0), 0.12)) }
-            @if let Some(x) = self.baseline {
-                path d={ "M" (n(x)) " " (n(strip - 4.0)) "V" (n(strip + STRIP + 4.0)) } stroke="currentColor" stroke-opacity=".55"
-                    stroke-dasharray="4 3" {}
-            }
-            (tone.paint(&html! {
-                rect x=(n(from)) y=(n(strip + 3.0)) width=(n((to - from).max(1.0))) height=(n(STRIP - 6.0)) rx="3" fill-opacity=".22"
-                    stroke="currentColor" stroke-opacity=".7" { title { (says) } }
-                (self.dots(axis, middle))
-                path d={ "M" (n(axis.at(median))) " " (n(strip)) "V" (n(strip + STRIP)) } stroke="currentColor" stroke-width="3" {}
-            }))
+            (chart)
         };
-        (markup, strip + STRIP + 8.0)
+        Ok((markup, end + 4.0))
     }
 
-    /// Spread in height by their order, so that equal numbers are told apart.
-    fn dots(&self, axis: &Axis, middle: f64) -> Markup {
-        let place = |order: u32, value: f64| {
-            let spread = f64::from(order.wrapping_mul(7919) % 13) / 12.0 - 0.5;
-            (axis.at(value), middle + spread * (STRIP - 10.0))
-        };
-        if !self.pointed {
-            let mut path = String::new();
-            for (point, value) in self.trials.counted(self.treatment) {
-                let (x, y) = place(point.order, value);
-                let _ = write!(path, "M{} {}h0", n(x), n(y));
-            }
-            return html! {
-                path d=(path) fill="none" stroke="currentColor" stroke-opacity=".5" stroke-width="4" stroke-linecap="round" {}
-            };
+    /// The box, the dots above it, and the median above both; 1 is half of the strip's height.
+    fn strip(&self, chart: &mut Chart<'_>) -> Drawn<()> {
+        rules(chart)?;
+        let up = |x: f64, reach: f64, style| PathElement::new([(x, -reach), (x, reach)], style);
+        let baseline = self.baseline.map(|x| up(x, REACH, pen(&INK, 0.55, 1.0)));
+        chart.draw_series(baseline.map(Told::dashed))?;
+        let tone = self.tone.unwrap_or(Tone::Quiet);
+        let corners = [(self.quartiles.low, 0.8), (self.quartiles.high, -0.8)];
+        chart.draw_series([
+            Told::of(Rectangle::new(corners, wash(&tone, 0.22)), None, self.says()),
+            Told::of(Rectangle::new(corners, pen(&tone, 0.7, 1.0)), None, self.says()),
+        ])?;
+        let dots = self.trials.counted(self.treatment).map(|(point, value)| {
+            // Spread in height by their order, so that equal numbers are told apart.
+            let spread = f64::from(point.order.wrapping_mul(7919) % 13) / 12.0 - 0.5;
+            (point, (value, 1.3 * spread))
+        });
+        if self.pointed {
+            chart.draw_series(dots.map(|(point, at)| {
+                let title = self.trials.tell(point);
+                Mark::new(at, Shape::Dot, 2.8, &tone.mix(0.75)).told(Some(point.id()), title)
+            }))?;
+        } else {
+            let (places, style) = (dots.map(|(_, at)| at).collect(), pen(&tone, 0.5, 4.0));
+            chart.draw_series([Dots { places, style }])?;
         }
-        html! {
-            g fill-opacity=".75" {
-                @for (point, value) in self.trials.counted(self.treatment) {
-                    @let title = self.trials.tell(point);
-                    @let about = About { trial: Some(point.id()), title: &title };
-                    (Shape::Dot.at(place(point.order, value), 2.8, Some(&about)))
-                }
-            }
-        }
+        chart.draw_series([up(self.quartiles.middle, 1.0, pen(&tone, 1.0, 3.0))])?;
+        Ok(())
     }
 }

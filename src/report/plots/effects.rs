@@ -1,5 +1,6 @@
 //! Every treatment against the baseline: a panel for each response and each guard. Knows no other plot.
 
+use super::backend::Drawn;
 use super::forest::{Panel, Row};
 use super::mark::{of_guard, of_verdict};
 use super::paper::finish;
@@ -18,23 +19,23 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
         .then(|| "the run has no treatment beside the baseline".into())
 }
 
-pub(super) fn draw(report: &Report<'_>) -> Plot {
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let panels = panels(report);
     let mut top = 4.0;
     let mut parts = Vec::new();
     for panel in &panels {
-        let (part, next) = panel.draw(top);
+        let (part, next) = panel.draw(top)?;
         parts.push(part);
         top = next;
     }
     let said: Vec<_> = panels.iter().map(Panel::says).collect();
-    finish(
+    Ok(finish(
         PlotKind::Effects,
         "Change of each treatment against the baseline, with intervals",
         &said.join(". "),
         top,
         &html! { @for part in &parts { (part) } },
-    )
+    ))
 }
 
 /// The name of a metric, and which way is better.

@@ -1,5 +1,6 @@
 //! What each level of a factor does by itself, averaged over the other factors. Knows no other plot.
 
+use super::backend::Drawn;
 use super::effects::metric_title;
 use super::forest::{Panel, Row};
 use super::mark::{Shape, Tone};
@@ -20,7 +21,7 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
     })
 }
 
-pub(super) fn draw(report: &Report<'_>) -> Plot {
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let panels: Vec<_> = report
         .evaluation
         .effects
@@ -48,18 +49,18 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
     let mut top = 4.0;
     let mut parts = Vec::new();
     for panel in &panels {
-        let (part, next) = panel.draw(top);
+        let (part, next) = panel.draw(top)?;
         parts.push(part);
         top = next;
     }
     let said: Vec<_> = panels.iter().map(Panel::says).collect();
-    finish(
+    Ok(finish(
         PlotKind::MainEffects,
         "What each level of a factor does by itself",
         &said.join(". "),
         top,
         &html! { @for part in &parts { (part) } },
-    )
+    ))
 }
 
 /// A level with its factor's name.

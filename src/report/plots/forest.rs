@@ -1,13 +1,15 @@
 //! Changes with their intervals below each other, on one axis, with the lines that matter: none, the smallest effect of
 //! interest, a margin. Knows no comparison.
 
-use super::axis::{Axis, Format, below, title_below};
-use super::mark::{About, Shape, Tone};
-use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, area, heading, line, notes, text, wrap};
+use super::axis::{Axis, Chart, Format, Frame, mesh, rules, title_below};
+use super::backend::Drawn;
+use super::mark::{INK, Mark, Shape, Told, Tone, pen, wash};
+use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, heading, line, notes, text, wrap};
 use crate::analysis::Effect;
 use crate::experiment::Goal;
 use crate::report::wording;
 use maud::{Markup, html};
+use plotters::element::{PathElement, Rectangle};
 
 /// Of the part of a row that has the interval.
 const BAND: f64 = 22.0;
@@ -64,12 +66,12 @@ pub(super) struct Panel {
 
 impl Panel {
     /// The panel from `top`; where the next may begin.
-    pub(super) fn draw(&self, top: f64) -> (Markup, f64) {
+    pub(super) fn draw(&self, top: f64) -> Drawn<(Markup, f64)> {
         let (title, mut y) = heading(top, &self.title);
         let axis = self.axis();
         let mut drawn = Vec::new();
         for (place, row) in self.rows.iter().enumerate() {
-            let (part, next) = self.row(&axis, row, y, place > 0);
+            let (part, next) = self.row(&axis, row, y, place > 0)?;
             drawn.push(part);
             y = next;
         }
@@ -79,16 +81,18 @@ impl Panel {
             Goal::Minimize => ("◂ better", "worse ▸"),
         };
         let (notes, end) = notes(bottom + 2.0 * LINE + 4.0, &self.notes());
+        let scale = Frame::wide(bottom - 6.0, bottom)
+            .chart((&axis, &Axis::bare(-1.0..1.0)), |chart| mesh(chart, true))?;
         let markup = html! {
             (title)
-            (below(&axis, (bottom - 6.0, bottom), &Format::percent()))
+            (scale)
             @for part in &drawn { (part) }
             (title_below(bottom + LINE, "change against the baseline"))
             (super::paper::small(EDGE, bottom + 2.0 * LINE - 5.0, Side::Start, worse))
             (super::paper::small(WIDTH - EDGE, bottom + 2.0 * LINE - 5.0, Side::End, better))
             (notes)
         };
-        (markup, end + LINE)
+        Ok((markup, end + LINE))
     }
 
     /// Every row in words.
@@ -122,31 +126,28 @@ impl Panel {
         let smallest = self.smallest.into_iter().flat_map(|s| [s, -s]);
         Axis::over(
             ends.chain(smallest).chain(self.margin).chain([0.0]),
-            EDGE + 8.0,
-            WIDTH - EDGE - 8.0,
+            6,
+            &Format::percent(),
         )
     }
 
-    fn guides(&self, axis: &Axis, top: f64, bottom: f64) -> Markup {
-        let zero = axis.at(0.0);
-        html! {
-            @if let Some(smallest) = self.smallest {
-                @let from = axis.at(-smallest);
-                (area(from, top, axis.at(smallest) - from, bottom - top, 0.08))
-            }
-            @for x in axis.places(6) { (line((x, top), (x, bottom), 0.12)) }
-            (line((zero, top), (zero, bottom), 0.6))
-            @if let Some(margin) = self.margin {
-                @let x = super::paper::n(axis.at(margin));
-                (Tone::Bad.paint(&html! {
-                    line x1=(x) x2=(x) y1=(super::paper::n(top)) y2=(super::paper::n(bottom)) stroke="currentColor" stroke-width="1.5"
-                        stroke-dasharray="5 4" {}
-                }))
-            }
+    /// What a row is seen against.
+    fn guides(&self, chart: &mut Chart<'_>) -> Drawn<()> {
+        if let Some(smallest) = self.smallest {
+            let band = Rectangle::new([(-smallest, -1.0), (smallest, 1.0)], wash(&INK, 0.08));
+            chart.draw_series([band])?;
         }
+        rules(chart)?;
+        let up = |x: f64, style| PathElement::new([(x, -1.0), (x, 1.0)], style);
+        chart.draw_series([up(0.0, pen(&INK, 0.6, 1.0))])?;
+        let margin = self
+            .margin
+            .map(|m| Told::dashed(up(m, pen(&Tone::Bad, 1.0, 1.5))));
+        chart.draw_series(margin)?;
+        Ok(())
     }
 
-    fn row(&self, axis: &Axis, row: &Row, top: f64, ruled: bool) -> (Markup, f64) {
+    fn row(&self, axis: &Axis, row: &Row, top: f64, ruled: bool) -> Drawn<(Markup, f64)> {
         let change = row.change.map(wording::percent).unwrap_or_default();
         let said = format!("{change} {}", row.word).trim().replacen('-', "−", 1);
         let mut names = wrap(&row.name, COLUMNS, LINES);
@@ -163,6 +164,12 @@ impl Panel {
             base
         };
         let y = last + BAND / 2.0 + 6.0;
+        // From its centre to both sides.
+        let across = Axis::bare(-1.0..1.0);
+        let band = Frame::wide(y - BAND / 2.0, y + BAND / 2.0 + 4.0).chart((axis, &across), |chart| {
+            self.guides(chart)?;
+            self.bar(chart, row)
+        })?;
         let markup = html! {
             @if ruled { (line((EDGE, top), (WIDTH - EDGE, top), 0.1)) }
             @for (place, name) in names.iter().enumerate() {
@@ -171,32 +178,28 @@ impl Panel {
             (row.tone.paint(&html! {
                 text x=(super::paper::n(WIDTH - EDGE)) y=(super::paper::n(first)) text-anchor="end" font-weight="600" { (said) }
             }))
-            (self.guides(axis, y - BAND / 2.0, y + BAND / 2.0 + 4.0))
-            (row.tone.paint(&self.bar(axis, row, y)))
+            (band)
         };
-        (markup, y + BAND / 2.0 + 4.0)
+        Ok((markup, y + BAND / 2.0 + 4.0))
     }
 
     /// The interval, cut where it is very wide, and the estimate's sign on it.
-    fn bar(&self, axis: &Axis, row: &Row, y: f64) -> Markup {
-        let about = About {
-            trial: None,
-            title: &row.title,
-        };
+    fn bar(&self, chart: &mut Chart<'_>, row: &Row) -> Drawn<()> {
         let widest = self.widest();
         let centre = row.change.unwrap_or(0.0);
-        html! {
-            @if let Some((low, high)) = row.interval {
-                @let (from, to) = (axis.at(low), axis.at(high));
-                path d={ "M" (super::paper::n(from)) " " (super::paper::n(y)) "H" (super::paper::n(to)) } stroke="currentColor" stroke-width="3"
-                    stroke-linecap="round" {
-                    title { (row.title) }
-                }
-                @if low < centre - widest { (arrow(from, y, -1.0)) }
-                @if high > centre + widest { (arrow(to, y, 1.0)) }
-            }
-            @if let Some(change) = row.change { (row.shape.at((axis.at(change), y), 5.5, Some(&about))) }
+        if let Some((low, high)) = row.interval {
+            let bar = PathElement::new([(low, 0.0), (high, 0.0)], pen(&row.tone, 1.0, 3.0));
+            chart.draw_series([Told::of(bar, None, row.title.clone())])?;
+            let cuts = [
+                (low < centre - widest).then_some((low, Shape::Left)),
+                (high > centre + widest).then_some((high, Shape::Right)),
+            ];
+            let arrow = |(end, shape)| Mark::new((end, 0.0), shape, 6.0, &row.tone);
+            chart.draw_series(cuts.into_iter().flatten().map(arrow))?;
         }
+        let sign = |change| Mark::new((change, 0.0), row.shape, 5.5, &row.tone).told(None, row.title.clone());
+        chart.draw_series(row.change.map(sign))?;
+        Ok(())
     }
 
     fn notes(&self) -> Vec<String> {
@@ -219,13 +222,6 @@ impl Panel {
             .chain(cut)
             .chain(self.notes.iter().cloned())
             .collect()
-    }
-}
-
-fn arrow(x: f64, y: f64, way: f64) -> Markup {
-    let n = super::paper::n;
-    html! {
-        path d={ "M" (n(x + 7.0 * way)) " " (n(y)) "L" (n(x - way)) " " (n(y - 6.0)) "V" (n(y + 6.0)) "Z" } {}
     }
 }
 

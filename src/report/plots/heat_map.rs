@@ -1,14 +1,17 @@
 //! The change in each cell of two factors, as colour and as number. Knows no other plot.
 
+use super::axis::{Axis, Chart, Frame};
+use super::backend::Drawn;
 use super::cells::{Cells, pairs};
 use super::effects::metric_title;
 use super::factors::goal;
-use super::mark::Tone;
-use super::paper::{EDGE, LINE, Side, WIDTH, finish, heading, n, notes, short, small, text, whole, wrap};
+use super::mark::{INK, SMALL, Told, Tone, letters, pen, wash};
+use super::paper::{EDGE, LINE, Side, WIDTH, finish, heading, notes, short, small, text, whole, wrap};
 use super::{Plot, PlotKind};
 use crate::experiment::Goal;
 use crate::report::{Report, wording};
 use maud::{Markup, html};
+use plotters::element::{Rectangle, Text};
 
 /// Pairs of factors that are drawn; the surest of more.
 const PAIRS: usize = 6;
@@ -20,7 +23,7 @@ const ACROSS: usize = 6;
 /// How strong the strongest colour is: letters stand on it.
 const STRONGEST: f64 = 0.45;
 
-pub(super) fn draw(report: &Report<'_>) -> Plot {
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let mut top = 4.0;
     let (mut parts, mut said) = (Vec::new(), Vec::new());
     for (response, effects) in report.evaluation.effects.iter().enumerate() {
@@ -40,7 +43,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
                 cells
             };
             said.push(cells.says());
-            let (part, next) = map(&cells, goal, top);
+            let (part, next) = map(&cells, goal, top)?;
             parts.push(part);
             top = next;
         }
@@ -57,17 +60,17 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
         averaged.unwrap_or_default()
     );
     let (told, end) = notes(top, &[told]);
-    finish(
+    Ok(finish(
         PlotKind::HeatMap,
         "Change in each cell of two factors",
         &said.join(". "),
         end + 8.0,
         &html! { @for part in &parts { (part) } (told) },
-    )
+    ))
 }
 
 /// Levels of the first factor below each other, of the second beside each other.
-fn map(cells: &Cells, goal: Goal, mut top: f64) -> (Markup, f64) {
+fn map(cells: &Cells, goal: Goal, mut top: f64) -> Drawn<(Markup, f64)> {
     let largest = cells
         .changes
         .iter()
@@ -75,7 +78,7 @@ fn map(cells: &Cells, goal: Goal, mut top: f64) -> (Markup, f64) {
         .flatten()
         .map(|c| c.abs())
         .fold(0.0, f64::max);
-    let across = cells.labels[1].len();
+    let (rows, across) = (cells.labels[0].len(), cells.labels[1].len());
     let mut parts = Vec::new();
     for first in (0..across).step_by(ACROSS) {
         let columns = first..(first + ACROSS).min(across);
@@ -85,7 +88,7 @@ fn map(cells: &Cells, goal: Goal, mut top: f64) -> (Markup, f64) {
             (text(LEFT, top + 15.0, Side::Start, &short(&cells.names[1], 38)))
             (small(EDGE, top + 2.0 * LINE + 12.0, Side::Start, &short(&cells.names[0], 15)))
         });
-        for (place, b) in columns.enumerate() {
+        for (place, b) in columns.clone().enumerate() {
             let x = LEFT + place as f64 * width;
             let room = whole(width / 9.0);
             let label = wrap(&cells.labels[1][b], room.max(3), 2);
@@ -94,11 +97,19 @@ fn map(cells: &Cells, goal: Goal, mut top: f64) -> (Markup, f64) {
                     (small(x + width / 2.0, top + 2.0 * LINE - 2.0 + 15.0 * place as f64, Side::Middle, line))
                 }
             });
-            for a in 0..cells.labels[0].len() {
-                let y = below + a as f64 * CELL;
-                parts.push(cell(cells, (a, b), (x, y, width), (goal, largest)));
-            }
         }
+        let frame = Frame {
+            left: LEFT,
+            right: LEFT + width * columns.len() as f64,
+            top: below,
+            bottom: below + rows as f64 * CELL,
+        };
+        // The first level stands on top, and a chart counts up.
+        let (x, y) = (columns.start as f64..columns.end as f64, -(rows as f64)..0.0);
+        parts.push(frame.chart((&Axis::bare(x), &Axis::bare(y)), |chart| {
+            let mut all = (0..rows).flat_map(|a| columns.clone().map(move |b| (a, b)));
+            all.try_for_each(|at| cell(chart, cells, at, (goal, largest), width > 62.0))
+        })?);
         for (a, label) in cells.labels[0].iter().enumerate() {
             let lines = wrap(label, 15, 2);
             let middle = below + (a as f64 + 0.5) * CELL + 4.0 - 7.5 * (lines.len() - 1) as f64;
@@ -108,17 +119,18 @@ fn map(cells: &Cells, goal: Goal, mut top: f64) -> (Markup, f64) {
                 }
             });
         }
-        top = below + cells.labels[0].len() as f64 * CELL + LINE;
+        top = below + rows as f64 * CELL + LINE;
     }
-    (html! { @for part in &parts { (part) } }, top)
+    Ok((html! { @for part in &parts { (part) } }, top))
 }
 
 fn cell(
+    chart: &mut Chart<'_>,
     cells: &Cells,
     (a, b): (usize, usize),
-    (x, y, width): (f64, f64, f64),
     (goal, largest): (Goal, f64),
-) -> Markup {
+    has_room: bool,
+) -> Drawn<()> {
     let change = cells.changes[a][b];
     let verdict = cells.verdicts[a][b];
     let is_baseline = (a, b) == (cells.baselines[0], cells.baselines[1]);
@@ -129,7 +141,6 @@ fn cell(
     let tone = if gains { Tone::Good } else { Tone::Bad };
     let strength = change.map_or(0.0, |c| STRONGEST * c.abs() / largest.max(1e-9));
     let number = change.map_or("–".into(), |c| wording::percent(c).replacen('-', "−", 1));
-    let below = verdict.filter(|_| width > 62.0);
     let title = format!(
         "{}={}, {}={}: {number}{}",
         cells.names[0],
@@ -138,18 +149,17 @@ fn cell(
         cells.labels[1][b],
         verdict.map(|v| format!(", {v}")).unwrap_or_default()
     );
-    let middle = y + CELL / 2.0 + if below.is_some() { -2.0 } else { 4.0 };
-    html! {
-        g {
-            title { (title) }
-            (tone.paint(&html! {
-                rect x=(n(x + 1.0)) y=(n(y + 1.0)) width=(n(width - 2.0)) height=(n(CELL - 2.0)) rx="3"
-                    fill-opacity=(format!("{strength:.2}")) {}
-            }))
-            rect x=(n(x + 1.0)) y=(n(y + 1.0)) width=(n(width - 2.0)) height=(n(CELL - 2.0)) rx="3" fill="none"
-                stroke="currentColor" stroke-opacity=(if is_baseline { ".8" } else { ".15" }) {}
-            (text(x + width / 2.0, middle, Side::Middle, &number))
-            @if let Some(verdict) = below { (small(x + width / 2.0, middle + 15.0, Side::Middle, verdict)) }
-        }
+    let (x, y) = (b as f64, -(a as f64));
+    let inner = [(x, y), (x + 1.0, y - 1.0)];
+    let frame = pen(&INK, if is_baseline { 0.8 } else { 0.15 }, 1.0);
+    for style in [wash(&tone, strength), frame] {
+        let mut cell = Rectangle::new(inner, style);
+        cell.set_margin(10, 10, 10, 10);
+        chart.draw_series([Told::of(cell, None, title.clone())])?;
     }
+    let below = verdict.filter(|_| has_room);
+    let at = (x + 0.5, y - if below.is_some() { 0.37 } else { 0.5 });
+    chart.draw_series([Text::new(number, at, letters(13.0))])?;
+    chart.draw_series(below.map(|verdict| Text::new(verdict, (x + 0.5, y - 0.7), letters(SMALL))))?;
+    Ok(())
 }

@@ -3,9 +3,15 @@
 //! The colours are mid-tones that stand out on white and on black. Each is the `color` of a group with a class, so that a
 //! page may set its own.
 
-use super::paper::n;
+use super::backend::{About, Drawn, Paper, fine};
 use crate::analysis::{GuardOutcome, Verdict};
 use maud::{Markup, html};
+use plotters::drawing::DrawingAreaErrorKind;
+use plotters::element::{Drawable, DynElement, IntoDynElement, PointCollection};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{BLACK, Color, IntoFont, RGBAColor, RGBColor, ShapeStyle, TextStyle};
+use plotters_backend::{BackendColor, BackendCoord, DrawingBackend, DrawingErrorKind};
+use std::convert::Infallible;
 
 /// What a colour means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +45,32 @@ const SERIES: [(&str, &str, Shape); 7] = [
 pub(super) const MOST: usize = SERIES.len();
 
 impl Tone {
-    fn class(self) -> &'static str {
+    /// The number that stands for it where plotters has a colour; 0 is the ink of the page.
+    fn number(self) -> u8 {
+        match self {
+            Self::Good => 1,
+            Self::Bad => 2,
+            Self::Open => 3,
+            Self::Same => 4,
+            Self::Quiet => 5,
+            Self::Series(place) => 6 + u8::try_from(place % MOST).unwrap_or_default(),
+        }
+    }
+
+    /// The tone of a number; `None` of the ink of the page.
+    pub(super) fn numbered(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => return None,
+            1 => Self::Good,
+            2 => Self::Bad,
+            3 => Self::Open,
+            4 => Self::Same,
+            5 => Self::Quiet,
+            series => Self::Series(usize::from(series - 6)),
+        })
+    }
+
+    pub(super) fn class(self) -> &'static str {
         match self {
             Self::Good => "kv-good",
             Self::Bad => "kv-bad",
@@ -50,7 +81,7 @@ impl Tone {
         }
     }
 
-    fn colour(self) -> &'static str {
+    pub(super) fn colour(self) -> &'static str {
         match self {
             Self::Good => "#189a5e",
             Self::Bad => "#d4504c",
@@ -75,6 +106,39 @@ impl Tone {
     }
 }
 
+impl Color for Tone {
+    fn to_backend_color(&self) -> BackendColor {
+        BackendColor {
+            alpha: 1.0,
+            rgb: (self.number(), 0, 0),
+        }
+    }
+}
+
+/// The colour of the text around the plot.
+pub(super) const INK: RGBColor = BLACK;
+
+/// A stroke of this opacity, from 0 to 1, and so many units wide.
+pub(super) fn pen(colour: &impl Color, opacity: f64, width: f64) -> ShapeStyle {
+    colour.mix(opacity).stroke_width(fine(width).unsigned_abs())
+}
+
+/// A filling of this opacity, from 0 to 1.
+pub(super) fn wash(colour: &impl Color, opacity: f64) -> ShapeStyle {
+    colour.mix(opacity).filled()
+}
+
+/// Letters so many units high, centred on their place; small ones are fainter.
+pub(super) fn letters(size: f64) -> TextStyle<'static> {
+    let font = ("sans-serif", fine(size)).into_font();
+    let mut letters = TextStyle::from(font).pos(Pos::new(HPos::Center, VPos::Center));
+    letters.color = INK.mix(if size > SMALL { 1.0 } else { 0.75 }).to_backend_color();
+    letters
+}
+
+/// Letters of ticks and notes, in units.
+pub(super) const SMALL: f64 = 12.0;
+
 /// A sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -82,6 +146,8 @@ pub(super) enum Shape {
     Square,
     Up,
     Down,
+    Left,
+    Right,
     Diamond,
     Cross,
     Plus,
@@ -89,68 +155,173 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// The sign at a place, about `r` in each direction; `inside` are further attributes' texts and children.
-    pub(super) fn at(self, (x, y): (f64, f64), r: f64, about: Option<&About<'_>>) -> Markup {
-        let trial = about.and_then(|a| a.trial.as_deref());
-        let title = about.map(|a| a.title);
-        let hollow = matches!(self, Self::Cross | Self::Plus | Self::Ring);
-        let (fill, stroke) = if hollow {
-            (Some("none"), Some("currentColor"))
-        } else {
-            (None, None)
-        };
-        let thick = hollow.then_some("1.6");
-        if matches!(self, Self::Dot | Self::Ring) {
-            return html! {
-                circle cx=(n(x)) cy=(n(y)) r=(n(r)) fill=[fill] stroke=[stroke] stroke-width=[thick] data-trial=[trial] {
-                    @if let Some(title) = title { title { (title) } }
-                }
-            };
-        }
-        html! {
-            path d=(self.path(x, y, r)) fill=[fill] stroke=[stroke] stroke-width=[thick] data-trial=[trial] {
-                @if let Some(title) = title { title { (title) } }
-            }
-        }
-    }
-
-    fn path(self, x: f64, y: f64, r: f64) -> String {
-        let at = |dx: f64, dy: f64| format!("{} {}", n(x + dx * r), n(y + dy * r));
-        let closed = |points: &[(f64, f64)]| {
-            let all: Vec<_> = points.iter().map(|p| at(p.0, p.1)).collect();
-            format!("M{}Z", all.join("L"))
-        };
+    /// Its corners around a place of a sign that reaches about 1 in each direction; none of what is round.
+    fn corners(self) -> &'static [(f64, f64)] {
         match self {
-            Self::Square => closed(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
-            Self::Up => closed(&[(0.0, -1.15), (1.1, 0.85), (-1.1, 0.85)]),
-            Self::Down => closed(&[(0.0, 1.15), (1.1, -0.85), (-1.1, -0.85)]),
-            Self::Diamond => closed(&[(0.0, -1.25), (1.1, 0.0), (0.0, 1.25), (-1.1, 0.0)]),
-            Self::Cross => format!(
-                "M{}L{}M{}L{}",
-                at(-0.9, -0.9),
-                at(0.9, 0.9),
-                at(-0.9, 0.9),
-                at(0.9, -0.9)
-            ),
-            Self::Plus => format!(
-                "M{}L{}M{}L{}",
-                at(-1.1, 0.0),
-                at(1.1, 0.0),
-                at(0.0, -1.1),
-                at(0.0, 1.1)
-            ),
-            Self::Dot | Self::Ring => String::new(),
+            Self::Square => &[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+            Self::Up => &[(0.0, -1.15), (1.1, 0.85), (-1.1, 0.85)],
+            Self::Down => &[(0.0, 1.15), (1.1, -0.85), (-1.1, -0.85)],
+            Self::Left => &[(-1.15, 0.0), (0.15, -1.0), (0.15, 1.0)],
+            Self::Right => &[(1.15, 0.0), (-0.15, -1.0), (-0.15, 1.0)],
+            Self::Diamond => &[(0.0, -1.25), (1.1, 0.0), (0.0, 1.25), (-1.1, 0.0)],
+            // Two strokes in one line, by way of where they meet.
+            Self::Cross => &[(-0.9, -0.9), (0.9, 0.9), (0.0, 0.0), (-0.9, 0.9), (0.9, -0.9)],
+            Self::Plus => &[(-1.1, 0.0), (1.1, 0.0), (0.0, 0.0), (0.0, -1.1), (0.0, 1.1)],
+            Self::Dot | Self::Ring => &[],
         }
     }
 }
 
-/// What a sign stands for.
+/// Values along both axes of a chart.
+pub(super) type Place = (f64, f64);
+
+/// A sign at a place, about `r` units in each direction.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) at: Place,
+    pub(super) shape: Shape,
+    pub(super) r: f64,
+    pub(super) colour: RGBAColor,
+}
+
+impl Mark {
+    /// Of a tone, or of the ink.
+    pub(super) fn new(at: Place, shape: Shape, r: f64, colour: &impl Color) -> Self {
+        Self {
+            at,
+            shape,
+            r,
+            colour: colour.to_rgba(),
+        }
+    }
+
+    /// Outside of a chart, where its place is one of the picture.
+    pub(super) fn alone(&self) -> Drawn {
+        let mut paper = Paper::default();
+        let at = (fine(self.at.0), fine(self.at.1));
+        let drawn = self.draw(std::iter::once(at), &mut paper, (0, 0));
+        drawn.map_err(DrawingAreaErrorKind::BackendError)?;
+        Ok(paper.finish())
+    }
+
+    /// With what it stands for.
+    pub(super) fn told(self, trial: Option<String>, title: String) -> Told {
+        Told::of(self, trial, title)
+    }
+}
+
+impl<'a> PointCollection<'a, Place> for &'a Mark {
+    type Point = &'a Place;
+    type IntoIter = std::iter::Once<&'a Place>;
+
+    fn point_iter(self) -> Self::IntoIter {
+        std::iter::once(&self.at)
+    }
+}
+
+impl<B: DrawingBackend> Drawable<B> for Mark {
+    fn draw<I: Iterator<Item = BackendCoord>>(
+        &self,
+        mut places: I,
+        backend: &mut B,
+        _: (u32, u32),
+    ) -> Result<(), DrawingErrorKind<B::ErrorType>> {
+        let Some((x, y)) = places.next() else {
+            return Ok(());
+        };
+        let corners = self.shape.corners().iter();
+        let corners = corners.map(|(dx, dy)| (x + fine(dx * self.r), y + fine(dy * self.r)));
+        let line = pen(&self.colour, 1.0, 1.6);
+        match self.shape {
+            Shape::Dot => {
+                backend.draw_circle((x, y), fine(self.r).unsigned_abs(), &self.colour.filled(), true)
+            }
+            Shape::Ring => backend.draw_circle((x, y), fine(self.r).unsigned_abs(), &line, false),
+            Shape::Cross | Shape::Plus => backend.draw_path(corners, &line),
+            _ => backend.fill_polygon(corners, &self.colour.filled()),
+        }
+    }
+}
+
+/// Dots that none can point at: one path, however many they are.
 #[derive(Debug)]
-pub(super) struct About<'a> {
-    /// `BLOCK.ORDER` of the trial.
-    pub(super) trial: Option<String>,
-    /// Shown by whatever points at it.
-    pub(super) title: &'a str,
+pub(super) struct Dots {
+    pub(super) places: Vec<Place>,
+    pub(super) style: ShapeStyle,
+}
+
+impl<'a> PointCollection<'a, Place> for &'a Dots {
+    type Point = &'a Place;
+    type IntoIter = &'a [Place];
+
+    fn point_iter(self) -> Self::IntoIter {
+        &self.places
+    }
+}
+
+impl Drawable<Paper> for Dots {
+    fn draw<I: Iterator<Item = BackendCoord>>(
+        &self,
+        places: I,
+        paper: &mut Paper,
+        _: (u32, u32),
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
+        paper.dots(places, &self.style);
+        Ok(())
+    }
+}
+
+/// An element of plotters or of ours, with what it stands for.
+pub(super) struct Told {
+    element: DynElement<'static, Paper, Place>,
+    about: About,
+}
+
+impl Told {
+    pub(super) fn of(
+        element: impl IntoDynElement<'static, Paper, Place>,
+        trial: Option<String>,
+        title: String,
+    ) -> Self {
+        let about = About {
+            trial,
+            title: Some(title),
+            is_dashed: false,
+        };
+        let element = element.into_dyn();
+        Self { element, about }
+    }
+
+    /// Its strokes are dashes.
+    pub(super) fn dashed(element: impl IntoDynElement<'static, Paper, Place>) -> Self {
+        let about = About {
+            is_dashed: true,
+            ..About::default()
+        };
+        let element = element.into_dyn();
+        Self { element, about }
+    }
+}
+
+impl<'a> PointCollection<'a, Place> for &'a Told {
+    type Point = &'a Place;
+    type IntoIter = &'a Vec<Place>;
+
+    fn point_iter(self) -> Self::IntoIter {
+        self.element.point_iter()
+    }
+}
+
+impl Drawable<Paper> for Told {
+    fn draw<I: Iterator<Item = BackendCoord>>(
+        &self,
+        places: I,
+        paper: &mut Paper,
+        size: (u32, u32),
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
+        paper.tell(self.about.clone());
+        self.element.draw(places, paper, size)
+    }
 }
 
 /// The colour and the sign of a verdict; its word stands beside it.

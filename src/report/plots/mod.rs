@@ -2,6 +2,7 @@
 
 mod alone;
 mod axis;
+mod backend;
 mod cells;
 mod distributions;
 mod effects;
@@ -111,17 +112,25 @@ pub fn plot(report: &Report<'_>, kind: PlotKind) -> Result<Option<Plot>, ReportE
     if why_not(report, kind).is_some() {
         return Ok(None);
     }
-    Ok(match kind {
-        PlotKind::Effects => Some(effects::draw(report)),
-        PlotKind::Samples => Some(samples::draw(report)),
-        PlotKind::Distributions => Some(distributions::draw(report)),
-        PlotKind::Percentiles => Some(percentiles::draw(report)),
-        PlotKind::MainEffects => Some(factors::draw(report)),
-        PlotKind::Interactions => Some(interactions::draw(report)),
-        PlotKind::HeatMap => Some(heat_map::draw(report)),
-        PlotKind::Pareto => pareto::draw(report),
-        PlotKind::Telemetry => Some(telemetry::draw(report)),
-    })
+    let drawn = match kind {
+        PlotKind::Effects => effects::draw(report),
+        PlotKind::Samples => samples::draw(report),
+        PlotKind::Distributions => distributions::draw(report),
+        PlotKind::Percentiles => percentiles::draw(report),
+        PlotKind::MainEffects => factors::draw(report),
+        PlotKind::Interactions => interactions::draw(report),
+        PlotKind::HeatMap => heat_map::draw(report),
+        PlotKind::Pareto => return pareto::draw(report).map_err(|e| failed(kind, e)),
+        PlotKind::Telemetry => telemetry::draw(report),
+    };
+    drawn.map(Some).map_err(|e| failed(kind, e))
+}
+
+fn failed(kind: PlotKind, source: impl std::error::Error + Send + Sync + 'static) -> ReportError {
+    ReportError::Plot {
+        plot: kind.word(),
+        source: Box::new(source),
+    }
 }
 
 /// Why the run has nothing to draw of that kind; `None` when it has.

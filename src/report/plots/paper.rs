@@ -88,14 +88,6 @@ pub(super) fn line(from: (f64, f64), to: (f64, f64), opacity: f64) -> Markup {
     }
 }
 
-/// A faint area in the colour of the text.
-pub(super) fn area(x: f64, y: f64, width: f64, height: f64, opacity: f64) -> Markup {
-    html! {
-        rect x=(n(x)) y=(n(y)) width=(n(width.max(0.0))) height=(n(height.max(0.0))) fill="currentColor"
-            fill-opacity=(opacity) {}
-    }
-}
-
 /// Small lines below each other from `top`; where the next thing may begin.
 pub(super) fn notes(top: f64, lines: &[String]) -> (Markup, f64) {
     let wrapped: Vec<_> = lines.iter().flat_map(|l| wrap(l, COLUMNS + 8, 6)).collect();
@@ -169,7 +161,8 @@ pub(super) fn finish(kind: PlotKind, title: &str, description: &str, height: f64
     let height = height.ceil();
     let svg = html! {
         svg xmlns="http://www.w3.org/2000/svg" class={ "kv-plot kv-" (kind.word()) } viewBox={ "0 0 " (n(WIDTH)) " " (n(height)) }
-            width="100%" role="img" aria-label=(title) font-size="13" fill="currentColor" {
+            width="100%" role="img" aria-label=(title) font-size="13" fill="currentColor" stroke-linecap="round"
+            stroke-linejoin="round" {
             title { (title) }
             desc { (description) }
             style { (PreEscaped(STYLE)) }

@@ -1,17 +1,18 @@
 //! Two metrics at once: the treatments that are not beaten in both, of all of them. Knows no other plot.
 
-use super::axis::{Axis, Format, below, beside, title_below};
-use super::mark::{About, Shape, Tone};
-use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, line, n, notes, short, small, text, wrap};
+use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside, title_below};
+use super::backend::Drawn;
+use super::mark::{INK, Mark, Shape, Told, Tone, pen};
+use super::paper::{COLUMNS, EDGE, LINE, Side, finish, notes, short, small, text, wrap};
 use super::{Plot, PlotKind};
 use crate::analysis::{Comparison, Effect};
 use crate::decision::{Place, Standing};
 use crate::experiment::{Goal, MetricId};
 use crate::report::{Report, wording};
 use maud::{Markup, html};
+use plotters::element::PathElement;
+use plotters_backend::BackendCoord;
 
-const LEFT: f64 = 78.0;
-const RIGHT: f64 = WIDTH - 14.0;
 const HEIGHT: f64 = 340.0;
 
 pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
@@ -121,13 +122,16 @@ fn points(report: &Report<'_>) -> Vec<Point> {
     points
 }
 
-pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
-    let sides = sides(report)?;
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Option<Plot>> {
+    let Some(sides) = sides(report) else {
+        return Ok(None);
+    };
     let points = points(report);
     let name = |side: &Measure| wording::tame(&report.header.protocol.name_of(&side.id), 40);
-    let (across, up) = (name(&sides[0]), name(&sides[1]));
+    let (across_name, up_name) = (name(&sides[0]), name(&sides[1]));
     let top = 2.0 * LINE + 4.0;
     let bottom = top + HEIGHT;
+    let frame = Frame::beside(top, bottom);
     let ends = |side: usize| {
         let margin = sides[side].margin;
         let ends = points.iter().flat_map(move |p| {
@@ -136,10 +140,23 @@ pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
         });
         ends.chain([0.0]).chain(margin)
     };
-    let x = Axis::over(ends(0), LEFT + 8.0, RIGHT - 8.0);
-    let y = Axis::over(ends(1), bottom - 8.0, top + 8.0);
+    let x = Axis::over(ends(0), 6, &Format::percent());
+    let y = Axis::over(ends(1), ticks_beside(HEIGHT), &Format::percent());
+    let mut labels = html! {};
+    let chart = frame.chart((&x, &y), |chart| {
+        mesh(chart, true)?;
+        let across = |at: f64| [(x.ends().start, at), (x.ends().end, at)];
+        let up = [(0.0, y.ends().start), (0.0, y.ends().end)];
+        chart.draw_series([up, across(0.0)].map(|ends| PathElement::new(ends, pen(&INK, 0.5, 1.0))))?;
+        let margin = sides[1].margin.map(across);
+        let dashed = |ends| Told::dashed(PathElement::new(ends, pen(&Tone::Bad, 1.0, 1.5)));
+        chart.draw_series(margin.map(dashed))?;
+        drawn(chart, &points, [&across_name, &up_name])?;
+        labels = labels_of(chart, &points, frame);
+        Ok(())
+    })?;
     let front: Vec<_> = points.iter().filter(|p| p.is_front).collect();
-    let (list, next) = list(&front, points.len(), bottom + 2.0 * LINE + 8.0);
+    let (list, next) = list(&front, points.len(), bottom + 2.0 * LINE + 8.0)?;
     let (told, end) = notes(next, &told(&sides));
     let way = |side: &Measure| {
         if side.goal == Goal::Maximize {
@@ -149,19 +166,10 @@ pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
         }
     };
     let body = html! {
-        (text(EDGE, 15.0, Side::Start, &format!("↑ change of {} ({})", short(&up, 24), way(&sides[1]))))
-        (beside(&y, (LEFT, RIGHT), &Format::percent()))
-        (below(&x, (top, bottom), &Format::percent()))
-        (title_below(bottom + LINE, &format!("→ change of {} ({})", short(&across, 24), way(&sides[0]))))
-        (line((x.at(0.0), top), (x.at(0.0), bottom), 0.5))
-        (line((LEFT, y.at(0.0)), (RIGHT, y.at(0.0)), 0.5))
-        @if let Some(margin) = sides[1].margin {
-            (Tone::Bad.paint(&html! {
-                path d={ "M" (n(LEFT)) " " (n(y.at(margin))) "H" (n(RIGHT)) } stroke="currentColor" stroke-width="1.5"
-                    stroke-dasharray="5 4" {}
-            }))
-        }
-        (drawn(&points, [&across, &up], &x, &y))
+        (text(EDGE, 15.0, Side::Start, &format!("↑ change of {} ({})", short(&up_name, 24), way(&sides[1]))))
+        (title_below(bottom + LINE, &format!("→ change of {} ({})", short(&across_name, 24), way(&sides[0]))))
+        (chart)
+        (labels)
         (list)
         (told)
     };
@@ -172,20 +180,20 @@ pub(super) fn draw(report: &Report<'_>) -> Option<Plot> {
             format!(
                 "{}: {} {}, {} {}{front}",
                 p.name,
-                across,
+                across_name,
                 wording::percent(p.changes[0]),
-                up,
+                up_name,
                 wording::percent(p.changes[1])
             )
         })
         .collect();
-    Some(finish(
+    Ok(Some(finish(
         PlotKind::Pareto,
         "Two metrics, and the treatments that none beats in both",
         &said.join("; "),
         end + 8.0,
         &body,
-    ))
+    )))
 }
 
 fn told(sides: &[Measure; 2]) -> Vec<String> {
@@ -199,51 +207,53 @@ fn told(sides: &[Measure; 2]) -> Vec<String> {
 }
 
 /// What is beaten below what is not, the baseline above all.
-fn drawn(points: &[Point], names: [&str; 2], x: &Axis, y: &Axis) -> Markup {
-    let one = |point: &Point, tone: Tone, shape: Shape, r: f64| {
-        let (at_x, at_y) = (x.at(point.changes[0]), y.at(point.changes[1]));
+fn drawn(chart: &mut Chart<'_>, points: &[Point], names: [&str; 2]) -> Drawn<()> {
+    let one = |chart: &mut Chart<'_>, point: &Point, tone: Tone, shape: Shape, r: f64| {
+        let [x, y] = point.changes;
         let title = format!(
             "{}: {} {}, {} {}",
             point.name,
             names[0],
-            wording::percent(point.changes[0]),
+            wording::percent(x),
             names[1],
-            wording::percent(point.changes[1])
+            wording::percent(y)
         );
-        tone.paint(&html! {
-            @if let Some((low, high)) = point.intervals[0] {
-                path d={ "M" (n(x.at(low))) " " (n(at_y)) "H" (n(x.at(high))) } stroke="currentColor" stroke-opacity=".45" {}
-            }
-            @if let Some((low, high)) = point.intervals[1] {
-                path d={ "M" (n(at_x)) " " (n(y.at(low))) "V" (n(y.at(high))) } stroke="currentColor" stroke-opacity=".45" {}
-            }
-            (shape.at((at_x, at_y), r, Some(&About { trial: None, title: &title })))
-        })
+        let across = point.intervals[0].map(|(low, high)| [(low, y), (high, y)]);
+        let up = point.intervals[1].map(|(low, high)| [(x, low), (x, high)]);
+        let intervals = across.into_iter().chain(up);
+        chart.draw_series(intervals.map(|ends| PathElement::new(ends, pen(&tone, 0.45, 1.0))))?;
+        chart.draw_series([Mark::new((x, y), shape, r, &tone).told(None, title)])?;
+        Drawn::Ok(())
     };
-    let front: Vec<_> = points.iter().filter(|p| p.is_front).collect();
-    let path: Vec<_> = front
-        .iter()
-        .map(|p| format!("{} {}", n(x.at(p.changes[0])), n(y.at(p.changes[1]))))
-        .collect();
+    let (front, beaten): (Vec<_>, Vec<_>) = points.iter().partition(|p| p.is_front);
+    for point in beaten {
+        one(chart, point, Tone::Quiet, Shape::Dot, 3.2)?;
+    }
+    let joined: Vec<_> = front.iter().map(|p| (p.changes[0], p.changes[1])).collect();
+    let joined = PathElement::new(joined, pen(&Tone::Same, 1.0, 1.5));
+    chart.draw_series((front.len() > 1).then(|| Told::dashed(joined)))?;
+    for point in front {
+        one(chart, point, Tone::Same, Shape::Diamond, 5.5)?;
+    }
+    chart.draw_series([Mark::new((0.0, 0.0), Shape::Square, 4.5, &INK).told(None, "baseline".into())])?;
+    Ok(())
+}
+
+/// The numbers of the front's treatments, and the baseline's name.
+fn labels_of(chart: &Chart<'_>, points: &[Point], frame: Frame) -> Markup {
+    let front = points.iter().filter(|p| p.is_front).enumerate();
+    let front = front.map(|(place, p)| ((p.changes[0], p.changes[1]), (place + 1).to_string()));
     let mut taken = Vec::new();
     html! {
-        @for point in points.iter().filter(|p| !p.is_front) { (one(point, Tone::Quiet, Shape::Dot, 3.2)) }
-        @if path.len() > 1 {
-            (Tone::Same.paint(&html! {
-                path d={ "M" (path.join("L")) } fill="none" stroke="currentColor" stroke-dasharray="2 4" stroke-width="1.5" {}
-            }))
+        @for (at, content) in front.chain([((0.0, 0.0), "baseline".to_string())]) {
+            (label(&mut taken, chart.backend_coord(&at), &content, frame))
         }
-        @for point in &front { (one(point, Tone::Same, Shape::Diamond, 5.5)) }
-        (Shape::Square.at((x.at(0.0), y.at(0.0)), 4.5, Some(&About { trial: None, title: "baseline" })))
-        @for (place, point) in front.iter().enumerate() {
-            (label(&mut taken, (x.at(point.changes[0]), y.at(point.changes[1])), &(place + 1).to_string()))
-        }
-        (label(&mut taken, (x.at(0.0), y.at(0.0)), "baseline"))
     }
 }
 
 /// A label beside its point, on the first side where none stands yet.
-fn label(taken: &mut Vec<(f64, f64, f64)>, (x, y): (f64, f64), content: &str) -> Markup {
+fn label(taken: &mut Vec<(f64, f64, f64)>, (x, y): BackendCoord, content: &str, frame: Frame) -> Markup {
+    let (x, y) = (f64::from(x) / 10.0, f64::from(y) / 10.0);
     let width = 11.0 * content.chars().count() as f64;
     let places = [
         (8.0, -8.0),
@@ -255,7 +265,7 @@ fn label(taken: &mut Vec<(f64, f64, f64)>, (x, y): (f64, f64), content: &str) ->
     ];
     let free = |(dx, dy): &&(f64, f64)| {
         let (left, base) = (x + dx, y + dy);
-        let inside = left > LEFT && left + width < RIGHT;
+        let inside = left > frame.left && left + width < frame.right;
         inside
             && !taken
                 .iter()
@@ -267,19 +277,19 @@ fn label(taken: &mut Vec<(f64, f64, f64)>, (x, y): (f64, f64), content: &str) ->
 }
 
 /// The front's treatments with their numbers.
-fn list(front: &[&Point], all: usize, top: f64) -> (Markup, f64) {
+fn list(front: &[&Point], all: usize, top: f64) -> Drawn<(Markup, f64)> {
     let beaten = all - front.len();
     let mut y = top + 14.0;
     let mut parts = Vec::new();
     for (place, point) in front.iter().enumerate() {
-        parts.push(Tone::Same.paint(&Shape::Diamond.at((EDGE + 6.0, y - 4.5), 4.5, None)));
+        parts.push(Mark::new((EDGE + 6.0, y - 4.5), Shape::Diamond, 4.5, &Tone::Same).alone()?);
         for line in wrap(&format!("{} {}", place + 1, point.name), COLUMNS - 2, 2) {
             parts.push(text(EDGE + 20.0, y, Side::Start, &line));
             y += LINE;
         }
     }
     if beaten > 0 {
-        parts.push(Tone::Quiet.paint(&Shape::Dot.at((EDGE + 6.0, y - 4.5), 3.2, None)));
+        parts.push(Mark::new((EDGE + 6.0, y - 4.5), Shape::Dot, 3.2, &Tone::Quiet).alone()?);
         parts.push(text(
             EDGE + 20.0,
             y,
@@ -288,5 +298,5 @@ fn list(front: &[&Point], all: usize, top: f64) -> (Markup, f64) {
         ));
         y += LINE;
     }
-    (html! { @for part in &parts { (part) } }, y - 8.0)
+    Ok((html! { @for part in &parts { (part) } }, y - 8.0))
 }

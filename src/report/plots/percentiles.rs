@@ -1,22 +1,22 @@
 //! Percentiles of latency on an axis of nines, of the baseline and the best candidates. Knows metrics by their names: what
 //! ends in `p50`, `p99`, `p999`, with or without a unit behind it, is a percentile.
 
-use super::axis::{Axis, Format, beside};
+use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside};
+use super::backend::Drawn;
 use super::distributions::Quartiles;
-use super::mark::{About, Tone};
-use super::paper::{LINE, Side, WIDTH, finish, heading, line, n, notes, small};
+use super::mark::{INK, Mark, Tone, pen};
+use super::paper::{LINE, Side, finish, heading, notes, small};
 use super::samples::legend;
 use super::trials::{Trials, tones};
 use super::{Plot, PlotKind};
 use crate::experiment::MetricId;
 use crate::report::{Report, wording};
 use maud::{Markup, html};
+use plotters::element::PathElement;
 use std::collections::BTreeMap;
 
 /// Candidates beside the baseline.
 const BEST: usize = 4;
-const LEFT: f64 = 78.0;
-const RIGHT: f64 = WIDTH - 14.0;
 const HEIGHT: f64 = 230.0;
 /// Of the part with the changes.
 const CHANGES: f64 = 130.0;
@@ -38,7 +38,7 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
     })
 }
 
-pub(super) fn draw(report: &Report<'_>) -> Plot {
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let tones = tones(report, BEST);
     let mut top = 4.0;
     let (mut parts, mut said) = (Vec::new(), Vec::new());
@@ -54,7 +54,7 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
         let (drawn, next) = heading(top, &wording::tame(&title, wording::NAME));
         let curves = curves(report, &group, &tones);
         names.clone_from(&curves.names);
-        let (part, next) = curves.draw(&group, next + 4.0);
+        let (part, next) = curves.draw(&group, next + 10.0)?;
         parts.extend([drawn, part]);
         said.push(format!("{title}: {}", curves.says(&group)));
         top = next;
@@ -69,18 +69,18 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
         _ => 0,
     });
     let listed = shown.len();
-    let (drawn, next) = legend(&shown, &names, listed, top);
+    let (drawn, next) = legend(&shown, &names, listed, top)?;
     let left = (tones.len() - 1).saturating_sub(listed);
     let others = (left > 0).then(|| format!("{left} other treatments with smaller gains are not drawn."));
     let told = "Medians over the judged blocks; a bar holds the middle half of them.".to_string();
     let (told, end) = notes(next, &[told].into_iter().chain(others).collect::<Vec<_>>());
-    finish(
+    Ok(finish(
         PlotKind::Percentiles,
         "Percentiles of latency on an axis of nines",
         &said.join(". "),
         end + 8.0,
         &html! { @for part in &parts { (part) } (drawn) (told) },
-    )
+    ))
 }
 
 /// The place of a share on the axis: 0.9 is 1, 0.99 is 2.
@@ -209,71 +209,76 @@ fn changes(trials: &Trials, treatment: usize) -> Vec<f64> {
 }
 
 impl Curves {
-    fn draw(&self, group: &Group, top: f64) -> (Markup, f64) {
-        let all = self.of.iter().flat_map(|c| &c.values).flatten();
-        let ends: Vec<_> = all.flat_map(|q| [q.low, q.high]).collect();
-        let (bottom, from) = (top + HEIGHT, top + HEIGHT + 2.0 * LINE + 12.0);
-        let y = Axis::log_over(ends.iter().copied(), bottom - 6.0, top + 6.0);
-        let format = Format::of(&group.unit, ends.iter().copied().fold(0.0, f64::max));
-        let end = from + CHANGES;
-        let changes = self.of.iter().flat_map(|c| &c.changes).flatten();
-        let change = Axis::over(
-            changes.flat_map(|q| [q.low, q.high]).chain([0.0]),
-            end - 6.0,
-            from + 6.0,
-        );
-        let markup = html! {
-            (beside(&y, (LEFT, RIGHT), &format))
-            (Self::frame(group, top, bottom))
-            (self.lines(group, &y, |c| &c.values, &|value| wording::quantity(value, &group.unit)))
-            (small(LEFT, from - 6.0, Side::Start, "change against the baseline in the same block"))
-            (beside(&change, (LEFT, RIGHT), &Format::percent()))
-            (line((LEFT, change.at(0.0)), (RIGHT, change.at(0.0)), 0.5))
-            (Self::frame(group, from, end))
-            (self.lines(group, &change, |c| &c.changes, &wording::percent))
+    fn draw(&self, group: &Group, top: f64) -> Drawn<(Markup, f64)> {
+        let ends = |of: fn(&Curve) -> &Vec<Option<Quartiles>>| {
+            let all = self.of.iter().flat_map(of).flatten();
+            all.flat_map(|q| [q.low, q.high]).collect::<Vec<_>>()
         };
-        (markup, end + LINE + 12.0)
-    }
-
-    /// The percentiles below a part of the picture.
-    fn frame(group: &Group, top: f64, bottom: f64) -> Markup {
-        html! {
-            @for (share, _) in &group.percentiles {
-                @let at = place(group, *share);
-                (line((at, top), (at, bottom), 0.08))
-                (small(at, bottom + 16.0, Side::Middle, &percent(*share)))
-            }
-            (line((LEFT, bottom), (RIGHT, bottom), 0.35))
-        }
+        let (values, changes) = (ends(|c| &c.values), ends(|c| &c.changes));
+        let (bottom, from) = (top + HEIGHT, top + HEIGHT + 2.0 * LINE + 12.0);
+        let end = from + CHANGES;
+        let format = Format::of(&group.unit, values.iter().copied().fold(0.0, f64::max));
+        let x = axis_of_nines(group);
+        let y = Axis::log_over(values.into_iter(), ticks_beside(HEIGHT), &format);
+        let all = changes.into_iter().chain([0.0]);
+        let change = Axis::over(all, ticks_beside(CHANGES), &Format::percent());
+        let upper = Frame::beside(top, bottom);
+        let drawn = upper.chart((&x, &y), |chart| {
+            mesh(chart, true)?;
+            self.lines(chart, group, |c| &c.values, &|value| {
+                wording::quantity(value, &group.unit)
+            })
+        })?;
+        let lower = Frame::beside(from, end).chart((&x, &change), |chart| {
+            mesh(chart, true)?;
+            let ends = [(x.ends().start, 0.0), (x.ends().end, 0.0)];
+            chart.draw_series([PathElement::new(ends, pen(&INK, 0.5, 1.0))])?;
+            self.lines(chart, group, |c| &c.changes, &wording::percent)
+        })?;
+        let markup = html! {
+            (drawn)
+            (small(upper.left, from - 6.0, Side::Start, "change against the baseline in the same block"))
+            (lower)
+        };
+        Ok((markup, end + LINE + 12.0))
     }
 
     fn lines(
         &self,
+        chart: &mut Chart<'_>,
         group: &Group,
-        y: &Axis,
         of: impl Fn(&Curve) -> &Vec<Option<Quartiles>>,
         write: &dyn Fn(f64) -> String,
-    ) -> Markup {
-        html! {
-            @for (number, curve) in self.of.iter().enumerate() {
-                @let aside = (number as f64 - (self.of.len() - 1) as f64 / 2.0) * 5.0;
-                @let known: Vec<_> = group.percentiles.iter().zip(of(curve))
-                    .filter_map(|((share, _), q)| Some((*share, place(group, *share) + aside, (*q)?))).collect();
-                @let path: Vec<_> = known.iter().map(|(_, x, q)| format!("{} {}", n(*x), n(y.at(q.middle)))).collect();
-                (curve.tone.paint(&html! {
-                    @if path.len() > 1 {
-                        path d={ "M" (path.join("L")) } fill="none" stroke="currentColor" stroke-width="1.8" {}
-                    }
-                    @for (share, x, q) in known {
-                        @let title = format!("{}, {}: {}, middle half {} to {}, {} blocks", self.names[curve.treatment],
-                            percent(share), write(q.middle), write(q.low), write(q.high), q.count);
-                        path d={ "M" (n(x)) " " (n(y.at(q.low))) "V" (n(y.at(q.high))) } stroke="currentColor" stroke-width="4"
-                            stroke-opacity=".4" stroke-linecap="round" {}
-                        (curve.tone.shape().at((x, y.at(q.middle)), 3.8, Some(&About { trial: None, title: &title })))
-                    }
-                }))
-            }
+    ) -> Drawn<()> {
+        // Beside each other, so that none hides another.
+        let ends = axis_of_nines(group).ends();
+        let step = (ends.end - ends.start) / 94.0;
+        for (number, curve) in self.of.iter().enumerate() {
+            let aside = (number as f64 - (self.of.len() - 1) as f64 / 2.0) * step;
+            let known = group.percentiles.iter().zip(of(curve));
+            let known = known.filter_map(|((share, _), q)| Some((*share, nines(*share) + aside, (*q)?)));
+            let known: Vec<_> = known.collect();
+            let middles: Vec<_> = known.iter().map(|(_, x, q)| (*x, q.middle)).collect();
+            chart.draw_series([PathElement::new(middles, pen(&curve.tone, 1.0, 1.8))])?;
+            let bar = |(_, x, q): &(f64, f64, Quartiles)| {
+                PathElement::new([(*x, q.low), (*x, q.high)], pen(&curve.tone, 0.4, 4.0))
+            };
+            chart.draw_series(known.iter().map(bar))?;
+            let sign = |(share, x, q): &(f64, f64, Quartiles)| {
+                let title = format!(
+                    "{}, {}: {}, middle half {} to {}, {} blocks",
+                    self.names[curve.treatment],
+                    percent(*share),
+                    write(q.middle),
+                    write(q.low),
+                    write(q.high),
+                    q.count
+                );
+                Mark::new((*x, q.middle), curve.tone.shape(), 3.8, &curve.tone).told(None, title)
+            };
+            chart.draw_series(known.iter().map(sign))?;
         }
+        Ok(())
     }
 
     fn says(&self, group: &Group) -> String {
@@ -290,10 +295,19 @@ impl Curves {
     }
 }
 
-/// Where a percentile stands among those of its group.
-fn place(group: &Group, share: f64) -> f64 {
-    let all = group.percentiles.iter().map(|(share, _)| nines(*share));
-    Axis::over(all, LEFT + 16.0, RIGHT - 16.0).at(nines(share))
+/// The percentiles of a group, with room at both ends.
+fn axis_of_nines(group: &Group) -> Axis {
+    let places = group
+        .percentiles
+        .iter()
+        .map(|(share, _)| (nines(*share), percent(*share)));
+    let places: Vec<_> = places.collect();
+    let (first, last) = (
+        places.first().map_or(0.0, |p| p.0),
+        places.last().map_or(1.0, |p| p.0),
+    );
+    let room = 0.1 * (last - first);
+    Axis::named(first - room..last + room, places)
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
 //! Every trial in the order it was run, block by block: drift shows as a slope. Knows no other plot.
 
-use super::axis::{Axis, Format, beside, title_below};
-use super::mark::{About, MOST, Shape, Tone};
-use super::paper::{
-    COLUMNS, EDGE, LINE, Side, WIDTH, area, finish, heading, line, n, notes, small, text, wrap,
-};
+use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside, title_below};
+use super::backend::Drawn;
+use super::mark::{Dots, INK, MOST, Mark, Shape, Told, Tone, pen, wash};
+use super::paper::{COLUMNS, EDGE, LINE, Side, finish, heading, notes, text, wrap};
 use super::trials::{Point, State, Trials, tones};
 use super::{Plot, PlotKind};
 use crate::report::{Report, wording};
 use maud::{Markup, html};
-use std::fmt::Write as _;
+use plotters::element::{PathElement, Rectangle};
+use plotters::style::Color;
+use std::ops::Range;
 
-/// Left end of the points: the labels of the axis stand before it.
-const LEFT: f64 = 78.0;
-const RIGHT: f64 = WIDTH - 14.0;
 const HEIGHT: f64 = 300.0;
 /// Trials of which each can be pointed at. Of a longer run the treatments without a colour are one faint path of dots.
 const POINTED: usize = 3000;
@@ -22,22 +20,22 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
     report.records.is_empty().then(|| "the run has no trials".into())
 }
 
-pub(super) fn draw(report: &Report<'_>) -> Plot {
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let response = report.header.protocol.response();
     let trials = Trials::new(report, &response.metric);
     let picture = Picture::new(report, &trials);
     let (title, top) = heading(4.0, &picture.title);
-    let (body, mut y) = picture.draw(top + 6.0);
-    let (legend, next) = picture.legend(y);
+    let (body, mut y) = picture.draw(top + 6.0)?;
+    let (legend, next) = picture.legend(y)?;
     y = next;
     let (told, end) = notes(y, &picture.notes());
-    finish(
+    Ok(finish(
         PlotKind::Samples,
         "Every trial in the order it was run",
         &picture.description(),
         end + 8.0,
         &html! { (title) (body) (legend) (told) },
-    )
+    ))
 }
 
 struct Picture<'a> {
@@ -45,8 +43,8 @@ struct Picture<'a> {
     tones: Vec<Option<Tone>>,
     title: String,
     format: Format,
-    first: f64,
-    last: f64,
+    /// Along the axis below: orders of trials.
+    orders: Range<f64>,
 }
 
 impl<'a> Picture<'a> {
@@ -59,101 +57,69 @@ impl<'a> Picture<'a> {
         Self {
             title: axis_title(report, &format),
             tones: tones(report, MOST),
-            first: ends.0.map_or(0.0, |p| f64::from(p.order)) - 0.5,
-            last: ends.1.map_or(1.0, |p| f64::from(p.order)) + 0.5,
+            orders: ends.0.map_or(0.0, |p| f64::from(p.order)) - 0.5
+                ..ends.1.map_or(1.0, |p| f64::from(p.order)) + 0.5,
             trials,
             format,
         }
-    }
-
-    fn x(&self, order: f64) -> f64 {
-        LEFT + 6.0 + (order - self.first) / (self.last - self.first) * (RIGHT - LEFT - 12.0)
     }
 
     fn is_lost(point: &Point) -> bool {
         point.value.is_none()
     }
 
-    fn draw(&self, top: f64) -> (Markup, f64) {
+    fn draw(&self, top: f64) -> Drawn<(Markup, f64)> {
         let points = &self.trials.points;
         let bottom = top + HEIGHT;
-        let axis = Axis::over(points.iter().filter_map(|p| p.value), bottom - 6.0, top + 6.0);
         let has_lost = points.iter().any(Self::is_lost);
         let floor = if has_lost { bottom + 22.0 } else { bottom };
-        let lost = self.points(Self::is_lost, |_| bottom + 11.0);
-        let shown = self.points(|p| !Self::is_lost(p), |value| axis.at(value));
+        let blocks = blocks(points.iter().map(|p| (p.block, f64::from(p.order))));
+        let orders = Axis::bare(self.orders.clone());
+        let all = points.iter().filter_map(|p| p.value);
+        let values = Axis::over(all, ticks_beside(HEIGHT), &self.format);
+        let below = Axis::named(self.orders.clone(), numbers(&blocks));
+        // What gave no number stands in a row of its own.
+        let lost = Axis::named(-1.0..1.0, vec![(0.0, "none".into())]);
+        let (main, row) = (Frame::beside(top, bottom), Frame::beside(bottom, floor));
+        let x = if has_lost { &orders } else { &below };
+        let main = main.chart((x, &values), |chart| {
+            shade(chart, &blocks, &values)?;
+            mesh(chart, false)?;
+            let joined = self
+                .trials
+                .counted(0)
+                .map(|(p, value)| (f64::from(p.order), value));
+            let line = PathElement::new(joined.collect::<Vec<_>>(), pen(&Tone::Quiet, 0.55, 1.2));
+            chart.draw_series([line])?;
+            self.points(chart, |p| p.value)
+        })?;
+        let row = has_lost.then(|| {
+            row.chart((&below, &lost), |chart| {
+                shade(chart, &blocks, &lost)?;
+                mesh(chart, false)?;
+                self.points(chart, |p| Self::is_lost(p).then_some(0.0))
+            })
+        });
         let markup = html! {
-            (self.blocks(top, floor))
-            (beside(&axis, (LEFT, RIGHT), &self.format))
-            @if has_lost {
-                (line((LEFT, bottom), (RIGHT, bottom), 0.2))
-                (small(LEFT - 6.0, bottom + 15.0, Side::End, "none"))
-                (lost)
-            }
-            (line((LEFT, floor), (RIGHT, floor), 0.35))
-            (self.baseline(&axis))
-            (shown)
+            (main)
+            @if let Some(row) = row { (row?) }
             (title_below(floor + LINE, "block; in each, the trials in the order they were run"))
         };
-        (markup, floor + 2.0 * LINE + 6.0)
+        Ok((markup, floor + 2.0 * LINE + 6.0))
     }
 
-    /// Every other block shaded, and the numbers of as many as there is room for.
-    fn blocks(&self, top: f64, bottom: f64) -> Markup {
-        let mut blocks: Vec<(u32, u32, u32)> = Vec::new();
-        for point in &self.trials.points {
-            match blocks.last_mut() {
-                Some((block, _, last)) if *block == point.block => *last = point.order,
-                _ => blocks.push((point.block, point.order, point.order)),
-            }
-        }
-        let every = blocks.len().div_ceil(12).max(1);
-        let shaded = blocks.len() <= 200;
-        html! {
-            @for (place, (block, first, last)) in blocks.iter().enumerate() {
-                @let from = self.x(f64::from(*first) - 0.5);
-                @let to = self.x(f64::from(*last) + 0.5);
-                @if *block == 0 { (area(from, top, to - from, bottom - top, 0.16)) }
-                @else if shaded && block.is_multiple_of(2) { (area(from, top, to - from, bottom - top, 0.05)) }
-                @if place % every == 0 {
-                    (small(f64::midpoint(from, to), bottom + 16.0, Side::Middle, &block.to_string()))
-                }
-            }
-        }
-    }
-
-    /// The baseline's numbers, joined: what drifts under all treatments.
-    fn baseline(&self, axis: &Axis) -> Markup {
-        let mut path = String::new();
-        for (point, value) in self.trials.counted(0) {
-            let step = if path.is_empty() { 'M' } else { 'L' };
-            let _ = write!(
-                path,
-                "{step}{} {}",
-                n(self.x(f64::from(point.order))),
-                n(axis.at(value))
-            );
-        }
-        html! {
-            @if !path.is_empty() {
-                (Tone::Quiet.paint(&html! {
-                    path d=(path) fill="none" stroke="currentColor" stroke-opacity=".55" stroke-width="1.2" {}
-                }))
-            }
-        }
-    }
-
-    fn points(&self, takes: impl Fn(&Point) -> bool, y: impl Fn(f64) -> f64) -> Markup {
+    /// What has a colour stands above what has none.
+    fn points(&self, chart: &mut Chart<'_>, height: impl Fn(&Point) -> Option<f64>) -> Drawn<()> {
         let r = if self.trials.points.len() > 400 { 2.4 } else { 3.6 };
-        let mut plain: Vec<String> = vec![String::new(); MOST + 2];
-        let mut faint = String::new();
+        let mut layers: [Vec<_>; MOST + 2] = Default::default();
+        let mut faint = Vec::new();
         let pointed = self.trials.points.len() <= POINTED;
-        // What has a colour stands above what has none.
-        for point in self.trials.points.iter().filter(|p| takes(p)) {
-            let place = (self.x(f64::from(point.order)), y(point.value.unwrap_or(0.0)));
+        for point in &self.trials.points {
+            let Some(y) = height(point) else { continue };
+            let at = (f64::from(point.order), y);
             let tone = self.tones.get(point.treatment).copied().flatten();
             if tone.is_none() && !pointed && point.state == State::Counted {
-                let _ = write!(faint, "M{} {}h0", n(place.0), n(place.1));
+                faint.push(at);
                 continue;
             }
             let layer = match tone {
@@ -161,46 +127,35 @@ impl<'a> Picture<'a> {
                 Some(Tone::Series(series)) => series + 2,
                 Some(_) => 1,
             };
-            plain[layer].push_str(&self.sign(point, place, tone, r).into_string());
+            layers[layer].extend(self.signs(point, at, tone, r));
         }
-        html! {
-            @if !faint.is_empty() {
-                path d=(faint) fill="none" stroke="currentColor" stroke-opacity=".3" stroke-width="2.4" stroke-linecap="round" {}
-            }
-            @for (layer, drawn) in plain.into_iter().enumerate().filter(|(_, drawn)| !drawn.is_empty()) {
-                @let drawn = html! { (maud::PreEscaped(drawn)) };
-                @match layer {
-                    0 => g fill-opacity=".3" stroke-opacity=".4" { (drawn) }
-                    1 => { (Tone::Quiet.paint(&drawn)) }
-                    _ => { (Tone::Series(layer - 2).paint(&drawn)) }
-                }
-            }
+        let (places, style) = (faint, pen(&INK, 0.3, 2.4));
+        chart.draw_series([Dots { places, style }])?;
+        for layer in layers {
+            chart.draw_series(layer)?;
         }
+        Ok(())
     }
 
-    /// The sign of one trial: what is not just counted has another.
-    fn sign(&self, point: &Point, place: (f64, f64), tone: Option<Tone>, r: f64) -> Markup {
-        let title = self.trials.tell(point);
-        let about = About {
-            trial: Some(point.id()),
-            title: &title,
-        };
+    /// The signs of one trial: what is not just counted has another.
+    fn signs(&self, point: &Point, at: (f64, f64), tone: Option<Tone>, r: f64) -> impl Iterator<Item = Told> {
         let own = tone.map_or(Shape::Dot, Tone::shape);
-        match point.state {
-            State::Counted | State::Discarded => own.at(place, r, Some(&about)),
-            State::Suspect => html! {
-                circle cx=(n(place.0)) cy=(n(place.1)) r=(n(r + 3.5)) fill="none" stroke="currentColor" stroke-dasharray="2 2" {}
-                (own.at(place, r, Some(&about)))
-            },
-            State::Unsteady => Shape::Ring.at(place, r + 1.0, Some(&about)),
-            State::Failed => Shape::Cross.at(place, r + 1.0, Some(&about)),
-            State::Invalid => Shape::Plus.at(place, r + 1.0, Some(&about)),
-            State::Without => Shape::Ring.at(place, r, Some(&about)),
-        }
+        let colour = tone.map_or(INK.mix(0.3), |t| t.to_rgba());
+        let (shape, r) = match point.state {
+            State::Counted | State::Discarded | State::Suspect => (own, r),
+            State::Unsteady => (Shape::Ring, r + 1.0),
+            State::Failed => (Shape::Cross, r + 1.0),
+            State::Invalid => (Shape::Plus, r + 1.0),
+            State::Without => (Shape::Ring, r),
+        };
+        let halo = (point.state == State::Suspect)
+            .then(|| Told::dashed(Mark::new(at, Shape::Ring, r + 3.5, &colour)));
+        let sign = Mark::new(at, shape, r, &colour).told(Some(point.id()), self.trials.tell(point));
+        halo.into_iter().chain([sign])
     }
 
     /// The treatments that have a colour.
-    fn legend(&self, top: f64) -> (Markup, f64) {
+    fn legend(&self, top: f64) -> Drawn<(Markup, f64)> {
         let mut shown: Vec<(usize, Tone)> = Vec::new();
         let coloured = self.tones.iter().enumerate();
         shown.extend(coloured.filter_map(|(place, tone)| Some((place, (*tone)?))));
@@ -279,8 +234,51 @@ pub(super) fn axis_title(report: &Report<'_>, format: &Format) -> String {
     }
 }
 
+/// Blocks that follow each other, with the first and the last place of each.
+pub(super) fn blocks(places: impl Iterator<Item = (u32, f64)>) -> Vec<(u32, Range<f64>)> {
+    let mut blocks: Vec<(u32, Range<f64>)> = Vec::new();
+    for (block, place) in places {
+        match blocks.last_mut().filter(|(last, _)| *last == block) {
+            Some((_, range)) => range.end = place + 0.5,
+            None => blocks.push((block, place - 0.5..place + 0.5)),
+        }
+    }
+    blocks
+}
+
+/// The numbers of as many blocks as there is room for, each at its middle.
+pub(super) fn numbers(blocks: &[(u32, Range<f64>)]) -> Vec<(f64, String)> {
+    let every = blocks.len().div_ceil(12).max(1);
+    let numbers = blocks.iter().step_by(every);
+    numbers
+        .map(|(block, range)| (f64::midpoint(range.start, range.end), block.to_string()))
+        .collect()
+}
+
+/// Every other block shaded, and the discarded one more.
+pub(super) fn shade(chart: &mut Chart<'_>, blocks: &[(u32, Range<f64>)], y: &Axis) -> Drawn<()> {
+    let many = blocks.len() > 200;
+    let shade = |(block, range): &(u32, Range<f64>)| {
+        let opacity = match block {
+            0 => 0.16,
+            even if even.is_multiple_of(2) && !many => 0.05,
+            _ => return None,
+        };
+        let (low, high) = (y.ends().start, y.ends().end);
+        let corners = [(range.start, high), (range.end, low)];
+        Some(Rectangle::new(corners, wash(&INK, opacity)))
+    };
+    chart.draw_series(blocks.iter().filter_map(shade))?;
+    Ok(())
+}
+
 /// Signs and names of some treatments below each other; `all` is how many the run has.
-pub(super) fn legend(shown: &[(usize, Tone)], names: &[String], all: usize, top: f64) -> (Markup, f64) {
+pub(super) fn legend(
+    shown: &[(usize, Tone)],
+    names: &[String],
+    all: usize,
+    top: f64,
+) -> Drawn<(Markup, f64)> {
     let others = match all.saturating_sub(shown.len()) {
         0 => None,
         1 => Some("1 other treatment".to_string()),
@@ -290,16 +288,16 @@ pub(super) fn legend(shown: &[(usize, Tone)], names: &[String], all: usize, top:
     let mut parts = Vec::new();
     for (treatment, tone) in shown {
         let name = names.get(*treatment).map_or("", String::as_str);
-        parts.push(tone.paint(&tone.shape().at((EDGE + 6.0, y - 4.5), 4.0, None)));
+        parts.push(Mark::new((EDGE + 6.0, y - 4.5), tone.shape(), 4.0, tone).alone()?);
         for line in wrap(name, COLUMNS - 2, 2) {
             parts.push(text(EDGE + 20.0, y, Side::Start, &line));
             y += LINE;
         }
     }
     if let Some(others) = others {
-        let dot = Shape::Dot.at((EDGE + 6.0, y - 4.5), 4.0, None);
-        parts.push(html! { g fill-opacity=".3" { (dot) } (text(EDGE + 20.0, y, Side::Start, &others)) });
+        let dot = Mark::new((EDGE + 6.0, y - 4.5), Shape::Dot, 4.0, &INK.mix(0.3)).alone()?;
+        parts.push(html! { (dot) (text(EDGE + 20.0, y, Side::Start, &others)) });
         y += LINE;
     }
-    (html! { @for part in &parts { (part) } }, y - 10.0)
+    Ok((html! { @for part in &parts { (part) } }, y - 10.0))
 }

@@ -1,19 +1,19 @@
 //! What the host did beside each trial, by the second, one trial after the other. Knows no other plot.
 
-use super::axis::{Axis, Format, beside};
-use super::mark::{MOST, Tone};
-use super::paper::{EDGE, LINE, Side, WIDTH, area, finish, line, n, notes, small, text};
-use super::samples::legend;
+use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside, title_below};
+use super::backend::Drawn;
+use super::mark::{MOST, Told, Tone, pen};
+use super::paper::{EDGE, LINE, Side, finish, notes, text};
+use super::samples::{legend, numbers, shade};
 use super::trials::{Trials, tones};
 use super::{Plot, PlotKind};
 use crate::report::{Report, wording};
 use crate::telemetry::{HostMetric, Seconds, TABLE};
 use maud::{Markup, html};
+use plotters::element::PathElement;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::ops::Range;
 
-const LEFT: f64 = 78.0;
-const RIGHT: f64 = WIDTH - 14.0;
 const HEIGHT: f64 = 74.0;
 /// Trials of which each is a line of its own that can be pointed at; of more, each is its mean.
 const POINTED: usize = 300;
@@ -50,19 +50,21 @@ struct Span<'a> {
     to: f64,
 }
 
-pub(super) fn draw(report: &Report<'_>) -> Plot {
+pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let trials = Trials::new(report, &report.header.protocol.response().metric);
     let tones = tones(report, MOST);
     let picture = Picture::new(report, &trials, &tones);
     let mut top = 4.0;
     let (mut parts, mut said) = (Vec::new(), Vec::new());
-    for metric in shown(report.telemetry) {
-        let (part, next, told) = picture.panel(metric, top);
+    let mut shown = shown(report.telemetry).into_iter().peekable();
+    while let Some(metric) = shown.next() {
+        let (part, next, told) = picture.panel(metric, top, shown.peek().is_none())?;
         parts.push(part);
         said.push(told);
         top = next;
     }
-    let numbers = picture.numbers(top);
+    let seconds = wording::duration(std::time::Duration::from_secs_f64(picture.length));
+    let title = title_below(top + 8.0, &format!("block; {seconds} of watched seconds"));
     let mut listed: Vec<_> = tones
         .iter()
         .enumerate()
@@ -72,15 +74,15 @@ pub(super) fn draw(report: &Report<'_>) -> Plot {
         Tone::Series(series) => series + 1,
         _ => 0,
     });
-    let (keys, next) = legend(&listed, &trials.names, tones.len() - 1, top + 2.0 * LINE + 4.0);
+    let (keys, next) = legend(&listed, &trials.names, tones.len() - 1, top + 2.0 * LINE + 4.0)?;
     let (told, end) = notes(next, &picture.notes());
-    finish(
+    Ok(finish(
         PlotKind::Telemetry,
         "What the host did beside each trial",
         &said.join("; "),
         end + 8.0,
-        &html! { @for part in &parts { (part) } (numbers) (keys) (told) },
-    )
+        &html! { @for part in &parts { (part) } (title) (keys) (told) },
+    ))
 }
 
 struct Picture<'a> {
@@ -127,10 +129,6 @@ impl<'a> Picture<'a> {
         }
     }
 
-    fn x(&self, second: f64) -> f64 {
-        LEFT + second / self.length.max(1.0) * (RIGHT - LEFT)
-    }
-
     /// The values of a metric in a trial with their places along the axis of time.
     fn values(span: &Span<'_>, metric: &HostMetric) -> Vec<(f64, f64)> {
         let mut values = Vec::new();
@@ -148,119 +146,71 @@ impl<'a> Picture<'a> {
         values
     }
 
-    fn panel(&self, metric: &HostMetric, top: f64) -> (Markup, f64, String) {
+    /// A metric's panel; the last has the numbers of the blocks below.
+    fn panel(&self, metric: &HostMetric, top: f64, is_last: bool) -> Drawn<(Markup, f64, String)> {
         let values: Vec<_> = self.spans.iter().map(|span| Self::values(span, metric)).collect();
         let all = || values.iter().flatten().map(|(_, value)| *value);
         let (upper, bottom) = (top + LINE + 4.0, top + LINE + 4.0 + HEIGHT);
         // What is a share of time or a rate begins at nothing; a frequency never comes near it.
         let zero = (metric.unit != "MHz").then_some(0.0);
-        let y = Axis::over(all().chain(zero), bottom, upper);
         let format = Format::of(metric.unit, all().map(f64::abs).fold(0.0, f64::max));
+        let y = Axis::over(all().chain(zero), ticks_beside(HEIGHT), &format);
         let mean = all().sum::<f64>() / (all().count().max(1)) as f64;
         let title = format!("{}, {}", metric.name, format.unit);
-        let markup = html! {
-            (text(EDGE, top + 15.0, Side::Start, &title))
-            (self.blocks(upper, bottom))
-            (beside(&y, (LEFT, RIGHT), &format))
-            (line((LEFT, bottom), (RIGHT, bottom), 0.35))
-            @if self.spans.len() <= POINTED {
-                @for (span, values) in self.spans.iter().zip(&values) { (self.trial(span, values, metric, &y)) }
-            } @else { (self.means(&values, &y)) }
-        };
+        let blocks = self.by_block();
+        let numbers = if is_last { numbers(&blocks) } else { Vec::new() };
+        let x = Axis::named(0.0..self.length.max(1.0), numbers);
+        let chart = Frame::beside(upper, bottom).chart((&x, &y), |chart| {
+            shade(chart, &blocks, &y)?;
+            mesh(chart, false)?;
+            self.lines(chart, &values, metric)
+        })?;
+        let markup = html! { (text(EDGE, top + 15.0, Side::Start, &title)) (chart) };
         let told = format!("{}: mean {}", metric.name, wording::quantity(mean, metric.unit));
-        (markup, bottom + 12.0, told)
+        Ok((markup, bottom + 12.0, told))
     }
 
-    /// One trial's line.
-    fn trial(&self, span: &Span<'_>, values: &[(f64, f64)], metric: &HostMetric, y: &Axis) -> Markup {
-        let Some(point) = self
-            .places
-            .get(&span.order)
-            .and_then(|p| self.trials.points.get(*p))
-        else {
-            return html! {};
-        };
+    /// Each trial's line, or the means of all trials as one.
+    fn lines(&self, chart: &mut Chart<'_>, values: &[Vec<(f64, f64)>], metric: &HostMetric) -> Drawn<()> {
+        if self.spans.len() > POINTED {
+            let means: Vec<_> = values.iter().filter_map(|values| mean(values)).collect();
+            let line = PathElement::new(thinned(&means, POINTS), pen(&Tone::Same, 1.0, 1.0));
+            chart.draw_series([line])?;
+            return Ok(());
+        }
         let most = (POINTS / self.spans.len().max(1)).max(4);
-        let path = thinned(values, most)
-            .iter()
-            .map(|(at, value)| format!("{} {}", n(self.x(*at)), n(y.at(*value))))
-            .collect::<Vec<_>>();
-        let mean = values.iter().map(|(_, v)| v).sum::<f64>() / values.len().max(1) as f64;
-        let tone = self
-            .tones
-            .get(point.treatment)
-            .copied()
-            .flatten()
-            .unwrap_or(Tone::Quiet);
-        // A line of one point has no length, and is seen as a dot.
-        let end = if path.len() == 1 { "h0.1" } else { "" };
-        let name = self.trials.names.get(point.treatment).map_or("", String::as_str);
-        html! {
-            @if !path.is_empty() {
-                (tone.paint(&html! {
-                    path d={ "M" (path.join("L")) (end) } fill="none" stroke="currentColor" stroke-width="1.6" stroke-linejoin="round"
-                        stroke-linecap="round" data-trial=(point.id()) {
-                        title { "block " (point.block) ", trial " (point.order) ", " (name) ": mean " (wording::quantity(mean, metric.unit)) }
-                    }
-                }))
-            }
-        }
+        let lines = self.spans.iter().zip(values).filter_map(|(span, values)| {
+            let point = self.trials.points.get(*self.places.get(&span.order)?)?;
+            let tone = self.tones.get(point.treatment).copied().flatten();
+            let line = PathElement::new(thinned(values, most), pen(&tone.unwrap_or(Tone::Quiet), 1.0, 1.6));
+            let name = self.trials.names.get(point.treatment).map_or("", String::as_str);
+            let (_, mean) = mean(values)?;
+            let title = format!(
+                "block {}, trial {}, {name}: mean {}",
+                point.block,
+                point.order,
+                wording::quantity(mean, metric.unit)
+            );
+            Some(Told::of(line, Some(point.id()), title))
+        });
+        chart.draw_series(lines)?;
+        Ok(())
     }
 
-    /// The means of all trials as one line.
-    fn means(&self, values: &[Vec<(f64, f64)>], y: &Axis) -> Markup {
-        let mean = |values: &Vec<(f64, f64)>| {
-            let sum = values.iter().fold((0.0, 0.0), |s, v| (s.0 + v.0, s.1 + v.1));
-            let count = values.len() as f64;
-            (!values.is_empty()).then(|| (sum.0 / count, sum.1 / count))
-        };
-        let means: Vec<_> = values.iter().filter_map(mean).collect();
-        let mut path = String::new();
-        for (at, value) in thinned(&means, POINTS) {
-            let step = if path.is_empty() { 'M' } else { 'L' };
-            let _ = write!(path, "{step}{} {}", n(self.x(at)), n(y.at(value)));
-        }
-        Tone::Same.paint(&html! { path d=(path) fill="none" stroke="currentColor" stroke-width="1" {} })
-    }
-
-    /// The block of each span, joined: number, first and last second.
-    fn by_block(&self) -> Vec<(u32, f64, f64)> {
-        let mut blocks: Vec<(u32, f64, f64)> = Vec::new();
+    /// The block of each span, joined, with its seconds.
+    fn by_block(&self) -> Vec<(u32, Range<f64>)> {
+        let mut blocks: Vec<(u32, Range<f64>)> = Vec::new();
         for span in &self.spans {
             let place = self.places.get(&span.order);
             let block = place
                 .and_then(|p| self.trials.points.get(*p))
                 .map_or(0, |p| p.block);
             match blocks.last_mut() {
-                Some((last, _, to)) if *last == block => *to = span.to,
-                _ => blocks.push((block, span.from, span.to)),
+                Some((last, seconds)) if *last == block => seconds.end = span.to,
+                _ => blocks.push((block, span.from..span.to)),
             }
         }
         blocks
-    }
-
-    fn blocks(&self, top: f64, bottom: f64) -> Markup {
-        let blocks = self.by_block();
-        let shaded = blocks.len() <= 200;
-        html! {
-            @for (block, from, to) in blocks {
-                @let (from, to) = (self.x(from), self.x(to));
-                @if block == 0 { (area(from, top, to - from, bottom - top, 0.16)) }
-                @else if shaded && block.is_multiple_of(2) { (area(from, top, to - from, bottom - top, 0.05)) }
-            }
-        }
-    }
-
-    fn numbers(&self, top: f64) -> Markup {
-        let blocks = self.by_block();
-        let every = blocks.len().div_ceil(12).max(1);
-        html! {
-            @for (block, from, to) in blocks.iter().step_by(every) {
-                (small(f64::midpoint(self.x(*from), self.x(*to)), top + 4.0, Side::Middle, &block.to_string()))
-            }
-            (small(f64::midpoint(LEFT, RIGHT), top + LINE + 4.0, Side::Middle,
-                &format!("block; {} of watched seconds", wording::duration(std::time::Duration::from_secs_f64(self.length)))))
-        }
     }
 
     fn notes(&self) -> Vec<String> {
@@ -277,14 +227,15 @@ impl<'a> Picture<'a> {
     }
 }
 
+/// `None` of nothing.
+fn mean(values: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let sum = values.iter().fold((0.0, 0.0), |s, v| (s.0 + v.0, s.1 + v.1));
+    let count = values.len() as f64;
+    (!values.is_empty()).then(|| (sum.0 / count, sum.1 / count))
+}
+
 /// At most so many points: each the mean of as many that follow each other.
 fn thinned(values: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let every = values.len().div_ceil(most.max(1)).max(1);
-    values
-        .chunks(every)
-        .map(|part| {
-            let sum = part.iter().fold((0.0, 0.0), |s, v| (s.0 + v.0, s.1 + v.1));
-            (sum.0 / part.len() as f64, sum.1 / part.len() as f64)
-        })
-        .collect()
+    values.chunks(every).filter_map(mean).collect()
 }
