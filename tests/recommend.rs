@@ -60,7 +60,19 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
     assert_eq!(legs(&place), "scac");
     assert_eq!(settings(&advice), ["domain.disk.io", "guest.thp"]);
     assert_eq!(advice["is-minimal"], true);
-    assert_eq!(advice["result"]["extent"], "minimal");
+    assert_eq!(advice["schema"], "kvmtune-advice-1");
+    let whats = advice["runs"].as_array().unwrap().iter().map(|r| &r["what"]);
+    let whats: Vec<_> = whats.map(|what| what.as_str().unwrap()).collect();
+    assert_eq!(
+        whats,
+        [
+            "compared by",
+            "confirmation",
+            "taken apart by",
+            "confirmation of what is left"
+        ]
+    );
+    assert_eq!(advice["result"]["minimality"], "minimal");
     let gain = &advice["result"]["comparison"]["responses"][0]["effect"]["gain-percent"];
     assert!((gain.as_f64().unwrap() - 14.5).abs() < 3.0, "{gain}");
     // From every run of the chain, and by name.
@@ -91,6 +103,12 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
             .refuses(&format!("confirm {}", ids[2]), 5)
             .contains("recommend")
     );
+    // What was confirmed is not looked at again.
+    let said = place.refuses(&format!("run --continue {} --blocks 1", ids[0]), 5);
+    assert!(said.contains("went on from what it showed"), "{said}");
+    let measures =
+        |run: &str| told(&place, &format!("report {run}")).contains("with --measure it leaves out");
+    assert_eq!((measures(&ids[1]), measures(&ids[3])), (true, false));
     // Each run has blocks of its own order.
     let seeds: Vec<_> = recorded.iter().map(|(header, _)| header.plan.seed).collect();
     assert_eq!(seeds, [5, 6, 7, 8]);
@@ -98,6 +116,7 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
     for words in [
         "In a simulation: Adopt domain.disk.io=native guest.thp=always",
         "guest.swappiness=10: not proven to be needed",
+        "(Holm p ",
         "12 fresh blocks (24 trials): better",
         "guard <= +10 %: held",
     ] {
@@ -124,9 +143,17 @@ fn a_bundle_is_confirmed_taken_apart_and_confirmed_again() {
 fn settings_that_stand_in_for_each_other_are_not_left_out() {
     let place = begun(STAND_INS);
     let advice = place.json("recommend --measure");
-    assert_eq!(advice["result"]["extent"], "stand-ins");
-    assert_eq!(settings(&advice).len(), 3);
+    assert_eq!(advice["result"]["minimality"], "whole-stays");
+    assert_eq!(
+        (settings(&advice).len(), &advice["is-minimal"]),
+        (3, &Value::Bool(false))
+    );
     assert_eq!(legs(&place), "scac");
+    let text = told(&place, "recommend");
+    assert!(
+        text.contains("or each is too small to be proven in so many blocks"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -184,6 +211,10 @@ fn stages_lead_to_one_confirmation_and_one_ablation() {
     let advice = place.json("recommend --measure");
     assert_eq!(legs(&place), "fffca", "both are needed: {advice}");
     assert_eq!(settings(&advice), ["domain.disk.io", "guest.thp"]);
+    // The last stage compared with what was kept before it: its estimate is of something else.
+    let confirmation = place.recorded()[3].0.run.short();
+    let report = place.json(&format!("report {confirmation}"));
+    assert_eq!(report["selection-change-percent"], Value::Null);
     let first = place.recorded()[0].0.run.short();
     assert_eq!(settings(&place.json(&format!("recommend {first}"))).len(), 2);
 }
@@ -198,6 +229,16 @@ fn without_a_winner_the_baseline_stays() {
     place.does("recommend --measure --quiet");
     assert_eq!(legs(&place), "s");
     assert_eq!(place.json("recommend")["result"]["advice"], "keep");
+    let [experiment, _] = STAND_INS;
+    let place = begun([
+        &experiment.replace("all three", "@all https://evil.example"),
+        simulated::NOISE,
+    ]);
+    let markdown = place.does("recommend --markdown");
+    assert!(
+        markdown.contains("evil") && !markdown.contains("@all") && !markdown.contains("://"),
+        "{markdown}"
+    );
 }
 
 #[test]
@@ -220,10 +261,10 @@ fn what_cannot_be_recommended_from_is_refused() {
         "{text}"
     );
     place.command("recommend --blocks 12").assert().code(2);
-    place.command("recommend --measure --blocks 3").assert().code(2);
+    place.command("recommend --measure --blocks 11").assert().code(2);
     // The files it came from are not needed, but may not be others.
     place.does("run --resume --quiet");
-    place.does("recommend --measure --quiet --blocks 8");
+    place.does("recommend --measure --quiet --blocks 13");
 }
 
 const TRADED: [&str; 2] = [
@@ -268,13 +309,13 @@ fn weights_choose_what_is_then_confirmed_by_them() {
         "{text}"
     );
     for (weights, code, words) in [
-        ("--weight iops=2", 5, "give each response of the run one weight"),
+        ("--weight iops=2", 2, "give each response of the run one weight"),
         (
             "--weight iops=2 --weight nonsense=1",
-            5,
+            2,
             "there are: iops, clat_p99_us",
         ),
-        ("--weight iops=2 --weight iops=1", 5, "give each response"),
+        ("--weight iops=2 --weight iops=1", 2, "give each response"),
         ("--weight iops=0 --weight clat_p99_us=1", 2, "from 0.001 to 1000"),
         ("--weight iops", 2, "such as iops=2"),
     ] {

@@ -118,7 +118,7 @@ fn a_clear_winner_ends_the_run_and_is_confirmed() {
 
 #[test]
 fn a_confirmation_is_as_the_file_says() {
-    for (confirm, planned) in [("false", None), ("7", Some(7))] {
+    for (confirm, planned) in [("false", None), ("13", Some(13))] {
         let design = format!("[design]\nconfirm = {confirm}\n");
         let place = Place::new(&format!("{IO}{WORKLOAD}{design}"), &format!("{NOISE}{NATIVE}"));
         place.does(&format!("{RUN} --seed 5"));
@@ -400,11 +400,11 @@ fn a_winner_is_confirmed_when_asked() {
     );
     place.does(&format!("{RUN} --seed 5"));
     let sweep = place.recorded().remove(0).0;
-    place.does(&format!("confirm {} --blocks 6 --quiet", sweep.run));
+    place.does(&format!("confirm {} --blocks 13 --quiet", sweep.run));
     let runs = place.recorded();
     let (header, records) = &runs[1];
     assert_eq!(header.purpose, Purpose::Confirm { of: sweep.run });
-    assert_eq!((header.plan.planned, records.len()), (6, 14));
+    assert_eq!((header.plan.planned, records.len()), (13, 28));
     assert_ne!(header.plan.seed, sweep.plan.seed, "an order of its own");
     assert!(winner(&runs[1]).is_some());
     let said = place.refuses(&format!("confirm {}", sweep.run), 5);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::course::{Course, Dropped, Tested, Track, Tracks, follow};
 use super::effect::Effect;
 use super::family::{Candidate, Criteria, Rule, Series};
-use super::guard::{GuardReport, guard_report, is_at_cap, lacks_resolution};
+use super::guard::{GuardOutcome, GuardReport, guard_report, is_at_cap, lacks_resolution};
 use super::price::{Moment, Prices};
 use super::{AnalysisError, Interval, Level, Sample, blocks_needed, e_value, fewest_blocks, hodges_lehmann};
 
@@ -80,6 +80,28 @@ impl Comparison {
     /// The response a winner is ranked by.
     pub fn primary(&self) -> &Judgement {
         &self.responses[0]
+    }
+
+    /// The fewest blocks with both values, in any response or guard.
+    pub fn fewest_pairs(&self) -> usize {
+        let responses = self.responses.iter().map(|r| r.effect.blocks);
+        let guards = self.guards.iter().map(|g| g.effect.blocks);
+        responses.chain(guards).min().unwrap_or(0)
+    }
+
+    /// The response of which nothing is shown and that fewest further blocks would settle, and how many; `None` where
+    /// there is none, or where a response or a guard is lost already.
+    pub fn open(&self) -> Option<(&Judgement, u32)> {
+        let failed = self.guards.iter().any(|g| g.outcome == GuardOutcome::Failed);
+        let worse = self.responses.iter().any(|r| r.verdict == Verdict::Worse);
+        let open = self
+            .responses
+            .iter()
+            .filter_map(|judgement| match judgement.verdict {
+                Verdict::Inconclusive { more_blocks } => Some((judgement, more_blocks)),
+                _ => None,
+            });
+        open.min_by_key(|(_, more)| *more).filter(|_| !failed && !worse)
     }
 
     /// Better in a response and worse in none.

@@ -18,6 +18,9 @@ pub struct Observed {
 /// k − 2 in the place of k, which would keep one or two candidates from being shrunk at all. Where one effect is large and
 /// the others are none, that one is drawn too far: it is told too small, not too large.
 ///
+/// The estimates are taken as independent. Those of one run share its baseline, so that τ² is less well known than k of
+/// them would suggest; nothing is done about that.
+///
 /// Sources: Efron (2011), "Tweedie's formula and selection bias", JASA 106; James & Stein (1961); Efron & Morris (1973),
 /// "Stein's estimation rule and its competitors", JASA 68; Paule & Mandel (1982), "Consensus values and weighting
 /// factors", J. Res. NBS 87.

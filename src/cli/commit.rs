@@ -18,7 +18,7 @@ use crate::commit::{
     Change, Commit, CommitError, Extent, Ledger, Opened, Tuned, Wanted, active_profile, host_part, others,
     split,
 };
-use crate::decision::{Advice, Proven};
+use crate::decision::{Advice, Minimality, Proven};
 use crate::event::RunHeader;
 use crate::host::{BareHost, Host, is_installed};
 use crate::persist::conflict::{Conflict, conflicts};
@@ -275,9 +275,13 @@ fn base_profile(ledger: &Ledger, opened: &Opened<'_>) -> Result<Option<String>, 
 /// What should be known and stops nothing.
 fn notes(args: &CommitArgs, proven: &Proven, items: &[Lasting], opened: &Opened<'_>) -> Vec<String> {
     let mut notes = Vec::new();
-    if !proven.is_minimal() {
+    if proven.minimality() == Minimality::NotAblated {
         notes.push(
             "the winner was not taken apart: some of its settings may do nothing. `kvmtune recommend` measures which".into(),
+        );
+    } else if !proven.is_minimal() {
+        notes.push(
+            "the winner was taken apart, and which of its settings are needed is not proven: some may do nothing".into(),
         );
     }
     if items.iter().any(|item| matches!(item, Lasting::Boot(_))) {

@@ -6,17 +6,14 @@ use super::plan::Looked;
 use crate::decision::{self, Evaluation, certificate, certifies, evaluate};
 use crate::design::{Part, Plan, Role, TreatmentId};
 use crate::event::{Certificate, Event, Purpose, RunHeader, RunId, TrialRecord};
-use crate::experiment::{DesignKind, Experiment};
+use crate::experiment::{CONFIRMING, DesignKind, Experiment};
 use crate::facts::{CLASS, Facts};
 use crate::simulation;
 use crate::store::Store;
 
-/// Blocks of a confirmation when the experiment does not say.
-const CONFIRM: u32 = 12;
-
 /// Blocks of a confirmation: what is asked for, else what the experiment says, else 12.
 pub(super) fn confirming_blocks(experiment: &Experiment, asked: Option<u32>) -> u32 {
-    asked.or(experiment.design.confirm).unwrap_or(CONFIRM)
+    asked.or(experiment.design.confirm).unwrap_or(CONFIRMING)
 }
 
 /// One run of a sitting.

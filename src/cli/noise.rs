@@ -10,6 +10,7 @@ use super::sitting::{Ahead, Job, sit};
 use super::watchman::DeadMan;
 use super::{Common, files};
 use crate::event::Purpose;
+use crate::experiment::CONFIRMING;
 use crate::store::Store;
 use std::path::PathBuf;
 
@@ -54,7 +55,7 @@ pub(super) struct ConfirmArgs {
     #[arg(default_value = "latest")]
     run: String,
     /// How many fresh blocks; by default what the experiment says, else 12
-    #[arg(long, value_parser = clap::value_parser!(u32).range(6..=200))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(i64::from(CONFIRMING)..=200))]
     blocks: Option<u32>,
     /// Where the HTML report is written; by default beside the results
     #[arg(long, value_name = "FILE")]

@@ -14,7 +14,7 @@ use super::{Common, print, print_json, say};
 use crate::analysis::{AnalysisError, Level, fewest_blocks};
 use crate::decision::{Advice, Chain, Link, Next, advise, front, settings};
 use crate::event::{Purpose, RunHeader, RunId};
-use crate::experiment::{Experiment, Protocol, Weighed, Weight};
+use crate::experiment::{CONFIRMING, Experiment, Protocol, Weighed, Weight};
 use crate::report;
 use crate::store::{RunSummary, Store};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(long)]
     measure: bool,
     /// How many fresh blocks each of these runs has; by default what the experiment says, else 12
-    #[arg(long, requires = "measure", value_parser = clap::value_parser!(u32).range(6..=200))]
+    #[arg(long, requires = "measure", value_parser = clap::value_parser!(u32).range(i64::from(CONFIRMING)..=200))]
     blocks: Option<u32>,
     /// Choose by a weighted sum of the responses, one weight for each, before anything is confirmed
     #[arg(long, value_name = "METRIC=NUMBER", value_parser = weight)]
@@ -212,7 +212,7 @@ fn by_name(protocol: &Protocol, weights: &[(String, Weight)]) -> Result<Vec<Weig
     let aims = protocol.aims();
     let names: Vec<_> = aims.iter().map(|aim| protocol.name_of(&aim.metric)).collect();
     let usage = || {
-        Failure::environment(format!(
+        Failure::usage(format!(
             "give each response of the run one weight; there are: {}",
             names.join(", ")
         ))
@@ -222,7 +222,7 @@ fn by_name(protocol: &Protocol, weights: &[(String, Weight)]) -> Result<Vec<Weig
             "the run has one response, {}: there is nothing to weigh",
             names.join("")
         );
-        return Err(Failure::environment(text));
+        return Err(Failure::usage(text));
     }
     if weights.len() != aims.len() {
         return Err(usage());

@@ -188,14 +188,15 @@ fn selection(store: &Store, header: &RunHeader) -> Result<Option<f64>, Failure> 
     }
     let evaluation = evaluate(&found_in, &records)
         .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", of.short())))?;
-    // The last stage of a one-factor design has a baseline of its own: what it estimated is another gain.
-    let baseline = |header: &RunHeader| header.plan.treatments.first().map(|t| t.levels.clone());
-    if baseline(&found_in) != baseline(header) {
+    let levels =
+        |header: &RunHeader, place: usize| header.plan.treatments.get(place).map(|t| t.levels.clone());
+    // The last stage compares with what was kept before it, not with the original baseline.
+    if levels(&found_in, 0) != levels(header, 0) {
         return Ok(None);
     }
-    let wanted = header.plan.treatments.get(1).map(|t| &t.levels);
+    let wanted = levels(header, 1);
     let mut candidates = found_in.plan.candidates().zip(&evaluation.comparisons);
-    let found = candidates.find(|((_, treatment), _)| Some(&treatment.levels) == wanted);
+    let found = candidates.find(|((_, treatment), _)| Some(&treatment.levels) == wanted.as_ref());
     Ok(found.and_then(|(_, comparison)| comparison.primary().effect.change_percent()))
 }
 

@@ -9,7 +9,7 @@ use super::sitting::{Ahead, Job, following, sit};
 use super::watchman::DeadMan;
 use super::{Common, files, simulate};
 use crate::decision::extension;
-use crate::event::{Purpose, RunHeader, RunId, TrialRecord};
+use crate::event::{RunHeader, RunId, TrialRecord};
 use crate::experiment::{Experiment, Stopping};
 use crate::host::SimulatedHost;
 use crate::store::Store;
@@ -163,9 +163,7 @@ fn add_blocks<'j>(
         .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", run.short())))?;
     let refuse =
         |why: String| Failure::environment(format!("run {} cannot have more blocks: {why}", run.short()));
-    if let Purpose::Stage { .. } = header.purpose
-        && let Some(later) = store.runs()?.iter().find(|r| follows(&r.purpose, &header))
-    {
+    if let Some(later) = store.runs()?.iter().find(|r| follows(&r.purpose, &header)) {
         return Err(refuse(format!(
             "run {} went on from what it showed. Start a new run",
             later.run.short()

@@ -78,7 +78,7 @@ impl Next {
 /// What became of the minimal set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Extent {
+pub enum Minimality {
     /// The winner has one setting.
     Single,
     /// It has several, which were not taken apart yet, or not to the end.
@@ -89,9 +89,9 @@ pub enum Extent {
     NoneProven,
     /// Settings whose use is not proven were left out, and what is left was confirmed.
     Minimal,
-    /// What the ablation left was not confirmed, or proven worse than the whole: settings that stand in for each other.
-    /// None is left out.
-    StandIns,
+    /// What the ablation left was not confirmed, or is proven worse than the whole: either the other settings stand in
+    /// for each other, or each is too small to be proven by itself. None is left out, and some may be of no use.
+    WholeStays,
 }
 
 /// The gain that a winner had where it was chosen: not the one to publish.
@@ -115,7 +115,7 @@ pub struct Proven {
     #[serde(skip)]
     header: RunHeader,
     comparison: Comparison,
-    extent: Extent,
+    minimality: Minimality,
     selection: Option<Selection>,
     ablation: Option<Ablation>,
     against_whole: Option<Comparison>,
@@ -154,14 +154,16 @@ impl Proven {
         &self.comparison
     }
 
-    /// Whether nothing more can be left out: one setting, or an ablation that is over.
+    /// Whether only what is proven to be needed is left: one setting, or several of which each is, or what is left of them
+    /// once the others are out.
     pub fn is_minimal(&self) -> bool {
-        self.extent != Extent::NotAblated
+        use Minimality::{AllNeeded, Minimal, Single};
+        matches!(self.minimality, Single | AllNeeded | Minimal)
     }
 
     /// How it came to be no larger than it is.
-    pub fn extent(&self) -> Extent {
-        self.extent
+    pub fn minimality(&self) -> Minimality {
+        self.minimality
     }
 
     /// The gain where it was chosen, as estimated and as shrunk; `None` where it was not measured as a whole there.
@@ -224,7 +226,7 @@ pub struct Kept {
     pub baseline: Treatment,
     /// The run that compared the treatments.
     pub run: RunId,
-    /// Its candidates of which nothing is shown, the nearest to a claim first.
+    /// Its candidates of which nothing is shown and that could still be adopted, the nearest to a claim first.
     pub open: Vec<Comparison>,
     /// How many blocks that run may be given, to settle the nearest of them; `None` where its error rate is spent or more
     /// are needed than are sensible.
@@ -324,10 +326,7 @@ fn keep(chain: &Chain, found: &Evaluation, why: Why) -> Result<Advice, AnalysisE
 }
 
 fn more(comparison: &Comparison) -> Option<u32> {
-    match comparison.primary().verdict {
-        Verdict::Inconclusive { more_blocks } => Some(more_blocks),
-        _ => None,
-    }
+    comparison.open().map(|(_, more_blocks)| more_blocks)
 }
 
 /// What a confirmation proves, before anything is left out of it; or why it does not.
@@ -355,7 +354,7 @@ fn proven(chain: &Chain, confirmation: &Link) -> Result<Result<Proven, Why>, Ana
         treatment: treatment.clone(),
         header: header.clone(),
         comparison: comparison.clone(),
-        extent: Extent::Single,
+        minimality: Minimality::Single,
         selection: None,
         ablation: None,
         against_whole: None,
@@ -370,7 +369,7 @@ fn ablate(chain: &Chain, mut whole: Proven, found: &Evaluation) -> Result<Proven
     if whole.settings().len() < 2 {
         return Ok(whole);
     }
-    whole.extent = Extent::NotAblated;
+    whole.minimality = Minimality::NotAblated;
     let Some(link) = &chain.ablation else {
         whole.next = Some(Next::Ablate {
             of: whole.header.run,
@@ -385,10 +384,10 @@ fn ablate(chain: &Chain, mut whole: Proven, found: &Evaluation) -> Result<Proven
     }
     let ablation = Ablation::of(link, &whole.baseline, &whole.treatment)?;
     if !ablation.is_smaller() {
-        whole.extent = if ablation.proves_any() {
-            Extent::AllNeeded
+        whole.minimality = if ablation.proves_any() {
+            Minimality::AllNeeded
         } else {
-            Extent::NoneProven
+            Minimality::NoneProven
         };
         whole.ablation = Some(ablation);
         return Ok(whole);
@@ -421,11 +420,11 @@ fn smallest(
     let is_worse = |c: &Comparison| c.responses.iter().any(|r| r.verdict == Verdict::Worse);
     let confirmed = proven(chain, minimal)?;
     let (Ok(mut small), false) = (confirmed, against_whole.as_ref().is_some_and(is_worse)) else {
-        whole.extent = Extent::StandIns;
+        whole.minimality = Minimality::WholeStays;
         whole.against_whole = against_whole;
         return Ok(whole);
     };
-    small.extent = Extent::Minimal;
+    small.minimality = Minimality::Minimal;
     small.ablation = whole.ablation;
     small.select(chain, found);
     small.against_whole = against_whole;

@@ -75,7 +75,10 @@ pub fn evaluate(header: &RunHeader, records: &[TrialRecord]) -> Result<Evaluatio
     let family = family(header, &numbers)?;
     let (done, course) = complete_blocks(plan, &numbers, &family, &criteria)?;
     let comparisons = judge(&family, &criteria, done, &course)?;
-    let recommendation = recommend(&comparisons);
+    let mut recommendation = recommend(&comparisons);
+    if let Purpose::Confirm { .. } = header.purpose {
+        recommendation = recommendation.of_confirmation(done);
+    }
     let is_ablation = matches!(header.purpose, Purpose::Ablate { .. });
     let effects = if combines_factors(plan) && !is_ablation {
         let of = |response| effects(plan, &numbers, response, done);

@@ -172,14 +172,21 @@ fn observed(sample: &Sample) -> Observed {
 /// The smallest gain the run could have proven for one of its candidates, in percent.
 pub(super) fn provable_percent(link: &Link, found: &Evaluation) -> Option<f64> {
     let certified = link.header.certificate.as_ref().map(|c| c.noise.within_cv);
-    let spreads = samples(link, found).into_iter().flatten();
+    let samples = samples(link, found);
+    let measured = samples.iter().zip(&found.comparisons);
+    let pairs = measured
+        .filter(|(_, comparison)| comparison.dropped.is_none())
+        .map(|(sample, _)| sample.as_ref().map_or(0, Sample::len));
+    // What was lost proves nothing, and what was dropped was not to be measured to the end.
+    let pairs = u32::try_from(pairs.min()?).unwrap_or(u32::MAX);
+    let spreads = samples.iter().flatten();
     let within_cv = certified.or_else(|| {
         let each = spreads.map(|s| s.standard_deviation() / std::f64::consts::SQRT_2);
         median(each.collect())
     })?;
     let hypotheses = found.comparisons.iter().map(|c| c.responses.len()).sum();
     let level = found.confidence.simultaneous(hypotheses);
-    let effect = smallest_provable_effect(within_cv, found.done, level)?;
+    let effect = smallest_provable_effect(within_cv, pairs, level)?;
     Some(100.0 * effect.exp_m1())
 }
 

@@ -17,7 +17,7 @@ mod tests;
 
 pub use ablation::{Ablated, Ablation, Fate, LevelOf, settings};
 pub use advice::{
-    Advice, Extent, Kept, Next, Proven, Selection, Why, advise, against_whole, best, found_best,
+    Advice, Kept, Minimality, Next, Proven, Selection, Why, advise, against_whole, best, found_best,
 };
 pub use certificate::{certificate, certifies};
 pub use chain::{Chain, Link};
@@ -25,5 +25,5 @@ pub use evaluate::{Counts, Effects, Evaluation, Progress, claim_rule, evaluate, 
 pub use extend::{Refusal, extension};
 pub use numbers::{observed, values};
 pub use pareto::{Place, Standing, front};
-pub use recommend::{Blocked, KeepReason, Recommendation, Winner, recommend};
+pub use recommend::{Blocked, CONFIRMING_PAIRS, KeepReason, Recommendation, Winner, recommend};
 pub use sides::{Sides, sides};

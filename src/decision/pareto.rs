@@ -1,9 +1,10 @@
-//! Treatments that no other one beats in everything. Knows several responses of one run; makes no choice among them.
+//! Treatments that no other one is at least as good as in everything, and better in something. Knows several responses of one run; makes no choice among them.
 
 use super::numbers::{Column, Numbers};
-use super::{Link, evaluate};
+use super::{Evaluation, Link, evaluate};
 use crate::analysis::{
-    AnalysisError, Effect, Level, Sample, effect, hodges_lehmann, log_ratio, signed_rank_interval,
+    AnalysisError, Effect, GuardOutcome, Level, Sample, effect, hodges_lehmann, log_ratio,
+    signed_rank_interval,
 };
 use crate::experiment::Response;
 use serde::Serialize;
@@ -36,20 +37,23 @@ pub struct Place {
     pub effects: Vec<Effect>,
     /// How it stands to the others.
     pub standing: Standing,
+    /// Guards and constraints that it failed, by their metrics: it may not be adopted.
+    pub failed: Vec<String>,
 }
 
 /// Where the treatments of a run stand in its responses, the baseline first; empty where there is one response.
 ///
 /// Pairs of treatments are compared in the blocks both have. What is proven is by exact one-sided signed-rank bounds,
 /// Bonferroni over all ordered pairs and responses; *not worse* is an intersection of tests (Berger 1982) at the level of
-/// its pair. Neither is corrected for looks: in a run with looks take it for a description.
+/// its pair. Neither is corrected for looks: in a run with looks take it for a description. Estimates of pairs are not
+/// transitive: where three treatments beat each other in a circle, none of them is on the front.
 pub fn front(link: &Link) -> Result<Vec<Place>, AnalysisError> {
     let header = &link.header;
     let aims = header.protocol.aims();
     if aims.len() < 2 {
         return Ok(Vec::new());
     }
-    let done = evaluate(header, &link.records)?.done;
+    let evaluation = evaluate(header, &link.records)?;
     let numbers = Numbers::new(&header.protocol, &header.plan, &link.records);
     let places: Vec<usize> = std::iter::once(0)
         .chain(header.plan.candidates().map(|(p, _)| p))
@@ -65,7 +69,7 @@ pub fn front(link: &Link) -> Result<Vec<Place>, AnalysisError> {
     let rivals = Rivals {
         aims: &aims,
         columns: &columns,
-        done: done as usize,
+        done: evaluation.done as usize,
         margin: header.protocol.smallest_effect.fraction().ln_1p(),
     };
     let names: Vec<String> = places
@@ -86,9 +90,21 @@ pub fn front(link: &Link) -> Result<Vec<Place>, AnalysisError> {
             treatment: names[at].clone(),
             effects,
             standing: rivals.standing(at, &names),
+            failed: at
+                .checked_sub(1)
+                .map_or_else(Vec::new, |at| failed(&evaluation, at)),
         });
     }
     Ok(all)
+}
+
+fn failed(evaluation: &Evaluation, candidate: usize) -> Vec<String> {
+    let guards = evaluation
+        .comparisons
+        .get(candidate)
+        .map_or(&[][..], |c| &c.guards);
+    let failed = guards.iter().filter(|g| g.outcome == GuardOutcome::Failed);
+    failed.map(|g| g.effect.metric.clone()).collect()
 }
 
 struct Rivals<'r> {

@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
-use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
+use crate::analysis::{Comparison, GuardOutcome, GuardReport};
+use crate::experiment::CONFIRMING;
+
+/// Fewest pairs of a confirmation in each of its responses and guards: a lost trial or two do not make it worthless,
+/// since there is no second one.
+pub const CONFIRMING_PAIRS: usize = 10;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,6 +41,28 @@ pub enum KeepReason {
         /// The candidates, best first.
         blocked: Vec<Blocked>,
     },
+    /// A confirmation would have proven its candidate, but on less than anything is adopted on.
+    TooFew {
+        /// Its complete blocks; [`CONFIRMING`] are needed.
+        blocks: u32,
+        /// The pairs of the response or guard that has fewest; [`CONFIRMING_PAIRS`] are needed.
+        pairs: usize,
+    },
+}
+
+impl Recommendation {
+    /// The same of a confirmation with so many complete blocks.
+    pub(super) fn of_confirmation(self, blocks: u32) -> Self {
+        let Self::Adopt(winner) = &self else {
+            return self;
+        };
+        let pairs = winner.comparison.fewest_pairs();
+        if blocks >= CONFIRMING && pairs >= CONFIRMING_PAIRS {
+            return self;
+        }
+        let reason = KeepReason::TooFew { blocks, pairs };
+        Self::Keep { reason }
+    }
 }
 
 /// A better candidate that may not be adopted.
@@ -119,23 +146,9 @@ fn why_none_better(comparisons: &[Comparison]) -> KeepReason {
     if comparisons.is_empty() {
         return KeepReason::NothingCompared;
     }
-    let can_win = |comparison: &&Comparison| {
-        let failed = comparison
-            .guards
-            .iter()
-            .any(|g| g.outcome == GuardOutcome::Failed);
-        let worse = comparison.responses.iter().any(|r| r.verdict == Verdict::Worse);
-        !failed && !worse
-    };
-    let judgements = comparisons
-        .iter()
-        .filter(can_win)
-        .flat_map(|comparison| &comparison.responses);
-    let open = judgements.filter_map(|judgement| match judgement.verdict {
-        Verdict::Inconclusive { more_blocks } => Some(more_blocks),
-        _ => None,
-    });
-    open.min()
+    let open = comparisons.iter().filter_map(Comparison::open);
+    open.map(|(_, more_blocks)| more_blocks)
+        .min()
         .map_or(KeepReason::NoneBetter, |more_blocks| KeepReason::Inconclusive {
             more_blocks,
         })

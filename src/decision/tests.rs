@@ -3,6 +3,7 @@
 
 mod chain;
 mod evaluate;
+mod lost;
 mod several;
 mod sides;
 
@@ -100,6 +101,30 @@ fn the_baseline_stays_without_a_better_candidate() {
         reason(&family),
         KeepReason::Inconclusive { more_blocks: 2.. }
     ));
+}
+
+#[test]
+fn what_failed_a_guard_is_not_open_however_many_blocks_follow() {
+    let unclear = |latency: f64| {
+        let mut unclear = candidate("unclear", 1.0, latency, 0.001);
+        unclear.responses.push(series("bw", Goal::Maximize, 1.005, 0.02));
+        compared(&[unclear]).remove(0)
+    };
+    let held = unclear(1.0);
+    let (judgement, more) = held.open().unwrap();
+    assert_eq!(judgement.effect.metric, "bw", "the first response is settled");
+    assert!(more > 1);
+    assert!(unclear(1.2).open().is_none());
+}
+
+#[test]
+fn a_confirmation_needs_pairs_in_its_guards_too() {
+    let mut family = [candidate("best", 1.10, 1.0, 0.001)];
+    let confirmed = |family: &[Candidate]| recommend(&compared(family)).of_confirmation(12);
+    assert!(matches!(confirmed(&family), Recommendation::Adopt(_)));
+    family[0].guards[0].series.pairs.truncate(9);
+    let reason = KeepReason::TooFew { blocks: 12, pairs: 9 };
+    assert_eq!(confirmed(&family), Recommendation::Keep { reason });
 }
 
 #[test]

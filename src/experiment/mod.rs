@@ -339,9 +339,12 @@ pub struct Design {
     pub blocks: u32,
     /// Differences smaller than this are of no interest: the margin of *equivalent*.
     pub smallest_effect: Percent,
-    /// Blocks of the confirmation that follows a winner; `None` when there is to be none.
+    /// Blocks of the confirmation that follows a winner, [`CONFIRMING`] or more; `None` when there is to be none.
     pub confirm: Option<u32>,
 }
+
+/// The fewest blocks of a confirmation that something is adopted on, and what one has unless more are asked for.
+pub const CONFIRMING: u32 = 12;
 
 /// When claims may be made while the blocks of a run grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

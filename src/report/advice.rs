@@ -1,14 +1,18 @@
 //! What to do after all that was measured, as text, Markdown and JSON. Knows advice and the chain it is from, no
 //! verbs but those it names as the next step.
 
-use super::front::{standings, unconfirmed_weights, weights};
+use super::front::{TITLE, standings, unconfirmed_weights, weights};
+use super::markdown::escape;
 use super::table::fill;
+use super::upshot::whole;
 use super::{Report, pace, wording};
 use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
 use crate::decision::{
-    Ablated, Advice, Chain, Extent, Fate, KeepReason, Kept, LevelOf, Next, Place, Proven, Why,
+    Ablated, Advice, CONFIRMING_PAIRS, Chain, Fate, KeepReason, Kept, LevelOf, Minimality, Next, Place,
+    Proven, Why, settings,
 };
 use crate::event::RunId;
+use crate::experiment::CONFIRMING;
 use crate::simulation::NOTICE;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -54,7 +58,7 @@ pub fn advice_markdown(chain: &Chain, advice: &Advice, front: &[Place]) -> Strin
     out
 }
 
-/// Everything, for programs.
+/// Everything, for programs, schema `kvmtune-advice-1`.
 pub fn advice_json(chain: &Chain, advice: &Advice, front: &[Place]) -> Value {
     let told = told(chain, advice, front);
     let header = &chain.last_found().header;
@@ -63,6 +67,7 @@ pub fn advice_json(chain: &Chain, advice: &Advice, front: &[Place]) -> Value {
         _ => json!([]),
     };
     json!({
+        "schema": "kvmtune-advice-1",
         "experiment": header.experiment,
         "asked": chain.asked,
         "simulated": header.facts.simulated(),
@@ -74,23 +79,6 @@ pub fn advice_json(chain: &Chain, advice: &Advice, front: &[Place]) -> Value {
         "front": front,
         "next": told.next.map(|(what, command)| json!({ "what": what, "command": command })),
     })
-}
-
-fn escape(text: &str) -> String {
-    let special = |c: char| {
-        matches!(
-            c,
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&'
-        )
-    };
-    let mut out = String::new();
-    for c in text.chars() {
-        if special(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }
 
 fn head(chain: &Chain) -> String {
@@ -109,9 +97,9 @@ fn head(chain: &Chain) -> String {
 fn runs(chain: &Chain) -> Vec<(&'static str, RunId)> {
     let found = chain.found.iter().map(|link| ("compared by", link));
     let after = [
-        ("confirmed by", &chain.confirmation),
+        ("confirmation", &chain.confirmation),
         ("taken apart by", &chain.ablation),
-        ("confirmed again by", &chain.minimal),
+        ("confirmation of what is left", &chain.minimal),
     ];
     let after = after
         .into_iter()
@@ -137,10 +125,8 @@ fn told(chain: &Chain, advice: &Advice, front: &[Place]) -> Told {
     {
         command.push_str(&weights);
     }
-    told.parts.push((
-        "treatments in all responses, each interval at 95 % for itself",
-        standings(front),
-    ));
+    told.parts
+        .push((TITLE, standings(&chain.last_found().header, front)));
     told.parts.extend(weights(chain));
     if chain.last_found().header.facts.simulated().is_some() {
         told.answer = format!("In a simulation: {}", told.answer);
@@ -191,7 +177,7 @@ fn adopt(proven: &Proven) -> Told {
         .iter()
         .map(|one| format!("{}: {}", level(&one.setting), fate(one)));
     let mut apart: Vec<_> = apart.collect();
-    apart.extend(extent(proven.extent()));
+    apart.extend(minimality(proven.minimality()));
     apart.extend(proven.against_whole().map(|comparison| {
         let effect = &comparison.primary().effect;
         let metric = wording::tame(&effect.metric, wording::NAME);
@@ -204,8 +190,8 @@ fn adopt(proven: &Proven) -> Told {
         Some(next) => Some(step(next)),
         None if proven.header().facts.simulated().is_some() => None,
         None => Some((
-            "make it permanent".into(),
-            format!("kvmtune commit {}", proven.asked().short()),
+            "see what would make it permanent; without --dry-run it is made so".into(),
+            format!("kvmtune commit {} --dry-run", proven.asked().short()),
         )),
     };
     Told {
@@ -220,18 +206,20 @@ fn adopt(proven: &Proven) -> Told {
 }
 
 /// What became of the settings as a whole.
-fn extent(extent: Extent) -> Option<String> {
-    let text = match extent {
-        Extent::Single => return None,
-        Extent::NotAblated => "which of these settings are needed is not measured to the end yet",
-        Extent::AllNeeded => "every setting is needed: nothing is left out",
-        Extent::NoneProven => {
-            "no single setting is proven to be needed, though all of them together are proven better: none is left out"
+fn minimality(minimality: Minimality) -> Option<String> {
+    let text = match minimality {
+        Minimality::Single => return None,
+        Minimality::NotAblated => "which of these settings are needed is not measured to the end yet",
+        Minimality::AllNeeded => "every setting is needed: nothing is left out",
+        Minimality::NoneProven => {
+            "no single setting is proven to be needed, though all of them together are proven better: none is left out, and some may do \
+             nothing"
         }
-        Extent::Minimal => "what is left was confirmed against the baseline in fresh blocks",
-        Extent::StandIns => {
-            "without all the settings that are not proven to be needed it was not confirmed, or is proven worse: they \
-             stand in for each other, and none is left out"
+        Minimality::Minimal => "what is left was confirmed against the baseline in fresh blocks",
+        Minimality::WholeStays => {
+            "without all the settings that are not proven to be needed it was not confirmed, or is proven worse than the \
+             whole: either they stand in for each other, or each is too small to be proven in so many blocks. None is left \
+             out, and some may do nothing"
         }
     };
     Some(text.into())
@@ -261,7 +249,9 @@ fn fate(one: &Ablated) -> String {
                 )
             })
             .collect();
-        format!("without it{with} {}", told.join(", "))
+        // The verdict is Holm's, the interval Bonferroni's: it may touch none where the other is a claim.
+        let holm = wording::p_value(comparison.primary().p_holm);
+        format!("without it{with} {} (Holm p {holm})", told.join(", "))
     });
     let shown = shown.unwrap_or_default();
     match &one.fate {
@@ -285,7 +275,10 @@ fn keep(chain: &Chain, kept: &Kept) -> Told {
             run,
         } => {
             let effect = &comparison.primary().effect;
-            let guards = standing(reason);
+            let but = match reason {
+                KeepReason::TooFew { blocks, pairs } => format!("; {}", too_few(*blocks, *pairs)),
+                _ => standing(reason),
+            };
             could.push(format!(
                 "{} looked best, and run {} did not confirm it. One claim is not confirmed twice: a new run, with another \
                  seed or on another day, is a new question",
@@ -293,7 +286,7 @@ fn keep(chain: &Chain, kept: &Kept) -> Told {
                 run.short()
             ));
             format!(
-                "Keep the baseline: fresh blocks did not confirm the treatment that looked best, {} {}{guards}.",
+                "Keep the baseline: fresh blocks did not confirm the treatment that looked best, {} {}{but}.",
                 wording::tame(&effect.metric, wording::NAME),
                 wording::change(effect)
             )
@@ -330,7 +323,30 @@ fn because(reason: &KeepReason) -> String {
                 standing(reason)
             )
         }
+        KeepReason::TooFew { blocks, pairs } => format!("Keep the baseline: {}.", too_few(*blocks, *pairs)),
     }
+}
+
+/// Why a confirmation that would have proven its candidate proves nothing.
+pub(super) fn too_few(blocks: u32, pairs: usize) -> String {
+    format!(
+        "adopting takes {CONFIRMING} complete blocks and {CONFIRMING_PAIRS} pairs in each response and guard; the \
+         confirmation has {blocks} blocks, and {pairs} pairs where there are fewest"
+    )
+}
+
+/// What a confirmation that held leaves to do.
+pub(super) fn after_confirmation(report: &Report<'_>) -> String {
+    let run = report.header.run.short();
+    let plan = &report.header.plan;
+    let is_several =
+        plan.treatments.len() > 1 && settings(&plan.treatments[1], &plan.treatments[0]).len() > 1;
+    let measure = if is_several && whole(report).is_none() {
+        "; with --measure it leaves out settings that are not needed"
+    } else {
+        ""
+    };
+    format!("`kvmtune recommend {run}` tells what to adopt{measure}")
 }
 
 /// The guards that stand against what is better.
@@ -362,21 +378,24 @@ fn longer(chain: &Chain, kept: &Kept) -> Vec<String> {
     const SHOWN: usize = 5;
     let link = chain.last_found();
     let block = pace::block(&link.header, &link.records, 2);
+    let place = if kept.addable.is_some() {
+        ""
+    } else {
+        ", in a new run"
+    };
     let told = |c: &Comparison| {
-        let effect = &c.primary().effect;
-        let Verdict::Inconclusive { more_blocks } = c.primary().verdict else {
-            return String::new();
-        };
-        format!(
-            "{}: {} {} in {} blocks; {} of it and the baseline",
+        let (judgement, more_blocks) = c.open()?;
+        let effect = &judgement.effect;
+        Some(format!(
+            "{}: {} {} in {} blocks; {} of it and the baseline{place}",
             wording::tame(&c.treatment, wording::NAME),
             wording::tame(&effect.metric, wording::NAME),
             wording::change(effect),
             effect.blocks,
             wording::more_blocks(more_blocks, block)
-        )
+        ))
     };
-    let mut lines: Vec<String> = kept.open.iter().take(SHOWN).map(told).collect();
+    let mut lines: Vec<String> = kept.open.iter().take(SHOWN).filter_map(told).collect();
     if kept.open.len() > SHOWN {
         lines.push(format!("{} others are open too", kept.open.len() - SHOWN));
     }

@@ -26,7 +26,11 @@ pub(super) fn answer(report: &Report<'_>) -> String {
         Upshot::NotConfirmed(confirmation) => not_confirmed(report, confirmation),
         Upshot::WholeStays { left } => whole_stays(report, left),
         Upshot::Keep(KeepReason::Guarded { blocked }) => guarded(report, blocked) + &torn(report),
-        Upshot::Keep(_) if matches!(report.header.purpose, Purpose::Confirm { .. }) && report.is_over() => {
+        Upshot::Keep(reason)
+            if matches!(report.header.purpose, Purpose::Confirm { .. })
+                && report.is_over()
+                && !matches!(reason, KeepReason::TooFew { .. }) =>
+        {
             "Keep the baseline: fresh blocks did not confirm the treatment that looked best.".into()
         }
         Upshot::Keep(reason) => keep(report, reason) + &torn(report),
@@ -247,6 +251,9 @@ fn keep(report: &Report<'_>, reason: &KeepReason) -> String {
             verdict::more(report, *more_blocks)
         ),
         KeepReason::Guarded { blocked } => guarded(report, blocked),
+        KeepReason::TooFew { blocks, pairs } => {
+            format!("Keep {stays}: {}.", advice::too_few(*blocks, *pairs))
+        }
     }
 }
 
@@ -348,9 +355,7 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
     if let (Recommendation::Adopt(_), Purpose::Confirm { .. }) =
         (&report.evaluation.recommendation, &report.header.purpose)
     {
-        notices.push(format!(
-            "`kvmtune recommend {run}` tells what to adopt; with --measure it leaves out settings that are not needed"
-        ));
+        notices.push(advice::after_confirmation(report));
     }
     if let Some(certificate) = &report.header.certificate {
         notices.push(certificate::line(certificate, report.evaluation.done as usize));

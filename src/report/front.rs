@@ -1,14 +1,20 @@
 //! Several responses in words: where each treatment stands in all of them, and the weights that choose. Knows no layout.
 
 use super::wording;
-use crate::decision::{Chain, Place, Standing};
+use crate::analysis::Rule;
+use crate::decision::{Chain, Place, Standing, claim_rule};
+use crate::event::RunHeader;
 use crate::experiment::Weighed;
 
 /// Heads [`standings`].
 pub(super) const TITLE: &str = "treatments in all responses, each interval at 95 % for itself";
 
 /// Where each treatment stands in the responses together.
-pub(super) fn standings(front: &[Place]) -> Vec<String> {
+pub(super) fn standings(header: &RunHeader, front: &[Place]) -> Vec<String> {
+    let looks = match claim_rule(header) {
+        Rule::Fixed { .. } => "",
+        Rule::Looks { .. } | Rule::Anytime => " (not corrected for looks: a description)",
+    };
     let one = |place: &Place| {
         let name = wording::tame(&place.treatment, wording::NAME);
         let effects = place.effects.iter().map(|effect| {
@@ -16,17 +22,26 @@ pub(super) fn standings(front: &[Place]) -> Vec<String> {
             format!(" {metric} {},", wording::change(effect))
         });
         let stands = match &place.standing {
-            Standing::Front => "on the front: none is better in everything".into(),
+            Standing::Front => "on the front: by the estimates none is at least as good in everything and better in something".into(),
             Standing::Dominated { by } => format!(
-                "{} is better in everything, by the estimates only",
+                "{} is at least as good in everything and better in something, by the estimates only",
                 wording::tame(by, wording::NAME)
             ),
             Standing::ProvenDominated { by } => format!(
-                "{} is proven better, and worse in nothing by as much as is of interest",
+                "{} is shown better in something, and worse in nothing by as much as is of interest{looks}",
                 wording::tame(by, wording::NAME)
             ),
         };
-        format!("{name}:{} {stands}", effects.collect::<String>())
+        let failed: Vec<_> = place
+            .failed
+            .iter()
+            .map(|m| wording::tame(m, wording::NAME))
+            .collect();
+        let failed = match failed.as_slice() {
+            [] => String::new(),
+            failed => format!("; may not be adopted, it failed in {}", failed.join(", ")),
+        };
+        format!("{name}:{} {stands}{failed}", effects.collect::<String>())
     };
     front.iter().map(one).collect()
 }

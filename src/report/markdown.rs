@@ -22,7 +22,7 @@ pub fn markdown(report: &Report<'_>) -> String {
     out.extend(conclusion::confirmed(report).map(|said| format!("{}\n\n", escape(&said))));
     out += &verdicts(report);
     out += &list("Not proven", &conclusion::unproven(report));
-    out += &list(front::TITLE, &front::standings(report.front));
+    out += &list(front::TITLE, &front::standings(report.header, report.front));
     if let Some(certificate) = report.certified {
         out += &list("Certificate", &certificate::lines(certificate));
     }

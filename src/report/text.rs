@@ -21,7 +21,11 @@ pub fn text(report: &Report<'_>, width: u16, colour: bool) -> String {
     out += &fill(&conclusion::answer(report), width, "");
     out.extend(conclusion::confirmed(report).map(|said| fill(&said, width, "")));
     out += &verdicts(report, width);
-    out += &list(front::TITLE, &front::standings(report.front), width);
+    out += &list(
+        front::TITLE,
+        &front::standings(report.header, report.front),
+        width,
+    );
     out += &effect_tables(report, width);
     if let Some(certificate) = report.certified {
         out += &list("certificate", &certificate::lines(certificate), width);

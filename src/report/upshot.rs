@@ -54,7 +54,8 @@ fn confirmation<'a>(report: &Report<'a>) -> Upshot<'a> {
     }
 }
 
-fn whole<'a>(report: &Report<'a>) -> Option<&'a Treatment> {
+/// The whole winner, where it was measured beside what was left of it.
+pub(super) fn whole<'a>(report: &Report<'a>) -> Option<&'a Treatment> {
     let mut all = report.header.plan.treatments.iter();
     all.find(|t| t.role == Role::Whole)
 }

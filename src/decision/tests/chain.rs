@@ -3,7 +3,7 @@
 use super::evaluate::{measured, planned, trials};
 use crate::analysis::{Level, clopper_pearson, median};
 use crate::decision::{
-    Advice, Chain, Extent, Fate, KeepReason, LevelOf, Link, Next, Proven, Why, advise, settings,
+    Advice, Chain, Fate, KeepReason, LevelOf, Link, Minimality, Next, Proven, Why, advise, settings,
 };
 use crate::design::{Part, Treatment};
 use crate::event::{Outcome, Purpose, RunId, Stage};
@@ -21,7 +21,7 @@ const SETTINGS: [(&str, &str, &str); 4] = [
 const END: &str = "[workload]\nuse = \"fio-randread-4k\"\n";
 
 /// The baseline and all the first `several` settings at once.
-fn bundle(several: usize) -> String {
+pub(super) fn bundle(several: usize) -> String {
     let set = |place: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
         let each = SETTINGS[..several]
             .iter()
@@ -47,7 +47,7 @@ fn sweep(several: usize, kind: &str) -> String {
 }
 
 /// What a treatment does to the response, as a log-ratio to the baseline.
-type Truth = fn(&dyn Fn(usize) -> bool) -> f64;
+pub(super) type Truth = fn(&dyn Fn(usize) -> bool) -> f64;
 
 fn truth_of(truth: Truth, treatment: &Treatment) -> f64 {
     let has = |place: usize| {
@@ -60,7 +60,7 @@ fn truth_of(truth: Truth, treatment: &Treatment) -> f64 {
 }
 
 /// A machine with noise: normal, with one trial in twenty five times as wide.
-struct Machine {
+pub(super) struct Machine {
     truth: Truth,
     cv: f64,
     chance: ChaCha8Rng,
@@ -69,7 +69,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(text: String, truth: Truth, cv: f64, seed: u64) -> Self {
+    pub(super) fn new(text: String, truth: Truth, cv: f64, seed: u64) -> Self {
         let chance = ChaCha8Rng::seed_from_u64(seed);
         Self {
             truth,
@@ -92,7 +92,7 @@ impl Machine {
     }
 
     /// A run to its end, or to where its looks end it.
-    fn run(&mut self, part: Part<'_>, purpose: Purpose) -> Link {
+    pub(super) fn run(&mut self, part: Part<'_>, purpose: Purpose) -> Link {
         let mut header = planned(&self.text, part, purpose);
         self.runs += 1;
         header.run = RunId(uuid::Uuid::from_u128(self.runs));
@@ -140,7 +140,7 @@ impl Machine {
     }
 
     /// Everything the protocol asks for, and what it comes to.
-    fn night(&mut self) -> (Chain, Advice) {
+    pub(super) fn night(&mut self) -> (Chain, Advice) {
         let mut chain = chain(self.run(Part::Whole, Purpose::Sweep));
         loop {
             let advice = advise(&chain).unwrap();
@@ -163,7 +163,7 @@ impl Machine {
     }
 }
 
-fn chain(found: Link) -> Chain {
+pub(super) fn chain(found: Link) -> Chain {
     Chain {
         asked: found.header.run,
         found: vec![found],
@@ -173,7 +173,7 @@ fn chain(found: Link) -> Chain {
     }
 }
 
-fn adopted(advice: &Advice) -> &Proven {
+pub(super) fn adopted(advice: &Advice) -> &Proven {
     match advice {
         Advice::Adopt(proven) => proven,
         other => panic!("{other:?}"),
@@ -185,11 +185,11 @@ fn tunables(levels: &[LevelOf]) -> Vec<&str> {
 }
 
 /// The first two are of use, the others do nothing.
-fn two_useful(has: &dyn Fn(usize) -> bool) -> f64 {
+pub(super) fn two_useful(has: &dyn Fn(usize) -> bool) -> f64 {
     (if has(0) { 0.08 } else { 0.0 }) + if has(1) { 0.06 } else { 0.0 }
 }
 
-fn nothing(_: &dyn Fn(usize) -> bool) -> f64 {
+pub(super) fn nothing(_: &dyn Fn(usize) -> bool) -> f64 {
     0.0
 }
 
@@ -201,7 +201,7 @@ fn settings_without_use_are_left_out_and_the_rest_is_confirmed() {
         tunables(&proven.settings()),
         ["guest.disk.scheduler", "guest.swappiness"]
     );
-    assert_eq!(proven.extent(), Extent::Minimal);
+    assert_eq!(proven.minimality(), Minimality::Minimal);
     assert!(proven.is_minimal() && proven.next().is_none());
     let minimal = chain.minimal.unwrap().header;
     assert_eq!((proven.header(), proven.asked()), (&minimal, chain.asked));
@@ -222,8 +222,8 @@ fn settings_that_stand_in_for_each_other_stay() {
     let either = |has: &dyn Fn(usize) -> bool| if has(0) || has(1) { 0.08 } else { 0.0 };
     let (_, advice) = Machine::new(bundle(2), either, 0.01, 2).night();
     let proven = adopted(&advice);
-    assert_eq!(proven.extent(), Extent::NoneProven);
-    assert_eq!(proven.settings().len(), 2);
+    assert_eq!(proven.minimality(), Minimality::NoneProven);
+    assert_eq!((proven.settings().len(), proven.is_minimal()), (2, false));
     // With a third that is needed, what is left is better than the baseline and worse than the whole.
     let third: Truth = |has| {
         let either = if has(0) || has(1) { 0.08 } else { 0.0 };
@@ -231,8 +231,8 @@ fn settings_that_stand_in_for_each_other_stay() {
     };
     let (chain, advice) = Machine::new(bundle(3), third, 0.01, 3).night();
     let proven = adopted(&advice);
-    assert_eq!(proven.extent(), Extent::StandIns);
-    assert_eq!(proven.settings().len(), 3);
+    assert_eq!(proven.minimality(), Minimality::WholeStays);
+    assert_eq!((proven.settings().len(), proven.is_minimal()), (3, false));
     assert_eq!(*proven.header(), chain.confirmation.unwrap().header);
     let left = proven
         .against_whole()
@@ -249,7 +249,7 @@ fn one_setting_is_minimal_as_it_is() {
     let (chain, advice) = Machine::new(sweep(3, "one-at-a-time"), two_useful, 0.01, 4).night();
     let proven = adopted(&advice);
     assert_eq!(tunables(&proven.settings()), ["guest.disk.scheduler"]);
-    assert_eq!(proven.extent(), Extent::Single);
+    assert_eq!(proven.minimality(), Minimality::Single);
     assert!(chain.ablation.is_none());
     let selection = proven.selection().unwrap();
     assert!(selection.shrunk_percent < selection.gain_percent, "{selection:?}");
@@ -284,8 +284,8 @@ fn what_is_not_over_is_not_judged() {
     ] {
         let proven = adopted(&advice);
         assert_eq!(
-            (proven.extent(), proven.settings().len()),
-            (Extent::NotAblated, 3)
+            (proven.minimality(), proven.settings().len()),
+            (Minimality::NotAblated, 3)
         );
         assert!(!proven.is_minimal());
         let kind = serde_json::to_value(proven.next().unwrap()).unwrap();
@@ -371,7 +371,7 @@ fn a_setting_that_another_needs_goes_with_it() {
     assert_eq!(tunables(&adopted(&advice).settings()), ["guest.thp"]);
 }
 
-/// Prints a rate with its exact bounds, and gives the lower one.
+/// Prints a rate with its exact bounds, and gives it.
 fn told(what: &str, hits: usize, of: usize) -> f64 {
     let (hits, of) = (u32::try_from(hits).unwrap(), u32::try_from(of).unwrap());
     let bounds = clopper_pearson(hits, of, Level::P95).unwrap();
@@ -381,7 +381,7 @@ fn told(what: &str, hits: usize, of: usize) -> f64 {
         100.0 * bounds.low,
         100.0 * bounds.high
     );
-    bounds.low
+    f64::from(hits) / f64::from(of)
 }
 
 /// `--no-capture` shows the figures; docs/METHODOLOGY.md has those of `KVMTUNE_NIGHTS=20`, twenty times as many nights.
@@ -391,12 +391,18 @@ fn the_whole_chain_keeps_its_promises() {
     let nights = |name: &str, text: &str, truth: Truth, cv: f64, count: u64| {
         let count = times * count;
         let all = (0..count).map(|seed| Machine::new(text.into(), truth, cv, 1000 + seed).night().1);
+        let mut caught = 0;
         let named: Vec<Proven> = all
             .filter_map(|advice| match advice {
                 Advice::Adopt(proven) => Some(*proven),
-                _ => None,
+                Advice::Keep(kept) => {
+                    caught += usize::from(matches!(kept.why, Why::NotConfirmed { .. }));
+                    None
+                }
+                Advice::Unfinished { .. } => None,
             })
             .collect();
+        println!("{name}: {caught} were found and not confirmed");
         told(
             &format!("{name}: names a winner"),
             named.len(),
@@ -412,8 +418,8 @@ fn the_whole_chain_keeps_its_promises() {
         0.02,
         100,
     );
-    // With fewer than ten of a hundred the bound is within 5 %.
-    assert!(named.len() as u64 <= 10 * times, "{}", named.len());
+    // A sweep and its confirmation have to err in the same direction: 5 % of 2.5 % at most.
+    assert!(named.len() as u64 <= times / 5, "{}", named.len());
 
     // Two of four work.
     let useful: Truth = |has| (if has(0) { 0.05 } else { 0.0 }) + if has(1) { 0.04 } else { 0.0 };
@@ -434,13 +440,14 @@ fn the_whole_chain_keeps_its_promises() {
         proves_useless.count(),
         named.len(),
     );
-    assert!(wrongly <= 0.05);
+    assert!(wrongly <= 0.05, "{wrongly}");
     let has_useless = |proven: &&Proven| tunables(&proven.settings()).into_iter().any(is_useless);
-    told(
+    let burdened = told(
         "  has a useless setting in it",
         named.iter().filter(has_useless).count(),
         named.len(),
     );
+    assert!(burdened <= 0.42, "{burdened}");
     let overclaims: Vec<f64> = named
         .iter()
         .map(|proven| {

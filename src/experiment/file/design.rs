@@ -1,16 +1,14 @@
 //! The `[design]` table.
 
 use crate::decode::{Field, Reader};
-use crate::experiment::{Design, DesignKind, Stopping};
+use crate::experiment::{CONFIRMING, Design, DesignKind, Stopping};
 use crate::units::Percent;
 
 /// Lab experiments are rarely longer; a thousand blocks are a slip.
 const BLOCKS: std::ops::RangeInclusive<i64> = 2..=200;
 const DEFAULT_LOOKS: (u32, u32) = (8, 20);
 const DEFAULT_SMALLEST_EFFECT: Percent = Percent(1.0);
-/// A confirmation of fewer blocks could prove little more than the selection did.
-const CONFIRM: std::ops::RangeInclusive<i64> = 6..=200;
-const DEFAULT_CONFIRM: u32 = 12;
+const CONFIRM: std::ops::RangeInclusive<i64> = CONFIRMING as i64..=200;
 
 const KINDS: [(&str, DesignKind); 5] = [
     ("full-factorial", DesignKind::FullFactorial),
@@ -30,7 +28,7 @@ pub(super) fn design(file: &mut Reader<'_>) -> Option<Design> {
         },
         blocks: DEFAULT_LOOKS.1,
         smallest_effect: DEFAULT_SMALLEST_EFFECT,
-        confirm: Some(DEFAULT_CONFIRM),
+        confirm: Some(CONFIRMING),
     };
     let Some(field) = file.take("design") else {
         return Some(default);
@@ -117,7 +115,7 @@ fn smallest_effect(field: &Field<'_>) -> Option<Percent> {
 /// A number of blocks, or `false`; also `None` for a mistake, which is reported.
 fn confirm(field: &Field<'_>) -> Option<u32> {
     if let Some(wanted) = field.as_bool() {
-        return wanted.then_some(DEFAULT_CONFIRM);
+        return wanted.then_some(CONFIRMING);
     }
     u32::try_from(field.integer(CONFIRM)?).ok()
 }

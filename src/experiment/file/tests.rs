@@ -127,7 +127,7 @@ fn blocks_tell_how_often_to_look() {
     for (text, confirm) in [
         ("true", Some(12)),
         ("false", None),
-        ("6", Some(6)),
+        ("12", Some(12)),
         ("30", Some(30)),
     ] {
         assert_eq!(design(&format!("confirm = {text}")).confirm, confirm, "{text}");

@@ -66,7 +66,7 @@ fn tone(report: &Report<'_>) -> Tone {
         (Upshot::Better(_), Purpose::Confirm { .. }) => ("good", "confirmed"),
         (Upshot::Better(_), _) => ("good", "better"),
         (Upshot::Keep(reason), _) => match reason {
-            KeepReason::Inconclusive { .. } => ("open", "not proven"),
+            KeepReason::Inconclusive { .. } | KeepReason::TooFew { .. } => ("open", "not proven"),
             KeepReason::Guarded { .. } => ("bad", "guarded"),
             KeepReason::NothingCompared | KeepReason::NoneBetter => ("same", "keep the baseline"),
         },

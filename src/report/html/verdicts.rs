@@ -107,7 +107,7 @@ fn together(report: &Report<'_>) -> Markup {
     html! {
         @if !report.front.is_empty() {
             h3 { (front::TITLE) }
-            (list(&front::standings(report.front)))
+            (list(&front::standings(report.header, report.front)))
         }
     }
 }
