@@ -92,6 +92,8 @@ fn report(criterion: &mut Criterion) {
         end: None,
         selection: None,
         confirmation: None,
+        against_whole: None,
+        front: &[],
         certified: None,
         telemetry: &[],
     };

@@ -79,6 +79,8 @@ impl Made {
             end: Some(End::Complete),
             selection: None,
             confirmation: None,
+            against_whole: None,
+            front: &[],
             certified: None,
             telemetry: &[],
         };
@@ -179,6 +181,17 @@ fn sorts(page: &mut Page) {
     assert!(numbers(&changes).is_sorted() && changes.len() == 5, "{changes:?}");
     let kept = page.value(&format!("{bodies}.slice(1).every((b) => b.rows.length === 3)"));
     assert_eq!(kept, true);
+    // Intervals by their lower end, which may be below zero: -11 before -3.
+    page.point("#comparisons thead th:nth-child(3) button", true);
+    let low = page.value(&format!(
+        "{bodies}.slice(1).map((b) => b.rows[0].cells[2].dataset.value.slice(1).split(',')[0])"
+    ));
+    let low: Vec<String> = serde_json::from_value(low).unwrap();
+    let low = numbers(&low);
+    assert!(
+        low.is_sorted() && low.iter().filter(|l| **l < 0.0).count() > 1,
+        "{low:?}"
+    );
 }
 
 fn filters(page: &mut Page) {

@@ -3,8 +3,9 @@
 use super::exit::Code;
 use super::failure::Failure;
 use super::{Common, print, print_json, say};
-use crate::decision::{Evaluation, Recommendation, certificate, evaluate};
-use crate::design::Pace;
+use crate::analysis::{AnalysisError, Comparison};
+use crate::decision::{Evaluation, Link, Place, Recommendation, against_whole, certificate, evaluate, front};
+use crate::design::{Pace, Role};
 use crate::event::{Certificate, End, Purpose, RunHeader, RunId, TrialRecord};
 use crate::experiment::Experiment;
 use crate::report::{self, Confirmation, Report};
@@ -80,6 +81,8 @@ pub(super) struct Judged {
     evaluation: Evaluation,
     selection: Option<f64>,
     confirmation: Option<Confirmation>,
+    against_whole: Option<Comparison>,
+    front: Vec<Place>,
     certified: Option<Certificate>,
     /// Read only for what draws it.
     telemetry: Vec<Seconds>,
@@ -94,9 +97,12 @@ impl Judged {
         let end = runs.iter().find(|r| r.run == run).and_then(|r| r.end);
         // Numbers that cannot be judged certify nothing.
         let certified = certificate(&header, &records).unwrap_or_default();
+        let (against_whole, front) = beside(&header, &records)?;
         Ok(Self {
             selection: selection(store, &header)?,
             confirmation: confirmation(store, &runs, run)?,
+            against_whole,
+            front,
             header,
             end,
             records,
@@ -121,10 +127,29 @@ impl Judged {
             end: self.end,
             selection: self.selection,
             confirmation: self.confirmation.as_ref(),
+            against_whole: self.against_whole.as_ref(),
+            front: &self.front,
             certified: self.certified.as_ref(),
             telemetry: &self.telemetry,
         }
     }
+}
+
+/// What a run shows beside its comparisons with the baseline: what an ablation left against the whole, and where the
+/// treatments stand in several responses.
+fn beside(header: &RunHeader, records: &[TrialRecord]) -> Result<(Option<Comparison>, Vec<Place>), Failure> {
+    let is_question = !matches!(header.purpose, Purpose::Noise | Purpose::Ablate { .. });
+    let has_front = is_question && header.protocol.aims().len() > 1;
+    let has_whole = header.plan.treatments.iter().any(|t| t.role == Role::Whole);
+    if !has_front && !has_whole {
+        return Ok((None, Vec::new()));
+    }
+    let link = Link::new(header.clone(), records.to_vec(), true);
+    let both = || -> Result<_, AnalysisError> {
+        let front = if has_front { front(&link)? } else { Vec::new() };
+        Ok((against_whole(&link)?, front))
+    };
+    both().map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", header.run.short())))
 }
 
 /// What the confirmation of a run said, once it is over.
@@ -136,13 +161,16 @@ fn confirmation(store: &Store, runs: &[RunSummary], run: RunId) -> Result<Option
     let (header, records) = (store.header(found.run)?, store.trials(found.run)?);
     let evaluation = evaluate(&header, &records)
         .map_err(|e| Failure::environment(format!("run {} cannot be judged: {e}", found.run.short())))?;
+    let (against_whole, _) = beside(&header, &records)?;
     let treatment = header.plan.candidates().next();
     let comparison = evaluation.comparisons.first();
     Ok(treatment
         .zip(comparison)
         .map(|((_, treatment), comparison)| Confirmation {
             run: found.run,
+            treatment: comparison.treatment.clone(),
             levels: treatment.levels.clone(),
+            against_whole,
             confirmed: matches!(evaluation.recommendation, Recommendation::Adopt(_)),
             effect: comparison.primary().effect.clone(),
         }))
@@ -268,6 +296,25 @@ pub(super) fn conclude(
     for (file, written) in pages {
         written?;
         say(&format!("HTML report: {}", file.display()));
+    }
+    let told: Vec<_> = judged.iter().map(|j| &j.header).collect();
+    bring_up_to_date(common, store, &told)
+}
+
+/// Writes the pages of the runs that these have measured again anew, where they lie beside the results: what they say of
+/// the best treatment holds no longer.
+fn bring_up_to_date(common: &Common, store: &Store, runs: &[&RunHeader]) -> Result<(), Failure> {
+    for header in runs {
+        let Purpose::Confirm { of } = header.purpose else {
+            continue;
+        };
+        let file = common
+            .results
+            .join(format!("{}-{}.html", header.experiment, of.short()));
+        if file.is_file() && !runs.iter().any(|run| run.run == of) {
+            let judged = Judged::read(store, of)?.with_telemetry(store)?;
+            write_html(&judged.report(), &file)?;
+        }
     }
     Ok(())
 }

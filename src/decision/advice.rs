@@ -432,7 +432,7 @@ fn smallest(
 }
 
 /// The treatment of a confirmation against the whole that was measured beside it, in the same blocks.
-fn against_whole(minimal: &Link) -> Result<Option<Comparison>, AnalysisError> {
+pub fn against_whole(minimal: &Link) -> Result<Option<Comparison>, AnalysisError> {
     let mut header = minimal.header.clone();
     let treatments = &mut header.plan.treatments;
     let Some(whole) = treatments.iter().position(|t| t.role == Role::Whole) else {

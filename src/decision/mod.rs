@@ -16,7 +16,9 @@ mod sides;
 mod tests;
 
 pub use ablation::{Ablated, Ablation, Fate, LevelOf, settings};
-pub use advice::{Advice, Kept, Minimality, Next, Proven, Selection, Why, advise, best, found_best};
+pub use advice::{
+    Advice, Kept, Minimality, Next, Proven, Selection, Why, advise, against_whole, best, found_best,
+};
 pub use certificate::{certificate, certifies};
 pub use chain::{Chain, Link};
 pub use evaluate::{Counts, Effects, Evaluation, Progress, claim_rule, evaluate, progress};

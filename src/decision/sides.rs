@@ -21,7 +21,7 @@ pub struct Sides {
     pub candidate: Option<Centre>,
 }
 
-/// For each candidate the responses and then the guards, in the order of its comparison.
+/// For each candidate the responses, the guards and then the constraints, in the order of its comparison.
 ///
 /// Both medians are over the same blocks, so that a drift of the machine is in both; their quotient is still not the
 /// estimate, which is made from the differences within blocks.
@@ -30,8 +30,10 @@ pub fn sides(header: &RunHeader, records: &[TrialRecord], evaluation: &Evaluatio
     let numbers = Numbers::new(protocol, plan, records);
     let responses = protocol.responses.iter().map(|r| (&r.metric, r.goal));
     let guards = protocol.guards.iter().map(|g| (&g.metric, g.goal));
+    let constraints = protocol.constraints.iter().map(|c| (&c.metric, c.side));
     let metrics: Vec<_> = responses
         .chain(guards)
+        .chain(constraints)
         .map(|(metric, goal)| (metric, goal, numbers.column(0, metric)))
         .collect();
     let candidates = plan.candidates().zip(&evaluation.comparisons);

@@ -1,16 +1,16 @@
 //! What to do after all that was measured, as text, Markdown and JSON. Knows advice and the chain it is from, no
 //! verbs but those it names as the next step.
 
-use super::front::{standings, unconfirmed_weights, weights};
+use super::front::{TITLE, standings, unconfirmed_weights, weights};
 use super::markdown::escape;
 use super::table::fill;
+use super::upshot::whole;
 use super::{Report, pace, wording};
 use crate::analysis::{Comparison, GuardOutcome, GuardReport, Verdict};
 use crate::decision::{
     Ablated, Advice, CONFIRMING_PAIRS, Chain, Fate, KeepReason, Kept, LevelOf, Minimality, Next, Place,
     Proven, Why, settings,
 };
-use crate::design::Role;
 use crate::event::RunId;
 use crate::experiment::CONFIRMING;
 use crate::simulation::NOTICE;
@@ -125,10 +125,8 @@ fn told(chain: &Chain, advice: &Advice, front: &[Place]) -> Told {
     {
         command.push_str(&weights);
     }
-    told.parts.push((
-        "treatments in all responses, each interval at 95 % for itself",
-        standings(chain, front),
-    ));
+    told.parts
+        .push((TITLE, standings(&chain.last_found().header, front)));
     told.parts.extend(weights(chain));
     if chain.last_found().header.facts.simulated().is_some() {
         told.answer = format!("In a simulation: {}", told.answer);
@@ -343,7 +341,7 @@ pub(super) fn after_confirmation(report: &Report<'_>) -> String {
     let plan = &report.header.plan;
     let is_several =
         plan.treatments.len() > 1 && settings(&plan.treatments[1], &plan.treatments[0]).len() > 1;
-    let measure = if is_several && !has_whole(report) {
+    let measure = if is_several && whole(report).is_none() {
         "; with --measure it leaves out settings that are not needed"
     } else {
         ""
@@ -357,11 +355,11 @@ fn standing(reason: &KeepReason) -> String {
         return String::new();
     };
     let guard = |g: &GuardReport| {
-        let limit = wording::tame(&wording::guard_limit(g), wording::NAME);
         format!(
-            "guard {limit} {} at {}",
+            "{} {} at {}",
+            wording::guard_limit(g),
             wording::guard_outcome(g.outcome),
-            wording::change(&g.effect)
+            wording::guard_change(g)
         )
     };
     let one = blocked.iter().map(|b| {
@@ -444,12 +442,6 @@ fn step(next: &Next) -> (String, String) {
 
 fn level((tunable, level): &LevelOf) -> String {
     wording::tame(&format!("{tunable}={level}"), wording::NAME)
-}
-
-/// Whether the whole winner was measured beside what was left of it.
-pub(super) fn has_whole(report: &Report<'_>) -> bool {
-    let mut treatments = report.header.plan.treatments.iter();
-    treatments.any(|t| t.role == Role::Whole)
 }
 
 /// The answer of an ablation by itself: which settings are needed.

@@ -1,33 +1,39 @@
 //! The answer of a run in one sentence, and what must be said beside it. Knows no layout.
 
-use super::{Report, advice, certificate, machine, verdict, wording};
+use super::upshot::{Upshot, is_worse, upshot};
+use super::{Confirmation, Report, advice, certificate, machine, verdict, wording};
 use crate::analysis::{Comparison, Effect, Judgement, Verdict};
-use crate::decision::{Blocked, KeepReason, Recommendation, Winner};
+use crate::decision::{Blocked, KeepReason, Recommendation, Winner, found_best};
 use crate::event::{End, Purpose};
 use crate::workload::SteadyRule;
 use std::fmt::Write as _;
 
+/// Heads the treatment to set.
+pub(super) fn best_title(report: &Report<'_>) -> &'static str {
+    match report.header.purpose {
+        Purpose::Noise | Purpose::Ablate { .. } => "Configuration",
+        Purpose::Stage { .. } => "Best so far",
+        _ => "Best configuration",
+    }
+}
+
 /// Names the best treatment, or says that none is proven better and why.
 pub(super) fn answer(report: &Report<'_>) -> String {
-    let answer = match (&report.evaluation.recommendation, report.header.purpose.clone()) {
-        (_, Purpose::Noise) => noise(report),
-        (_, Purpose::Ablate { .. }) => advice::ablation(report),
-        (Recommendation::Adopt(winner), _) => adopt(report, winner),
-        (Recommendation::Keep { .. }, Purpose::Confirm { .. })
-            if report.is_over() && advice::has_whole(report) =>
-        {
-            format!(
-                "Fresh blocks did not confirm what was left of the winner: the whole stays, `kvmtune recommend {}`.",
-                report.header.run.short()
-            )
-        }
-        (Recommendation::Keep { reason }, Purpose::Confirm { .. })
-            if report.is_over()
-                && !matches!(reason, KeepReason::Guarded { .. } | KeepReason::TooFew { .. }) =>
+    let answer = match upshot(report) {
+        Upshot::Noise => noise(report),
+        Upshot::TakenApart => advice::ablation(report),
+        Upshot::Better(winner) => adopt(report, winner),
+        Upshot::NotConfirmed(confirmation) => not_confirmed(report, confirmation),
+        Upshot::WholeStays { left } => whole_stays(report, left),
+        Upshot::Keep(KeepReason::Guarded { blocked }) => guarded(report, blocked) + &torn(report),
+        Upshot::Keep(reason)
+            if matches!(report.header.purpose, Purpose::Confirm { .. })
+                && report.is_over()
+                && !matches!(reason, KeepReason::TooFew { .. }) =>
         {
             "Keep the baseline: fresh blocks did not confirm the treatment that looked best.".into()
         }
-        (Recommendation::Keep { reason }, _) => keep(report, reason) + &torn(report),
+        Upshot::Keep(reason) => keep(report, reason) + &torn(report),
     };
     // The sentence that is quoted alone.
     match report.header.facts.simulated() {
@@ -36,22 +42,96 @@ pub(super) fn answer(report: &Report<'_>) -> String {
     }
 }
 
+/// What looked best, and what fresh blocks showed of it.
+fn not_confirmed(report: &Report<'_>, confirmation: &Confirmation) -> String {
+    let original = match report.header.purpose {
+        Purpose::Stage { .. } => "original ",
+        _ => "",
+    };
+    format!(
+        "Keep the {original}baseline: {} looked best, and was {}.",
+        name(confirmation),
+        told(confirmation)
+    )
+}
+
+/// `not confirmed by run 0123abcd on fresh guests: iops +0.2 % [-0.9, +1.3]`.
+fn told(confirmation: &Confirmation) -> String {
+    let is = if confirmation.confirmed {
+        "confirmed"
+    } else {
+        "not confirmed"
+    };
+    format!(
+        "{is} by run {} on fresh guests: {} {}",
+        confirmation.run.short(),
+        wording::tame(&confirmation.effect.metric, wording::NAME),
+        wording::change(&confirmation.effect)
+    )
+}
+
+fn name(confirmation: &Confirmation) -> String {
+    wording::tame(&confirmation.treatment, wording::SENTENCE)
+}
+
+/// What a later run said of the best treatment of this one.
+pub(super) fn confirmed(report: &Report<'_>) -> Option<String> {
+    let confirmation = report.confirmation?;
+    let told = told(confirmation);
+    match (&report.header.purpose, &confirmation.against_whole) {
+        (Purpose::Ablate { .. }, Some(whole)) if is_worse(whole) => Some(format!(
+            "What is left, {}, was {told}; against the whole winner it is worse, {}, so the whole stays.",
+            name(confirmation),
+            wording::change(&whole.primary().effect)
+        )),
+        (Purpose::Ablate { .. }, _) => Some(format!("What is left, {}, was {told}.", name(confirmation))),
+        // The answer says it.
+        _ if !confirmation.confirmed => None,
+        _ => Some(format!("{} was {told}.", name(confirmation))),
+    }
+}
+
+/// Why the whole winner stays.
+fn whole_stays(report: &Report<'_>, left: Option<(&Winner, &Comparison)>) -> String {
+    let run = report.header.run.short();
+    let Some((winner, whole)) = left else {
+        return format!(
+            "Fresh blocks did not confirm what was left of the winner: the whole stays, `kvmtune recommend {run}`."
+        );
+    };
+    format!(
+        "{} is better than the baseline, {}, but worse than the whole winner, {}: the whole stays, `kvmtune recommend \
+         {run}`.",
+        wording::tame(winner.treatment(), wording::SENTENCE),
+        proven(report, winner.comparison()),
+        lost(whole),
+    )
+}
+
+/// What the whole has and what is left of it has not.
+fn lost(whole: &Comparison) -> String {
+    let worse = whole.responses.iter().filter(|j| j.verdict == Verdict::Worse);
+    let worse = worse.map(|j| {
+        let metric = wording::tame(&j.effect.metric, wording::NAME);
+        format!("{metric} {}", wording::change(&j.effect))
+    });
+    worse.collect::<Vec<_>>().join(", ")
+}
+
 fn adopt(report: &Report<'_>, winner: &Winner) -> String {
     let comparison = winner.comparison();
-    let guards = match comparison.guards.len() {
-        0 => "",
-        1 => ", its guard held",
-        _ => ", all its guards held",
-    };
+    let held = held(comparison);
     let primary = comparison.primary();
     let is = match report.header.purpose {
         Purpose::Confirm { .. } => "is confirmed",
+        Purpose::Stage { .. } => "is the best level of this factor",
         _ => "is best",
     };
     let mut text = format!(
-        "{} {is}: {} against the baseline{guards}.",
+        "{} {is}: {} against {}{held}.",
         wording::tame(winner.treatment(), wording::SENTENCE),
         proven(report, comparison),
+        baseline(report),
     );
     if primary.negligible {
         let _ = write!(
@@ -64,6 +144,31 @@ fn adopt(report: &Report<'_>, winner: &Winner) -> String {
         let _ = write!(text, " Passed over: {}.", standing(winner.passed_over()));
     }
     text
+}
+
+/// `, its guard held`: that nothing stands against it.
+fn held(comparison: &Comparison) -> String {
+    let constraints = comparison.guards.iter().filter(|g| g.limit.is_some()).count();
+    let of = |count: usize, one: &str| match count {
+        0 => None,
+        1 => Some(format!("its {one}")),
+        _ => Some(format!("all its {one}s")),
+    };
+    let guards = of(comparison.guards.len() - constraints, "guard");
+    let all: Vec<_> = guards.into_iter().chain(of(constraints, "constraint")).collect();
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!(", {} held", all.join(" and "))
+    }
+}
+
+/// What a run compares with: a stage begins with the best of those before it.
+fn baseline(report: &Report<'_>) -> &'static str {
+    match report.header.purpose {
+        Purpose::Stage { .. } => "the best so far",
+        _ => "the baseline",
+    }
 }
 
 /// Each response that is better, with its p-value; then what became of the others.
@@ -135,23 +240,29 @@ fn noise(report: &Report<'_>) -> String {
 }
 
 fn keep(report: &Report<'_>, reason: &KeepReason) -> String {
+    let stays = baseline(report);
     match reason {
-        KeepReason::NothingCompared => "Keep the baseline: nothing was compared with it.".into(),
-        KeepReason::NoneBetter => {
-            "Keep the baseline: no treatment is proven better, and more blocks are not expected to change that.".into()
-        }
+        KeepReason::NothingCompared => format!("Keep {stays}: nothing was compared with it."),
+        KeepReason::NoneBetter => format!(
+            "Keep {stays}: no treatment is proven better, and more blocks are not expected to change that."
+        ),
         KeepReason::Inconclusive { more_blocks } => format!(
-            "Keep the baseline for now: no treatment is proven better. The nearest to it needs {}.",
+            "Keep {stays} for now: no treatment is proven better. The nearest to it needs {}.",
             verdict::more(report, *more_blocks)
         ),
+        KeepReason::Guarded { blocked } => guarded(report, blocked),
         KeepReason::TooFew { blocks, pairs } => {
-            format!("Keep the baseline: {}.", advice::too_few(*blocks, *pairs))
+            format!("Keep {stays}: {}.", advice::too_few(*blocks, *pairs))
         }
-        KeepReason::Guarded { blocked } => format!(
-            "Keep the baseline: what is proven better may not be adopted: {}.",
-            standing(blocked)
-        ),
     }
+}
+
+fn guarded(report: &Report<'_>, blocked: &[Blocked]) -> String {
+    format!(
+        "Keep {}: what is proven better may not be adopted: {}.",
+        baseline(report),
+        standing(blocked)
+    )
 }
 
 fn standing(blocked: &[Blocked]) -> String {
@@ -161,10 +272,10 @@ fn standing(blocked: &[Blocked]) -> String {
             .iter()
             .map(|g| {
                 format!(
-                    "guard {} {} at {}",
-                    wording::tame(&wording::guard_limit(g), wording::NAME),
+                    "{} {} at {}",
+                    wording::guard_limit(g),
                     wording::guard_outcome(g.outcome),
-                    wording::change(&g.effect)
+                    wording::guard_change(g)
                 )
             })
             .collect();
@@ -177,7 +288,7 @@ fn standing(blocked: &[Blocked]) -> String {
     blocked.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// The candidates nothing is shown of, with what would settle each.
+/// What fresh blocks did not bear out; then the candidates nothing is shown of, with what would settle each.
 pub(super) fn unproven(report: &Report<'_>) -> Vec<String> {
     let open = report.candidates().filter_map(|(treatment, comparison)| {
         let is_open = |v: Verdict| {
@@ -193,7 +304,38 @@ pub(super) fn unproven(report: &Report<'_>) -> Vec<String> {
             .any(|r| is_open(r.verdict))
             .then(|| format!("{label}: {}", verdict::verdict(report, comparison)))
     });
-    open.collect()
+    let refuted = match upshot(report) {
+        Upshot::NotConfirmed(confirmation) => Some(format!("{}: {}", name(confirmation), told(confirmation))),
+        Upshot::WholeStays { left } => Some(match left {
+            Some((winner, whole)) => format!(
+                "{}: worse than the whole winner, {}",
+                wording::tame(winner.treatment(), wording::SENTENCE),
+                lost(whole)
+            ),
+            None => "what was left of the winner: not confirmed".into(),
+        }),
+        _ => None,
+    };
+    refuted.into_iter().chain(open).collect()
+}
+
+/// That the gain of a run that chooses is not the one to publish, while its choice is not confirmed.
+fn selection(report: &Report<'_>) -> Option<String> {
+    let run = report.header.run.short();
+    let how = match report.header.purpose {
+        Purpose::Sweep => format!("`kvmtune confirm {run}`"),
+        Purpose::Stage { number, of, .. } if number < of => {
+            "measured once the last factor is: `kvmtune recommend` goes on with it".into()
+        }
+        Purpose::Stage { .. } => format!("`kvmtune recommend {run} --measure`"),
+        _ => return None,
+    };
+    let found = found_best(report.header, report.evaluation);
+    found.filter(|_| report.confirmation.is_none())?;
+    Some(format!(
+        "selection estimate: what was chosen for looking best tends to look better than it is; the gain to publish is \
+         that of fresh blocks, {how}"
+    ))
 }
 
 /// What a reader must know beside the table.
@@ -209,16 +351,7 @@ pub(super) fn notices(report: &Report<'_>) -> Vec<String> {
         notices.push("software emulation: numbers are relative, and a gain may differ under KVM".into());
     }
     let run = report.header.run.short();
-    if let (Recommendation::Adopt(_), Purpose::Sweep, None) = (
-        &report.evaluation.recommendation,
-        &report.header.purpose,
-        report.confirmation,
-    ) {
-        notices.push(format!(
-            "selection estimate: what was chosen for looking best tends to look better than it is; the gain to publish \
-             is that of fresh blocks, `kvmtune confirm {run}`"
-        ));
-    }
+    notices.extend(selection(report));
     if let (Recommendation::Adopt(_), Purpose::Confirm { .. }) =
         (&report.evaluation.recommendation, &report.header.purpose)
     {

@@ -32,6 +32,8 @@ impl Fixture {
             end: self.end,
             selection: None,
             confirmation: None,
+            against_whole: None,
+            front: &[],
             certified: None,
             telemetry: &[],
         }

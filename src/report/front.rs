@@ -3,11 +3,15 @@
 use super::wording;
 use crate::analysis::Rule;
 use crate::decision::{Chain, Place, Standing, claim_rule};
+use crate::event::RunHeader;
 use crate::experiment::Weighed;
 
+/// Heads [`standings`].
+pub(super) const TITLE: &str = "treatments in all responses, each interval at 95 % for itself";
+
 /// Where each treatment stands in the responses together.
-pub(super) fn standings(chain: &Chain, front: &[Place]) -> Vec<String> {
-    let looks = match claim_rule(&chain.last_found().header) {
+pub(super) fn standings(header: &RunHeader, front: &[Place]) -> Vec<String> {
+    let looks = match claim_rule(header) {
         Rule::Fixed { .. } => "",
         Rule::Looks { .. } | Rule::Anytime => " (not corrected for looks: a description)",
     };

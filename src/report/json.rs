@@ -2,9 +2,9 @@
 
 use super::machine::{self, HostRow};
 use super::overhead::{Overhead, overhead};
-use super::{Report, conclusion, pace, verdict, wording};
-use crate::analysis::{Comparison, Interval, Rule, Stop};
-use crate::decision::{Counts, Effects, Recommendation};
+use super::{Confirmation, Report, conclusion, pace, verdict, wording};
+use crate::analysis::{Comparison, Effect, Interval, Rule, Stop};
+use crate::decision::{Counts, Effects, Place, Recommendation};
 use crate::event::{Certificate, End, Outcome, Purpose, TrialRecord};
 use crate::experiment::{Goal, Guest, MetricId, Response};
 use jiff::Timestamp;
@@ -44,6 +44,12 @@ pub struct Document<'a> {
     certified_by: Option<&'a Certificate>,
     /// Of a confirmation: the change in the run that found the treatment; it is not used.
     selection_change_percent: Option<f64>,
+    /// What the run that measured the best treatment again said of it.
+    confirmation: Option<ConfirmationRow<'a>>,
+    /// Of a confirmation of what an ablation left: that against the whole winner.
+    against_whole: Option<&'a Comparison>,
+    /// Where the treatments stand in several responses, also in those that a weighted one is made of.
+    front: &'a [Place],
     counts: Counts,
     trials: Vec<TrialRow<'a>>,
     overhead: Overhead,
@@ -111,6 +117,28 @@ struct Seconds {
     restore: f64,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ConfirmationRow<'a> {
+    run: String,
+    treatment: &'a str,
+    confirmed: bool,
+    effect: &'a Effect,
+    against_whole: Option<&'a Comparison>,
+}
+
+impl<'a> From<&'a Confirmation> for ConfirmationRow<'a> {
+    fn from(confirmation: &'a Confirmation) -> Self {
+        Self {
+            run: confirmation.run.to_string(),
+            treatment: &confirmation.treatment,
+            confirmed: confirmation.confirmed,
+            effect: &confirmation.effect,
+            against_whole: confirmation.against_whole.as_ref(),
+        }
+    }
+}
+
 impl<'a> From<Report<'a>> for Document<'a> {
     fn from(report: Report<'a>) -> Self {
         let (header, evaluation) = (report.header, report.evaluation);
@@ -157,6 +185,9 @@ impl<'a> From<Report<'a>> for Document<'a> {
             certificate: report.certified,
             certified_by: header.certificate.as_ref(),
             selection_change_percent: report.selection,
+            confirmation: report.confirmation.map(ConfirmationRow::from),
+            against_whole: report.against_whole,
+            front: report.front,
             counts: evaluation.counts,
             trials: report.records.iter().map(trial).collect(),
             overhead: overhead(&report),

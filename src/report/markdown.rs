@@ -2,8 +2,8 @@
 //! folded away. Knows its escapes, not where it is shown.
 
 use super::sides::{self, Group, Row};
-use super::{Report, certificate, conclusion, effects, machine, repeat, text, verdict, wording};
-use crate::decision::Recommendation;
+use super::upshot::upshot;
+use super::{Report, certificate, conclusion, effects, front, machine, repeat, text, verdict, wording};
 use std::fmt::Write as _;
 
 /// The whole report.
@@ -15,12 +15,14 @@ pub fn markdown(report: &Report<'_>) -> String {
         let _ = write!(out, "Question: {}\n\n", escape(&question));
     }
     let _ = write!(out, "**{}**\n\n", escape(&conclusion::answer(report)));
-    if let Recommendation::Adopt(winner) = &report.evaluation.recommendation {
-        let best = wording::tame(winner.treatment(), wording::SENTENCE);
-        let _ = write!(out, "Best configuration: {}\n\n", code(&best));
+    if let Some(best) = upshot(report).best(report) {
+        let best = report.label(&best.id);
+        let _ = write!(out, "{}: {}\n\n", conclusion::best_title(report), code(&best));
     }
+    out.extend(conclusion::confirmed(report).map(|said| format!("{}\n\n", escape(&said))));
     out += &verdicts(report);
     out += &list("Not proven", &conclusion::unproven(report));
+    out += &list(front::TITLE, &front::standings(report.header, report.front));
     if let Some(certificate) = report.certified {
         out += &list("Certificate", &certificate::lines(certificate));
     }

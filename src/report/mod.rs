@@ -29,6 +29,7 @@ mod table;
 mod tests;
 mod text;
 mod tunables;
+mod upshot;
 mod verdict;
 mod wording;
 
@@ -48,7 +49,7 @@ pub use tunables::{Row as TunableRow, detail as tunable, hatches, list as tunabl
 pub use wording::{duration, tame};
 
 use crate::analysis::{Comparison, Effect};
-use crate::decision::Evaluation;
+use crate::decision::{Evaluation, Place};
 use crate::design::{Treatment, TreatmentId};
 use crate::event::{Certificate, End, RunHeader, RunId, TrialRecord};
 use crate::telemetry::Seconds;
@@ -68,6 +69,10 @@ pub struct Report<'a> {
     pub selection: Option<f64>,
     /// The confirmation that followed: its run, and what it said.
     pub confirmation: Option<&'a Confirmation>,
+    /// Of the confirmation of what an ablation left: that against the whole winner, in the same blocks.
+    pub against_whole: Option<&'a Comparison>,
+    /// Where the treatments stand in several responses; empty where there is one.
+    pub front: &'a [Place],
     /// What the run certifies, when it is an A/A run.
     pub certified: Option<&'a Certificate>,
     /// What the host did beside the trials, by the second, where it was kept and asked for.
@@ -79,10 +84,14 @@ pub struct Report<'a> {
 pub struct Confirmation {
     /// The confirmation's run.
     pub run: RunId,
-    /// The levels it measured.
+    /// What it measured, by name.
+    pub treatment: String,
+    /// The levels of that.
     pub levels: Vec<(String, String)>,
     /// Whether it adopted them.
     pub confirmed: bool,
+    /// The same against the whole winner, where it is what an ablation left.
+    pub against_whole: Option<Comparison>,
     /// The first response there.
     pub effect: Effect,
 }

@@ -15,7 +15,7 @@ const LEAST: usize = 12;
 pub(super) struct Group {
     /// How it differs from the baseline.
     pub label: String,
-    /// Its metrics: the responses, then the guards.
+    /// Its metrics: the responses, the guards, the constraints.
     pub rows: Vec<Row>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub baseline: Number,
     /// The candidate's.
     pub candidate: Number,
-    /// `+12.3 %`, or `~` where no difference is proven.
+    /// `+12.3 %`, or `~` where no difference is proven; of a constraint its limit.
     pub change: String,
     /// Its interval, also where nothing is proven; empty without one.
     pub interval: String,
@@ -108,13 +108,17 @@ pub(super) fn leaves_out_zero(effect: &Effect) -> bool {
 
 fn guard((guard, sides): (&GuardReport, &Sides)) -> Row {
     let is_proven = leaves_out_zero(&guard.effect);
-    row(
-        &guard.effect,
-        sides,
-        is_proven,
-        "",
-        wording::guard_outcome(guard.outcome),
-    )
+    let outcome = wording::guard_outcome(guard.outcome);
+    let row = row(&guard.effect, sides, is_proven, "", outcome);
+    match wording::constraint_limit(guard) {
+        None => row,
+        // Its effect is not against the baseline.
+        Some(limit) => Row {
+            change: limit,
+            interval: String::new(),
+            ..row
+        },
+    }
 }
 
 fn row(effect: &Effect, sides: &Sides, is_proven: bool, p: &str, outcome: &'static str) -> Row {
@@ -156,9 +160,14 @@ pub(super) fn number(centre: Option<Centre>, unit: &str) -> Number {
 
 /// What the signs of the table mean.
 pub(super) fn legend(report: &Report<'_>) -> String {
+    let constraints = if report.header.protocol.constraints.is_empty() {
+        ""
+    } else {
+        "<=, >=: the limit of a constraint, which is about the candidate alone. "
+    };
     format!(
         "Medians, ± their 95 % interval (∞: fewer than 6 blocks); the change is estimated within blocks, not from the \
-         medians. ~: no difference is proven. p: after Holm's correction. {}",
+         medians. ~: no difference is proven. {constraints}p: after Holm's correction. {}",
         wording::legend(report.evaluation)
     )
 }

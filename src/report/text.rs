@@ -1,7 +1,7 @@
 //! The verdict table for a terminal. Knows how wide it may be and whether it may be coloured, not what stdout is.
 
 use super::table::{fill, pieces, table};
-use super::{Report, certificate, conclusion, effects, machine, pace, sides, verdict, wording};
+use super::{Report, certificate, conclusion, effects, front, machine, pace, sides, verdict, wording};
 use crate::design::Guests;
 use std::fmt::Write as _;
 
@@ -19,7 +19,13 @@ pub fn text(report: &Report<'_>, width: u16, colour: bool) -> String {
     out += &fill(&sides::legend(report), width, "");
     out.push('\n');
     out += &fill(&conclusion::answer(report), width, "");
+    out.extend(conclusion::confirmed(report).map(|said| fill(&said, width, "")));
     out += &verdicts(report, width);
+    out += &list(
+        front::TITLE,
+        &front::standings(report.header, report.front),
+        width,
+    );
     out += &effect_tables(report, width);
     if let Some(certificate) = report.certified {
         out += &list("certificate", &certificate::lines(certificate), width);

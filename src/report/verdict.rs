@@ -109,10 +109,10 @@ fn first_look(report: &Report<'_>) -> String {
 /// `p99 -0.4 % [-2.9, +2.1] | guard p99 <= +5 %: held`.
 fn guard(guard: &GuardReport) -> String {
     format!(
-        "{} {} | guard {}: {}",
+        "{} {} | {}: {}",
         wording::tame(&guard.effect.metric, wording::NAME),
-        wording::change(&guard.effect),
-        wording::tame(&wording::guard_limit(guard), wording::NAME),
+        wording::guard_change(guard),
+        wording::guard_limit(guard),
         wording::guard_outcome(guard.outcome)
     )
 }
@@ -125,7 +125,9 @@ fn beside(report: &Report<'_>, treatment: &Treatment, comparison: &Comparison) -
             "selection estimate {} (not used)",
             wording::percent(change)
         ));
-    } else if report.header.purpose == Purpose::Sweep && comparison.is_better() {
+    } else if matches!(report.header.purpose, Purpose::Sweep | Purpose::Stage { .. })
+        && comparison.is_better()
+    {
         parts.push(confirmed(report, treatment));
     }
     if let Some(certificate) = &report.header.certificate {
@@ -238,17 +240,20 @@ fn of_one(report: &Report<'_>, comparison: &Comparison, judgement: &Judgement) -
 
 /// `about 12 more blocks, about 9m30s: kvmtune run --continue 0123abcd --blocks 12`, by the pace of this run.
 pub(super) fn more(report: &Report<'_>, blocks: u32) -> String {
-    let dropped = report
-        .evaluation
-        .comparisons
-        .iter()
-        .filter(|c| c.dropped.is_some());
+    let evaluation = report.evaluation;
+    // Nothing is claimed before the first look.
+    let first = registered_looks(evaluation.rule).0.first().copied();
+    let to_first = first.map_or(0, |first| first.saturating_sub(evaluation.done));
+    let blocks = blocks.max(to_first);
+    let dropped = evaluation.comparisons.iter().filter(|c| c.dropped.is_some());
     let trials = report.header.plan.treatments.len() - dropped.count();
     let told = wording::more_blocks(blocks, pace::block(report.header, report.records, trials));
-    let evaluation = report.evaluation;
     let run = report.header.run.short();
     match extension(evaluation.rule, evaluation.done, blocks) {
         _ if blocks >= MORE_BLOCKS_CAP => told,
+        _ if report.confirmation.is_some() => {
+            format!("{told}, in a new run: what this one found best was measured again")
+        }
         _ if !report.is_over() => format!("{told}; the run is unfinished: `kvmtune run --resume {run}`"),
         Err(Refusal::Beyond { left, .. }) => {
             format!("{told}, in a new run: this one can have {left} more")

@@ -176,18 +176,34 @@ pub(super) fn colour(word: &str) -> Option<u8> {
     }
 }
 
-/// What a guard asks for: `p99 <= +5 %`.
+/// What a guard or a constraint asks for, tamed: `guard p99 <= +5 %`, `constraint p99 <= 5000`.
 pub(super) fn guard_limit(guard: &GuardReport) -> String {
-    if let Some(limit) = guard.limit {
-        let sign = if guard.effect.goal == Goal::Minimize {
-            "<="
-        } else {
-            ">="
-        };
-        return format!(
-            "{} {sign} {limit}, where the effect is against this limit",
-            guard.effect.metric
-        );
+    let kind = if guard.limit.is_some() {
+        "constraint"
+    } else {
+        "guard"
+    };
+    format!("{kind} {}", tame(&limit(guard), NAME))
+}
+
+/// By how much a guard's metric changed; of a constraint, how far it is from the limit.
+pub(super) fn guard_change(guard: &GuardReport) -> String {
+    let against = guard.limit.map_or("", |_| " against the limit");
+    format!("{}{against}", change(&guard.effect))
+}
+
+/// `<= 5000`: the limit of a constraint; `None` of a guard.
+pub(super) fn constraint_limit(guard: &GuardReport) -> Option<String> {
+    let sign = match guard.effect.goal {
+        Goal::Minimize => "<=",
+        Goal::Maximize => ">=",
+    };
+    guard.limit.map(|limit| format!("{sign} {limit}"))
+}
+
+fn limit(guard: &GuardReport) -> String {
+    if let Some(limit) = constraint_limit(guard) {
+        return format!("{} {limit}", guard.effect.metric);
     }
     let margin = 100.0 * guard.margin.get();
     // Shares such as 0.05 are not exact in binary; no margin is finer than this.

@@ -2,7 +2,7 @@
 
 use super::FactRow;
 use crate::event::RunHeader;
-use crate::experiment::Protocol;
+use crate::experiment::{Constraint, Goal, Protocol};
 use crate::facts::{CLASS, SIMULATED, SIMULATED_MODEL};
 use crate::report::wording;
 use std::collections::BTreeSet;
@@ -105,6 +105,13 @@ pub(super) fn otherwise(first: &RunHeader, second: &RunHeader) -> Vec<String> {
     if p.responses != q.responses || p.guards != q.guards {
         notes.push("they have other responses, guards or margins; what both judge stands below".into());
     }
+    if p.constraints != q.constraints {
+        notes.push(format!(
+            "they have other constraints: {}; {}",
+            constraints(p),
+            constraints(q)
+        ));
+    }
     if p.stopping != q.stopping || p.smallest_effect != q.smallest_effect {
         notes.push(
             "their verdicts follow other rules: when they look, or which effect is the smallest of interest"
@@ -118,6 +125,19 @@ pub(super) fn otherwise(first: &RunHeader, second: &RunHeader) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// `p99 <= 5000, iops >= 100`.
+fn constraints(protocol: &Protocol) -> String {
+    let one = |c: &Constraint| {
+        let sign = if c.side == Goal::Minimize { "<=" } else { ">=" };
+        format!("{} {sign} {}", protocol.name_of(&c.metric), c.limit)
+    };
+    let all: Vec<_> = protocol.constraints.iter().map(one).collect();
+    if all.is_empty() {
+        return "none".into();
+    }
+    wording::tame(&all.join(", "), wording::NAME)
 }
 
 /// The facts in which they differ: what was recorded, and what the experiment's places read before anything was changed.

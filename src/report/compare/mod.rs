@@ -97,6 +97,9 @@ struct MetricSide {
     blocks: usize,
     /// After Holm's correction; a guard has none.
     p_holm: Option<f64>,
+    /// Of a constraint: what the candidate's values are held against, whatever the baseline has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<f64>,
     said: Said,
 }
 
@@ -143,7 +146,7 @@ enum Agreement {
     OnlySecond,
     /// Neither shows anything.
     Nothing,
-    /// It is a response of one and a guard of the other, which are judged differently.
+    /// It is a response of one and a guard of the other, or a constraint with another limit: it is judged differently.
     OtherQuestion,
 }
 
@@ -260,9 +263,10 @@ fn treatments(reports: &[Report<'_>; 2]) -> Vec<TreatmentRow> {
     let row = |(id, label, mine): (TreatmentId, String, Vec<MetricSide>)| {
         let (_, _, theirs) = second.iter().find(|(other, ..)| *other == id)?;
         let metrics = mine.into_iter().filter_map(|side| {
-            let other = theirs
-                .iter()
-                .find(|o| o.measured.metric == side.measured.metric)?;
+            let is_same = |o: &&MetricSide| {
+                o.measured.metric == side.measured.metric && o.limit.is_some() == side.limit.is_some()
+            };
+            let other = theirs.iter().find(is_same)?;
             Some(metric_row(&reports[0], side, other.clone()))
         });
         Some(TreatmentRow {
@@ -278,12 +282,18 @@ fn metric_row(report: &Report<'_>, first: MetricSide, second: MetricSide) -> Met
     let protocol = &report.header.protocol;
     let metric = first.measured.metric.clone();
     let responses = protocol.responses.iter().map(|r| (&r.metric, r.goal));
-    let mut goals = responses.chain(protocol.guards.iter().map(|g| (&g.metric, g.goal)));
+    let guards = protocol.guards.iter().map(|g| (&g.metric, g.goal));
+    let constraints = protocol.constraints.iter().map(|c| (&c.metric, c.side));
+    let mut goals = responses.chain(guards).chain(constraints);
     let goal = goals.find(|(id, _)| **id == metric).map(|(_, goal)| goal);
     MetricRow {
         unit: first.measured.unit.clone(),
         goal: goal.unwrap_or(Goal::Maximize),
-        verdicts: Agreement::of(first.said, second.said),
+        verdicts: if first.limit == second.limit {
+            Agreement::of(first.said, second.said)
+        } else {
+            Agreement::OtherQuestion
+        },
         sides: [first, second],
         metric,
     }
@@ -296,26 +306,49 @@ fn candidates(report: &Report<'_>) -> Vec<(TreatmentId, String, Vec<MetricSide>)
     all.filter(|((treatment, _), _)| treatment.role == Role::Listed)
         .map(|((treatment, comparison), sides)| {
             let responses = comparison.responses.iter();
-            let responses = responses.map(|j| (&j.effect, Some(j.p_holm), Said::Verdict(j.verdict)));
-            let guards = comparison.guards.iter();
-            let guards = guards.map(|g| (&g.effect, None, Said::Guard(g.outcome)));
-            let metrics = responses.chain(guards).zip(sides).map(metric_side).collect();
+            let responses = responses
+                .zip(&sides)
+                .map(|(j, sides)| metric_side(&j.effect, Some(j.p_holm), Said::Verdict(j.verdict), sides));
+            let guards = comparison
+                .guards
+                .iter()
+                .zip(sides.iter().skip(comparison.responses.len()));
+            let guards = guards.map(|(guard, sides)| {
+                let side = metric_side(&guard.effect, None, Said::Guard(guard.outcome), sides);
+                against_limit(side, guard.limit)
+            });
+            let metrics = responses.chain(guards).collect();
             (treatment.id.clone(), report.label(&treatment.id), metrics)
         })
         .collect()
 }
 
-fn metric_side(((effect, p_holm, said), measured): ((&Effect, Option<f64>, Said), Sides)) -> MetricSide {
+/// The effect of a constraint is not against the baseline.
+fn against_limit(side: MetricSide, limit: Option<f64>) -> MetricSide {
+    match limit {
+        None => side,
+        Some(_) => MetricSide {
+            differs: false,
+            change_percent: None,
+            change_interval_percent: None,
+            limit,
+            ..side
+        },
+    }
+}
+
+fn metric_side(effect: &Effect, p_holm: Option<f64>, said: Said, measured: &Sides) -> MetricSide {
     MetricSide {
         differs: match said {
             Said::Verdict(verdict) => sides::is_difference(verdict),
             Said::Guard(_) => sides::leaves_out_zero(effect),
         },
-        measured,
+        measured: measured.clone(),
         change_percent: effect.change_percent(),
         change_interval_percent: effect.change_interval_percent(),
         blocks: effect.blocks,
         p_holm,
+        limit: None,
         said,
     }
 }

@@ -165,6 +165,7 @@ fn rows(metric: &MetricRow) -> [[String; 3]; 4] {
         Agreement::Differ => "verdict: DIFFER",
         Agreement::OnlyFirst | Agreement::OnlySecond => "verdict: only one",
         Agreement::Nothing => "verdict: neither",
+        Agreement::OtherQuestion if metric.sides[0].limit.is_some() => "other limits",
         Agreement::OtherQuestion => "response, guard",
     };
     [
@@ -175,8 +176,11 @@ fn rows(metric: &MetricRow) -> [[String; 3]; 4] {
     ]
 }
 
-/// `+31.6 % [+28.9, +33.6]`, or `~` and the interval where no difference is proven.
+/// `+31.6 % [+28.9, +33.6]`, or `~` and the interval where no difference is proven; of a constraint its limit.
 fn change(side: &MetricSide) -> String {
+    if let Some(limit) = side.limit {
+        return format!("limit {limit}");
+    }
     let change = side.change_percent.filter(|_| side.differs);
     let change = change.map_or_else(|| "~".into(), wording::percent);
     let interval = side

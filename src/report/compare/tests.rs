@@ -133,6 +133,33 @@ fn other_questions_are_not_agreed_on() {
     assert!(compare_text(&both, 80).contains("also different"));
 }
 
+/// A limit of one run says nothing of another's: both are named, and no verdict of theirs agrees or differs.
+#[test]
+fn other_constraints_are_told() {
+    let limited = |mut fixture: Fixture, limit| {
+        let guard = fixture.header.protocol.guards[0].clone();
+        fixture.header.protocol.constraints = vec![crate::experiment::Constraint {
+            metric: guard.metric,
+            side: guard.goal,
+            limit,
+        }];
+        fixture.evaluated()
+    };
+    let (first, second) = (limited(Fixture::quickstart(), 5000.0), limited(another(), 900.0));
+    let flat = shown(&first, &second);
+    let flat = flat.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.contains("they have other constraints: clat_p99_us <= 5000; clat_p99_us <= 900"),
+        "{flat}"
+    );
+    assert!(flat.contains("limit 5000 limit 900 other limits"), "{flat}");
+    let same = shown(&first, &limited(another(), 5000.0));
+    assert!(
+        !same.contains("other constraints") && same.contains("verdict: agree"),
+        "{same}"
+    );
+}
+
 #[test]
 fn verdicts_agree_when_both_show_the_same() {
     let open = Said::Verdict(Verdict::Inconclusive { more_blocks: 3 });

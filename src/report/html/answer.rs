@@ -1,10 +1,11 @@
 //! The first screen: what was asked, the answer, what it took, what to set, and what was not proven.
 
+use super::super::upshot::{Upshot, is_worse, upshot};
 use super::super::{Report, certificate, conclusion, text, wording};
 use super::table::{Table, code};
 use super::{class_of, list, ticked};
-use crate::analysis::{Comparison, Effect, Verdict};
-use crate::decision::{KeepReason, Recommendation};
+use crate::analysis::{Comparison, Effect, Level, Verdict};
+use crate::decision::KeepReason;
 use crate::design::{Guests, Treatment};
 use crate::event::{Outcome, Purpose};
 use crate::tunable::{Setting, SettingRole};
@@ -34,9 +35,7 @@ pub(super) fn section(report: &Report<'_>, name: &str) -> Markup {
             p .name { (name) " · kvmtune report · " (format!("{:.10}", report.header.started.to_string())) }
             h1 { (wording::tame(question, wording::SENTENCE)) }
             div class={ "answer " (tone.class) } {
-                @if let Some((treatment, comparison)) = shown(report) {
-                    (figure(report, treatment, comparison))
-                }
+                @if let Some(shown) = shown(report) { (figure(&shown)) }
                 div .said {
                     p {
                         span .chip { (tone.word) }
@@ -50,7 +49,7 @@ pub(super) fn section(report: &Report<'_>, name: &str) -> Markup {
         }
         div .pair {
             section {
-                h2 { @if report.header.purpose == Purpose::Noise { "Configuration" } @else { "Best configuration" } }
+                h2 { (conclusion::best_title(report)) }
                 (best(report))
             }
             section { h2 { "What was not proven" } (open(report)) }
@@ -59,11 +58,14 @@ pub(super) fn section(report: &Report<'_>, name: &str) -> Markup {
 }
 
 fn tone(report: &Report<'_>) -> Tone {
-    let (class, word) = match (&report.evaluation.recommendation, &report.header.purpose) {
-        (_, Purpose::Noise) => ("same", "A/A"),
-        (Recommendation::Adopt(_), Purpose::Confirm { .. }) => ("good", "confirmed"),
-        (Recommendation::Adopt(_), _) => ("good", "better"),
-        (Recommendation::Keep { reason }, _) => match reason {
+    let (class, word) = match (upshot(report), &report.header.purpose) {
+        (Upshot::Noise, _) => ("same", "A/A"),
+        (Upshot::TakenApart, _) => ("same", "taken apart"),
+        (Upshot::NotConfirmed(_), _) => ("open", "not confirmed"),
+        (Upshot::WholeStays { .. }, _) => ("same", "the whole stays"),
+        (Upshot::Better(_), Purpose::Confirm { .. }) => ("good", "confirmed"),
+        (Upshot::Better(_), _) => ("good", "better"),
+        (Upshot::Keep(reason), _) => match reason {
             KeepReason::Inconclusive { .. } | KeepReason::TooFew { .. } => ("open", "not proven"),
             KeepReason::Guarded { .. } => ("bad", "guarded"),
             KeepReason::NothingCompared | KeepReason::NoneBetter => ("same", "keep the baseline"),
@@ -72,48 +74,87 @@ fn tone(report: &Report<'_>) -> Tone {
     Tone { class, word }
 }
 
-/// The winner; where there is none, the candidate with the largest estimate.
-fn shown<'a>(report: &Report<'a>) -> Option<(&'a Treatment, &'a Comparison)> {
-    if let Some(winner) = winner(report) {
-        return Some(winner);
+/// The number that the answer is about.
+struct Shown<'a> {
+    about: String,
+    effect: &'a Effect,
+    /// Where the answer does not say it.
+    word: Option<&'static str>,
+    confidence: Level,
+}
+
+impl<'a> Shown<'a> {
+    fn of(report: &Report<'a>, about: String, comparison: &'a Comparison) -> Self {
+        let verdict = comparison.primary().verdict;
+        Self {
+            about,
+            effect: &comparison.primary().effect,
+            word: (verdict != Verdict::Better).then(|| wording::verdict(verdict)),
+            confidence: report.evaluation.confidence,
+        }
     }
+}
+
+/// Of the winner, as far as it is known; where there is none, of the candidate with the largest estimate.
+fn shown<'a>(report: &Report<'a>) -> Option<Shown<'a>> {
+    let response = report.response_name(wording::NAME);
+    let about = |what: &str, treatment: &str| {
+        format!("{what}{}, {response}", wording::tame(treatment, wording::NAME))
+    };
     let gain = |c: &Comparison| c.primary().effect.gain_percent.unwrap_or(f64::NEG_INFINITY);
-    let all = report.candidates();
-    all.max_by(|(_, a), (_, b)| gain(a).total_cmp(&gain(b)))
+    let by_gain = |a: &(_, &Comparison), b: &(_, &Comparison)| gain(a.1).total_cmp(&gain(b.1));
+    let nearest = |what| {
+        let (treatment, comparison) = report.candidates().max_by(by_gain)?;
+        Some(Shown::of(
+            report,
+            about(what, &report.label(&treatment.id)),
+            comparison,
+        ))
+    };
+    match upshot(report) {
+        Upshot::Better(winner) => {
+            let own = |(_, c): &(_, &Comparison)| *c == winner.comparison();
+            let (_, comparison) = report.candidates().find(own)?;
+            Some(Shown::of(report, response, comparison))
+        }
+        Upshot::NotConfirmed(confirmation) => Some(Shown {
+            about: about("in fresh blocks: ", &confirmation.treatment),
+            effect: &confirmation.effect,
+            word: None,
+            confidence: Level::P95,
+        }),
+        Upshot::WholeStays {
+            left: Some((winner, whole)),
+        } => Some(Shown::of(
+            report,
+            about("against the whole: ", winner.treatment()),
+            whole,
+        )),
+        Upshot::WholeStays { left: None } => nearest("what was left: "),
+        Upshot::TakenApart => {
+            let missed = report.candidates().filter(|(_, c)| is_worse(c)).min_by(by_gain);
+            missed.map(|(t, c)| Shown::of(report, about("missed most: ", &report.label(&t.id)), c))
+        }
+        Upshot::Noise | Upshot::Keep(_) => nearest("nearest: "),
+    }
 }
 
-fn winner<'a>(report: &Report<'a>) -> Option<(&'a Treatment, &'a Comparison)> {
-    let Recommendation::Adopt(winner) = &report.evaluation.recommendation else {
-        return None;
-    };
-    let mut all = report.candidates();
-    all.find(|(_, comparison)| *comparison == winner.comparison())
-}
-
-/// The number that the answer is about, large, with its interval.
-fn figure(report: &Report<'_>, treatment: &Treatment, comparison: &Comparison) -> Markup {
-    let effect = &comparison.primary().effect;
-    let confidence = wording::confidence(report.evaluation.confidence);
-    let about = if winner(report).is_some() {
-        report.response_name(wording::NAME)
-    } else {
-        let label = wording::tame(&report.label(&treatment.id), wording::NAME);
-        format!("nearest: {label}, {}", report.response_name(wording::NAME))
-    };
+/// It, large, with its interval.
+fn figure(shown: &Shown<'_>) -> Markup {
+    let effect = shown.effect;
     html! {
         div .figure {
-            p .metric { (about) }
+            p .metric { (shown.about) }
             p .big data-value=[effect.change_percent()] {
                 (effect.change_percent().map_or_else(|| "–".into(), wording::percent))
             }
             (bar(effect))
             p .interval {
                 @match effect.change_interval_percent() {
-                    Some(interval) => { (wording::interval(interval)) " % at " (confidence) }
+                    Some(interval) => { (wording::interval(interval)) " % at " (wording::confidence(shown.confidence)) }
                     None => "no interval yet",
                 }
-                @let word = wording::verdict(comparison.primary().verdict);
-                @if comparison.primary().verdict != Verdict::Better { ": " (word) }
+                @if let Some(word) = shown.word { ": " (word) }
             }
         }
     }
@@ -148,18 +189,7 @@ fn beside(report: &Report<'_>) -> Option<String> {
             wording::percent(change)
         ));
     }
-    let confirmation = report.confirmation?;
-    Some(format!(
-        "{} by run {} on fresh guests: {} {}.",
-        if confirmation.confirmed {
-            "Confirmed"
-        } else {
-            "Not confirmed"
-        },
-        confirmation.run.short(),
-        wording::tame(&confirmation.effect.metric, wording::NAME),
-        wording::change(&confirmation.effect)
-    ))
+    conclusion::confirmed(report)
 }
 
 /// What the answer took.
@@ -205,18 +235,26 @@ fn took(report: &Report<'_>) -> Duration {
 
 /// What to set, beside what the baseline has.
 fn best(report: &Report<'_>) -> Markup {
-    let (Some(baseline), best) = (report.baseline(), winner(report)) else {
+    let Some(baseline) = report.baseline() else {
         return html! {};
     };
-    let treatment = best.map_or(baseline, |(treatment, _)| treatment);
+    let upshot = upshot(report);
+    let best = upshot.best(report);
+    let treatment = best.unwrap_or(baseline);
+    let is_apart = matches!(upshot, Upshot::TakenApart);
     let pairs = baseline.levels.iter().zip(&treatment.levels);
     let content = html! {
-        thead { tr { th scope="col" { "tunable" } th scope="col" { "baseline" } th scope="col" { "best" } } }
+        thead { tr {
+            th scope="col" { "tunable" } th scope="col" { @if is_apart { "winner" } @else { "baseline" } }
+            @if !is_apart { th scope="col" { "best" } }
+        } }
         tbody { @for ((tunable, before), (_, after)) in pairs {
             tr {
                 th scope="row" { (code(&wording::tame(tunable, wording::NAME))) }
                 td { code { (wording::tame(before, VALUE)) } }
-                td { code class=[(before != after).then_some("better")] { (wording::tame(after, VALUE)) } }
+                @if !is_apart {
+                    td { code class=[(before != after).then_some("better")] { (wording::tame(after, VALUE)) } }
+                }
             }
         } }
     };
@@ -227,17 +265,36 @@ fn best(report: &Report<'_>) -> Markup {
         filtered: false,
     };
     html! {
-        @match best {
-            Some(_) => p .best { "Set " code .better { (report.label(&treatment.id)) } "." },
-            None if report.header.purpose == Purpose::Noise => p .best { "The baseline, measured against itself." },
-            None => p .best { "The baseline: nothing is proven better than what was there." },
-        }
+        p .best { (to_set(report, &upshot)) }
         (table.around(&content))
         @if !places.is_empty() {
             details {
                 summary { "Where it is written" }
                 ul { @for place in places { li { code { (place) } } } }
             }
+        }
+    }
+}
+
+/// What the table is of, in a sentence.
+fn to_set(report: &Report<'_>, upshot: &Upshot<'_>) -> Markup {
+    let set = upshot.best(report).map(|treatment| {
+        html! { code .better { (report.label(&treatment.id)) } }
+    });
+    let is_stage = matches!(report.header.purpose, Purpose::Stage { .. });
+    html! {
+        @match (upshot, set) {
+            (Upshot::WholeStays { .. }, Some(set)) => { "The whole winner stays: set " (set) "." },
+            (_, Some(set)) if is_stage => { "The next factor is measured from " (set) "." },
+            (_, Some(set)) => { "Set " (set) "." },
+            (Upshot::Noise, _) => "The baseline, measured against itself.",
+            (Upshot::TakenApart, _) => {
+                "The winner, whole: its confirmation proves it. "
+                (ticked(&format!("`kvmtune recommend {}` tells what of it is needed.", report.header.run.short())))
+            },
+            (Upshot::NotConfirmed(_), _) => "The baseline: what looked best was not confirmed.",
+            _ if is_stage => "The best so far: nothing is proven better than that.",
+            _ => "The baseline: nothing is proven better than what was there.",
         }
     }
 }

@@ -55,6 +55,7 @@
 
   // What a table is to those who sort, filter and copy it: rows with keys, shown in an order.
   const wholeOf = (cell) => cell.dataset.value ?? cell.textContent.trim().replace(/\s+/g, " ");
+  const keyOf = (cell) => cell.dataset.key ?? wholeOf(cell);
 
   /** Rows that are in the page; those of one body stay together. */
   const present = (table) => {
@@ -66,7 +67,7 @@
     const parent = groups[0]?.parentNode;
     return {
       size: groups.length,
-      key: (index, column) => (first(groups[index]).cells[column] ? wholeOf(first(groups[index]).cells[column]) : ""),
+      key: (index, column) => (first(groups[index]).cells[column] ? keyOf(first(groups[index]).cells[column]) : ""),
       text: (index) => groups[index].textContent.toLowerCase(),
       show: (view) => {
         for (const group of groups) group.hidden = true;

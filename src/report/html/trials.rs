@@ -30,18 +30,21 @@ struct Trials<'a> {
     report: &'a Report<'a>,
     /// By treatment.
     labels: BTreeMap<&'a str, String>,
-    /// Responses and guards, which have a column in the table.
+    /// What is judged, which has a column in the table.
     asked: Vec<MetricId>,
     /// Everything else that was observed.
     others: Vec<(&'a str, &'a str)>,
 }
 
-/// Responses and guards, each once.
+/// Responses, what a weighted one is made of, guards and constraints, each once.
 pub(super) fn asked(report: &Report<'_>) -> Vec<MetricId> {
     let protocol = &report.header.protocol;
+    let aims = protocol.aims();
+    let responses = protocol.responses.iter().chain(&aims).map(|r| &r.metric);
+    let guards = protocol.guards.iter().map(|g| &g.metric);
+    let constraints = protocol.constraints.iter().map(|c| &c.metric);
     let mut asked: Vec<MetricId> = Vec::new();
-    let responses = protocol.responses.iter().map(|r| &r.metric);
-    for metric in responses.chain(protocol.guards.iter().map(|g| &g.metric)) {
+    for metric in responses.chain(guards).chain(constraints) {
         if !asked.contains(metric) {
             asked.push(metric.clone());
         }

@@ -1,9 +1,10 @@
 //! Every treatment against the baseline, the evidence for it, and what each factor does. Knows no drawing.
 
-use super::super::{Report, effects, text, verdict, wording};
+use super::super::{Report, effects, front, text, verdict, wording};
 use super::answer::{chip, notices};
+use super::list;
 use super::table::{Table, code, maybe, number};
-use crate::analysis::{Comparison, Effect};
+use crate::analysis::{Comparison, Effect, Judgement};
 use maud::{Markup, html};
 
 /// From so many candidates on their table can be filtered.
@@ -22,6 +23,7 @@ pub(super) fn section(report: &Report<'_>) -> Markup {
                     pre tabindex="0" id={ "evidence-" (place) } { (lines) }
                 }
             }
+            (together(report))
             (factors(report))
             (notices(report))
         }
@@ -29,10 +31,9 @@ pub(super) fn section(report: &Report<'_>) -> Markup {
 }
 
 fn verdicts(report: &Report<'_>) -> Markup {
-    let metric = report.response_name(wording::NAME);
     let content = html! {
         thead { tr {
-            th scope="col" { "treatment" } th scope="col" .number { "change of " (metric) }
+            th scope="col" { "treatment" } th scope="col" .number { "change" }
             th scope="col" .number { "interval, %" } th scope="col" .number { "n" }
             th scope="col" .number { "p Holm" } th scope="col" { "verdict" }
         } }
@@ -57,9 +58,9 @@ fn candidate(label: &str, comparison: &Comparison) -> Markup {
                 @let word = wording::verdict(judgement.verdict);
                 tr .guard[place > 0] {
                     @if place == 0 {
-                        th scope="row" { (code(label)) }
+                        th scope="row" data-value=(label) { (code(label)) " " span .small { (metric(judgement)) } }
                     } @else {
-                        td { (wording::tame(&judgement.effect.metric, wording::NAME)) }
+                        td { (metric(judgement)) }
                     }
                     (change(&judgement.effect))
                     (number(&judgement.effect.blocks.to_string(), judgement.effect.blocks as f64))
@@ -69,7 +70,10 @@ fn candidate(label: &str, comparison: &Comparison) -> Markup {
             }
             @for guard in &comparison.guards {
                 tr .guard {
-                    td { "guard " (wording::tame(&wording::guard_limit(guard), wording::NAME)) }
+                    td {
+                        (wording::guard_limit(guard))
+                        @if guard.limit.is_some() { ": the value against the limit" }
+                    }
                     (change(&guard.effect))
                     (number(&guard.effect.blocks.to_string(), guard.effect.blocks as f64))
                     td {}
@@ -80,16 +84,30 @@ fn candidate(label: &str, comparison: &Comparison) -> Markup {
     }
 }
 
+fn metric(judgement: &Judgement) -> String {
+    wording::tame(&judgement.effect.metric, wording::NAME)
+}
+
 /// Two cells: the estimate and its interval.
 fn change(effect: &Effect) -> Markup {
     let estimate = effect.change_percent();
     html! {
         (maybe(estimate.map(wording::percent), estimate))
         @match effect.change_interval_percent() {
-            Some(interval) => td .number data-value={ "[" (interval.low) ", " (interval.high) "]" } {
+            Some(interval) => td .number data-value={ "[" (interval.low) ", " (interval.high) "]" } data-key=(interval.low) {
                 (wording::interval(interval))
             },
-            None => td .number { "unknown" },
+            None => td .number data-key="" { "unknown" },
+        }
+    }
+}
+
+/// Where the treatments stand in several responses, also in those that a weighted one is made of.
+fn together(report: &Report<'_>) -> Markup {
+    html! {
+        @if !report.front.is_empty() {
+            h3 { (front::TITLE) }
+            (list(&front::standings(report.header, report.front)))
         }
     }
 }

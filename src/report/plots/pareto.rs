@@ -7,6 +7,7 @@ use super::mark::{INK, Shape, Tone, pen};
 use super::paper::{COLUMNS, EDGE, LINE, Side, finish, notes, short, small, text, wrap};
 use super::{Plot, PlotKind};
 use crate::analysis::{Comparison, Effect};
+use crate::decision::{Place, Standing};
 use crate::experiment::{Goal, MetricId};
 use crate::report::{Report, wording};
 use maud::{Markup, html};
@@ -17,7 +18,7 @@ const HEIGHT: f64 = 340.0;
 
 pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
     let protocol = &report.header.protocol;
-    if protocol.responses.len() + protocol.guards.len() < 2 {
+    if protocol.aims().len() + protocol.guards.len() < 2 {
         return Some("the experiment has one response and no guard".into());
     }
     let points = points(report);
@@ -30,6 +31,8 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
 struct Measure {
     id: MetricId,
     goal: Goal,
+    /// Whether the front is of all responses, which may be more than the two.
+    is_of_all: bool,
     /// The change that a guard does not let pass, in percent.
     margin: Option<f64>,
 }
@@ -46,11 +49,13 @@ struct Point {
 /// The first response, and the second or else the first guard.
 fn sides(report: &Report<'_>) -> Option<[Measure; 2]> {
     let protocol = &report.header.protocol;
+    let aims = protocol.aims();
     let response = |place: usize| {
-        let response = protocol.responses.get(place)?;
+        let response = aims.get(place)?;
         Some(Measure {
             id: response.metric.clone(),
             goal: response.goal,
+            is_of_all: !report.front.is_empty(),
             margin: None,
         })
     };
@@ -60,16 +65,29 @@ fn sides(report: &Report<'_>) -> Option<[Measure; 2]> {
         Some(Measure {
             id: guard.metric.clone(),
             goal: guard.goal,
+            is_of_all: false,
             margin: Some(sign * guard.margin.0),
         })
     };
     Some([response(0)?, response(1).or_else(guard)?])
 }
 
-fn effects(comparison: &Comparison) -> Option<[&Effect; 2]> {
+fn effects<'a>(comparison: &'a Comparison, place: Option<&'a Place>) -> Option<[&'a Effect; 2]> {
+    // Of a weighted response, what it is made of.
+    if let Some([first, second, ..]) = place.map(|p| &p.effects[..])
+        && comparison.responses.len() < 2
+    {
+        return Some([first, second]);
+    }
     let second = comparison.responses.get(1).map(|j| &j.effect);
     let second = second.or_else(|| comparison.guards.first().map(|g| &g.effect));
     Some([&comparison.primary().effect, second?])
+}
+
+/// Where the treatment of a comparison stands in all responses.
+fn place<'a>(report: &Report<'a>, comparison: &Comparison) -> Option<&'a Place> {
+    let mut all = report.front.iter();
+    all.find(|place| place.treatment == comparison.treatment)
 }
 
 /// The candidates that have both estimates; the baseline stands at no change.
@@ -78,16 +96,16 @@ fn points(report: &Report<'_>) -> Vec<Point> {
         return Vec::new();
     };
     let point = |(treatment, comparison): (&crate::design::Treatment, &Comparison)| {
-        let effects = effects(comparison)?;
+        let effects = effects(comparison, place(report, comparison))?;
         let change = |e: &Effect| e.change_percent().filter(|c| c.is_finite());
         Some(Point {
             name: wording::tame(&report.label(&treatment.id), super::paper::NAME),
             changes: [change(effects[0])?, change(effects[1])?],
             intervals: effects.map(|e| e.change_interval_percent().map(|i| (i.low, i.high))),
-            is_front: false,
+            is_front: place(report, comparison).is_some_and(|p| p.standing == Standing::Front),
         })
     };
-    let mut points: Vec<_> = report.candidates().filter_map(point).collect();
+    let mut points: Vec<Point> = report.candidates().filter_map(point).collect();
     let gain = |changes: [f64; 2], side: usize| match sides[side].goal {
         Goal::Maximize => changes[side],
         Goal::Minimize => -changes[side],
@@ -97,7 +115,8 @@ fn points(report: &Report<'_>) -> Vec<Point> {
         let at_least = (0..2).all(|side| gain(a, side) >= gain(b, side));
         at_least && (0..2).any(|side| gain(a, side) > gain(b, side))
     };
-    for point in &mut points {
+    // Of one response and a guard there is no front but this.
+    for point in points.iter_mut().filter(|_| report.front.is_empty()) {
         point.is_front = !all.iter().any(|other| beats(*other, point.changes));
     }
     points.sort_by(|a, b| gain(b.changes, 0).total_cmp(&gain(a.changes, 0)));
@@ -182,6 +201,9 @@ fn told(sides: &[Measure; 2]) -> Vec<String> {
     let margin = sides[1].margin.map(|_| "Dashed: the guard's margin.".to_string());
     let front = "Front: the treatments that no other one, nor the baseline, beats in both metrics, by the estimates alone; the \
                  lines are their intervals.";
+    let of_all = "Front: the treatments that no other one, nor the baseline, beats in all responses, by the estimates in the \
+                  blocks both have; the lines are intervals of the change.";
+    let front = if sides[0].is_of_all { of_all } else { front };
     margin.into_iter().chain([front.to_string()]).collect()
 }
 
