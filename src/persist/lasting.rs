@@ -135,8 +135,17 @@ pub fn lasting(setting: &Setting, sysfs: &mut dyn Sysfs) -> Result<Vec<Lasting>,
     }
 }
 
+/// What a setting that only follows another would be by itself: a file that sets it to something else undoes the other.
+pub fn followed(settings: &[Setting], sysfs: &mut dyn Sysfs) -> Vec<Lasting> {
+    let follows = settings.iter().filter(|s| s.role == SettingRole::Follows);
+    let alone = follows.map(|s| s.clone().in_role(SettingRole::Own));
+    alone
+        .flat_map(|setting| lasting(&setting, sysfs).unwrap_or_default())
+        .collect()
+}
+
 fn of_file(path: &str, value: String, sysfs: &mut dyn Sysfs) -> Result<Vec<Lasting>, String> {
-    if value.contains(['\n', '\0']) {
+    if value.contains(['\n', '\r', '\0']) {
         return Err("its value has several lines".into());
     }
     if let Some(key) = path.strip_prefix("/proc/sys/") {
@@ -253,6 +262,10 @@ mod tests {
                 "-> /sys/block/vdb",
                 "../devices/pci0000:00/0000:00:05.0/virtio2/block/vdb",
             ),
+            (
+                "-> /sys/block/sdb",
+                "../devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sdb",
+            ),
             ("-> /sys/block/dm-0", "../devices/virtual/block/dm-0"),
             ("/sys/block/vdc/serial", "a\"; reboot"),
             ("/sys/module/kvm/initstate", "live\n"),
@@ -335,6 +348,7 @@ mod tests {
             ("loop7", "loop device"),
             ("dm-0", "no place on a bus"),
             ("vdc", "no world-wide id"),
+            ("sdb", "may have other disks"),
         ] {
             let refused = known(name).unwrap_err();
             assert!(refused.contains(name) && refused.contains(why), "{refused}");
@@ -365,7 +379,9 @@ mod tests {
         ] {
             items.extend(of_file(path, value.into(), &mut machine()).unwrap());
         }
-        assert!(of_file("/sys/kernel/x", "1\nw /etc/x".into(), &mut machine()).is_err());
+        for end in ["\n", "\r"] {
+            assert!(of_file("/sys/kernel/x", format!("1{end}w /etc/x"), &mut machine()).is_err());
+        }
         let layer = Layer {
             stamp: &stamp,
             items: &items,
