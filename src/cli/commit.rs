@@ -296,6 +296,14 @@ fn base_profile(ledger: &Ledger, opened: &Opened<'_>) -> Result<Option<String>, 
 /// What should be known and stops nothing.
 fn notes(args: &CommitArgs, proven: &Proven, items: &[Lasting], opened: &Opened<'_>) -> Vec<String> {
     let mut notes = Vec::new();
+    if args.root.is_none() {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        notes.push(format!(
+            "a run records no machine by name: this one, {}, has the CPU and kernel of the one that was measured; that it is the same \
+             is for you to know",
+            tame(name.trim(), 60)
+        ));
+    }
     if !proven.is_minimal() {
         notes.push(
             "the winner was not taken apart: some of its settings may do nothing. `kvmtune recommend` measures which".into(),
@@ -365,7 +373,9 @@ fn another_host(header: &RunHeader, host: &mut BareHost) -> Result<Option<String
     let here = host.facts().map_err(CommitError::from)?;
     let differs = ["host.cpu.model", "host.kernel"].into_iter().find_map(|name| {
         let (there, here) = (header.facts.record.get(name), here.record.get(name));
-        let told = |fact: Option<&String>| fact.map_or("not recorded".into(), |text| format!("`{}`", tame(text, 80)));
+        let told = |fact: Option<&String>| {
+            fact.map_or("not recorded".into(), |text| format!("`{}`", tame(text, 80)))
+        };
         (there != here).then(|| {
             format!(
                 "the run was made on another host ({name} is {} here and was {} there)",

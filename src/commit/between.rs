@@ -47,7 +47,9 @@ pub fn between(
     // tuned puts back what it found when its profile is left: so the profile comes before the values, and is left before its
     // file goes. One that stays is read again after its file has changed, and, when that is undone, after it has changed back.
     let is_adding = next.commits.len() >= old.commits.len();
-    let stays = profile.iter().any(|change| matches!(change, Change::Profile { after, .. } if after == PROFILE));
+    let stays = profile
+        .iter()
+        .any(|change| matches!(change, Change::Profile { after, .. } if after == PROFILE));
     let again = if stays && has_profile(&old.commits).is_some() {
         profile.clone()
     } else {
@@ -244,7 +246,10 @@ fn profile(
     let own = || PROFILE.to_string();
     if wanted == Wanted::Verified {
         let (before, after) = (own(), own());
-        return Ok(is.map(|_| Change::Profile { before, after }).into_iter().collect());
+        return Ok(is
+            .map(|_| Change::Profile { before, after })
+            .into_iter()
+            .collect());
     }
     if was == is {
         return Ok(Vec::new());

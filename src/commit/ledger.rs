@@ -168,8 +168,8 @@ pub fn is_half_made(state: &Path) -> bool {
     state.join(&FOLDER[1..]).join(PENDING).symlink_metadata().is_ok()
 }
 
-/// Longest note of the ledger's, in bytes: the definitions of a hundred domains and GRUB's menu twice over.
-const MAX_NOTE: usize = 64 << 20;
+/// Longest note of the ledger's, in bytes: GRUB's menu at its longest, and the definitions of hundreds of domains.
+const MAX_NOTE: usize = 16 << 20;
 const LEDGER: &str = "ledger.json";
 const PENDING: &str = "pending.json";
 

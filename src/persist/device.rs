@@ -153,7 +153,9 @@ fn link(name: &str, sysfs: &mut dyn Sysfs) -> Result<DeviceMatch, String> {
 /// True for a disk of a controller that can have several: SCSI, SATA, USB, which all come as hosts of SCSI; and MMC.
 fn shares_its_slot(path: &str) -> bool {
     path.split('/').any(|part| {
-        let number = ["host", "mmc"].into_iter().find_map(|start| part.strip_prefix(start));
+        let number = ["host", "mmc"]
+            .into_iter()
+            .find_map(|start| part.strip_prefix(start));
         number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     })
 }

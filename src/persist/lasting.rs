@@ -361,15 +361,46 @@ mod tests {
     }
 
     #[test]
-    fn no_value_becomes_anything_but_a_value() {
-        let stamp = Stamp {
+    fn a_setting_that_follows_is_looked_for_elsewhere_and_not_written() {
+        let path = "/proc/sys/vm/dirty_bytes".to_string();
+        let format = Format::Plain;
+        let zero = Kind::Words.parse("0").unwrap();
+        let own = Setting::own(Address::HostFile { path, format }, zero, Kind::Words);
+        let follows = own.clone().in_role(SettingRole::Follows);
+        assert_eq!(lasting(&follows, &mut machine()).unwrap(), []);
+        let found = followed(&[own, follows], &mut machine());
+        let (key, value) = ("vm/dirty_bytes".into(), "0".into());
+        assert_eq!(found, [Lasting::Sysctl { key, value }]);
+    }
+
+    #[test]
+    fn the_profile_of_tuned_includes_what_the_newest_commit_found_active() {
+        let stamp = stamp();
+        let items = of("/proc/sys/vm/swappiness", "1").unwrap();
+        let layer = |tuned| Layer {
+            stamp: &stamp,
+            items: &items,
+            tuned: Some(tuned),
+            keeper: None,
+        };
+        let text = render(OwnFile::Tuned, &[layer("old"), layer("base  mine")]).unwrap();
+        assert!(text.contains("\ninclude=base,mine\n"), "{text}");
+    }
+
+    fn stamp() -> Stamp {
+        Stamp {
             commit: CommitId(1),
             run: "0123".into(),
             experiment: "x\nvm.swappiness = 99".into(),
             at: "2026-07-01T10:00:00Z".parse().unwrap(),
             evidence: vec!["\u{2028}options kvm x=1\\".into()],
             deadline: None,
-        };
+        }
+    }
+
+    #[test]
+    fn no_value_becomes_anything_but_a_value() {
+        let stamp = stamp();
         // Kinds refuse such texts; the files must not depend on that.
         let mut items = Vec::new();
         for (path, value) in [

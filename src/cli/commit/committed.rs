@@ -59,12 +59,12 @@ pub(in crate::cli) fn revert(common: &Common, args: &RevertArgs) -> Result<Code,
     tell_news(&common.dirs());
     let mut host = BareHost::new(None, Cancel::default());
     let mut opened = open(common, args.root.as_deref(), args.dry_run, &mut host)?;
-    if !args.dry_run
-        && let Some(id) = try_to_take_back_overdue(&mut opened)?.first()
-        && args.id.is_none_or(|wanted| wanted == *id)
-    {
+    if !args.dry_run {
+        let taken = try_to_take_back_overdue(&mut opened)?;
         // It was the newest, or the one that was meant: the next one is not.
-        return Ok(Code::Done);
+        if !taken.is_empty() && args.id.is_none_or(|id| taken.contains(&id)) {
+            return Ok(Code::Done);
+        }
     }
     let id = opened.ledger()?.find(args.id)?.stamp.commit;
     let wanted = if args.force {
@@ -159,7 +159,9 @@ fn show(
     } else {
         print(&shown::status(ledger, found));
         if is_half_made {
-            say("a verb was killed half-way, or is at work now: `kvmtune recover` puts back what it did");
+            say(
+                "a verb was killed half-way, or is at work now: the next commit or revert, or `kvmtune recover` for a host, puts back what it did",
+            );
         }
     }
     Ok(if is_held { Code::Done } else { Code::NotHeld })

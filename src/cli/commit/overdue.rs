@@ -99,7 +99,9 @@ fn look(state: &Path, ends: &mut Ends) -> Result<Option<Duration>, CommitError> 
     let end = ends
         .entry(deadline)
         .or_insert_with(|| Instant::now().checked_add(left));
-    let left = end.map_or(left, |end| left.min(end.saturating_duration_since(Instant::now())));
+    let left = end.map_or(left, |end| {
+        left.min(end.saturating_duration_since(Instant::now()))
+    });
     if left.is_zero() {
         take_back(state, now.max(deadline))?;
     }
