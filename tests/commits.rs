@@ -320,11 +320,13 @@ fn a_stopped_tuned_is_left_no_profile_that_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::lay_out(folder.path());
         let mut before = place.state();
+        let active = folder.path().join("root/etc/tuned/active_profile");
         let watch = Watch::default();
         if killed {
-            // Late enough that tuned was switched: nothing can be undone any more.
-            watch.observe(Box::new(|n| {
-                if n >= 35 {
+            // Once tuned is switched nothing can be done or undone any more.
+            let active = active.clone();
+            watch.observe(Box::new(move |_| {
+                if fs::read_to_string(&active)? == "kvmtune\n" {
                     Err(io::ErrorKind::ReadOnlyFilesystem.into())
                 } else {
                     Ok(())
@@ -334,7 +336,6 @@ fn a_stopped_tuned_is_left_no_profile_that_is_gone() {
         } else {
             place.commit(1, Extent::Both, false, &watch).unwrap();
         }
-        let active = folder.path().join("root/etc/tuned/active_profile");
         assert_eq!(fs::read_to_string(&active).unwrap(), "kvmtune\n");
         fs::remove_file(folder.path().join("tuned.sh")).unwrap();
         if killed {

@@ -271,7 +271,7 @@ impl Place {
     }
 }
 
-/// Has the system give an extended attribute to every new file in a folder, as SELinux does: here an access list.
+/// Has the system give an extended attribute to every new file in a folder, as `SELinux` does: here an access list.
 fn default_access(folder: &Path) {
     let mut list = vec![2, 0, 0, 0];
     for (tag, permissions, id) in [
