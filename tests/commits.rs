@@ -209,6 +209,7 @@ proptest! {
             } else {
                 place.revert(at.index(count), Wanted::Careful, &watch).unwrap();
             }
+            prop_assert!(place.tuned_is_up_to_date());
             // What was committed for files only is not in the running kernel yet.
             let missing: Vec<_> = place.not_held().into_iter().filter(|f| !matches!(f.held, Held::NotYet(_))).collect();
             prop_assert!(missing.is_empty(), "{missing:?}");
@@ -287,4 +288,148 @@ fn no_link_leads_out_of_the_root() {
         .place(path, &FileState::new("x"), &Watch::default())
         .unwrap();
     assert!(root.join("usr/lib/sysctl.d/60-kvmtune.conf").exists());
+}
+
+#[test]
+fn a_profile_of_somebodys_is_not_switched_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::lay_out(folder.path());
+    let before = place.state();
+    let watch = Watch::default();
+    place.commit(1, Extent::Both, false, &watch).unwrap();
+    fs::write(folder.path().join("root/etc/tuned/active_profile"), "balanced\n").unwrap();
+    let mine = place.state();
+    for done in [
+        place.revert(0, Wanted::Careful, &watch),
+        place.commit(4, Extent::Both, false, &watch),
+    ] {
+        let refused = done.unwrap_err().to_string();
+        assert!(
+            refused.contains("profile was changed since: it is `balanced`"),
+            "{refused}"
+        );
+        assert_eq!(difference(&mine, &place.state()), "");
+    }
+    place.revert(0, Wanted::Forced, &watch).unwrap();
+    assert_eq!(difference(&before, &place.state()), "");
+}
+
+#[test]
+fn a_stopped_tuned_is_left_no_profile_that_is_gone() {
+    for killed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::lay_out(folder.path());
+        let mut before = place.state();
+        let active = folder.path().join("root/etc/tuned/active_profile");
+        let watch = Watch::default();
+        if killed {
+            // Once tuned is switched nothing can be done or undone any more.
+            let active = active.clone();
+            watch.observe(Box::new(move |_| {
+                if fs::read_to_string(&active)? == "kvmtune\n" {
+                    Err(io::ErrorKind::ReadOnlyFilesystem.into())
+                } else {
+                    Ok(())
+                }
+            }));
+            place.commit(1, Extent::Both, false, &watch).unwrap_err();
+        } else {
+            place.commit(1, Extent::Both, false, &watch).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&active).unwrap(), "kvmtune\n");
+        fs::remove_file(folder.path().join("tuned.sh")).unwrap();
+        if killed {
+            place.recover(&Watch::default()).unwrap();
+        } else {
+            place.revert(0, Wanted::Careful, &watch).unwrap();
+        }
+        let mut after = place.state();
+        // What it read last is in memory only.
+        let read = folder.path().join("root/boot/tuned").display().to_string();
+        assert!(before.remove(&read).is_some() && after.remove(&read).is_some());
+        assert_eq!(difference(&before, &after), "", "killed: {killed}");
+    }
+}
+
+#[test]
+fn a_boot_menu_is_made_anew_where_one_came_between() {
+    for (tool, expected) in [
+        ("printf 'kernel 2' > boot/grub.cfg", "kernel 2"),
+        ("exit 1", "none"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = with_one(folder.path());
+        let watch = Watch::default();
+        watch.observe(Box::new(|n| {
+            if n >= 25 {
+                Err(io::ErrorKind::ReadOnlyFilesystem.into())
+            } else {
+                Ok(())
+            }
+        }));
+        place.commit(4, Extent::Both, false, &watch).unwrap_err();
+        // Another kernel is installed, and the old one removed.
+        let menu = folder.path().join("root/boot/grub.cfg");
+        fs::write(&menu, "kernel 2 off").unwrap();
+        let script = format!("cd '{}/root'; {tool}\n", folder.path().display());
+        fs::write(folder.path().join("menu.sh"), script).unwrap();
+        assert!(place.recover(&Watch::default()).unwrap().is_some());
+        assert_eq!(fs::read_to_string(&menu).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_long_ledger_is_read_and_one_too_long_is_refused_before_anything_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = with_one(folder.path());
+    let path = folder.path().join("state/commits/ledger.json");
+    let lengthen = |to: usize| {
+        let mut ledger = place.store().load().unwrap();
+        let evidence = &mut ledger.commits[0].stamp.evidence;
+        evidence.truncate(1);
+        let length = serde_json::to_vec_pretty(&ledger).unwrap().len();
+        ledger.commits[0]
+            .stamp
+            .evidence
+            .push("x".repeat(to - length - 20));
+        fs::write(&path, serde_json::to_vec_pretty(&ledger).unwrap()).unwrap();
+    };
+    lengthen((16 << 20) - 100);
+    let before = place.state();
+    let refused = place
+        .commit(4, Extent::Live, false, &Watch::default())
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("take older commits back first"),
+        "{refused}"
+    );
+    assert!(!is_half_made(&folder.path().join("state")));
+    assert_eq!(difference(&before, &place.state()), "");
+    lengthen(3 << 20);
+    place.commit(4, Extent::Live, false, &Watch::default()).unwrap();
+    place.revert(0, Wanted::Forced, &Watch::default()).unwrap();
+}
+
+#[test]
+fn a_folder_that_became_somebodys_link_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::lay_out(folder.path());
+    let watch = Watch::default();
+    place.commit(0, Extent::Config, false, &watch).unwrap();
+    let made = folder.path().join("root/etc/default/grub.d");
+    fs::remove_dir_all(&made).unwrap();
+    std::os::unix::fs::symlink("../../usr/lib", &made).unwrap();
+    place.revert(0, Wanted::Forced, &watch).unwrap();
+    assert!(made.is_symlink());
+}
+
+#[test]
+fn the_running_system_is_no_image() {
+    for root in ["/", "/proc/self/root", "/etc/.."] {
+        let refused = Opened::image(Path::new(root)).map(drop).unwrap_err();
+        assert!(
+            refused.to_string().contains("is the running system"),
+            "{root}: {refused}"
+        );
+    }
 }

@@ -12,6 +12,7 @@ mod place;
 #[path = "lab_commit/tools.rs"]
 mod tools;
 
+use nix::sys::signal::Signal;
 use place::{Place, is_possible, tree};
 use std::fs;
 use std::path::Path;
@@ -260,7 +261,10 @@ fn deadline() {
     place.does("commit latest --confirm 2s");
     let unit = fs::read_to_string("/etc/systemd/system/kvmtune-overdue.service").unwrap();
     assert!(
-        unit.contains("revert --overdue") && unit.contains(&place.path("state").display().to_string()),
+        unit.contains("revert --overdue")
+            && unit.contains("\nRestart=on-failure\n")
+            && unit.contains(" tuned.service")
+            && unit.contains(&place.path("state").display().to_string()),
         "{unit}"
     );
     assert!(!is_back());
@@ -300,6 +304,8 @@ fn deadline() {
         assert!(is_back(), "{verb}");
         assert_eq!(place::differences(&before, &tree(Path::new("/etc"))), "");
     }
+    failing(&place);
+    assert_eq!(place::differences(&before, &tree(Path::new("/etc"))), "");
 }
 
 fn trouble() {
@@ -357,11 +363,7 @@ fn trouble() {
     let said = place.fails(5, "commit latest");
     assert!(said.contains("update-grub"), "{said}");
     assert_eq!(values(), values_before);
-    fs::write(
-        "/etc/grub.d/10_linux",
-        "#!/bin/sh\necho \"linux /vmlinuz $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\"\n",
-    )
-    .unwrap();
+    fs::write("/etc/grub.d/10_linux", MENU).unwrap();
     assert_eq!(
         place::differences(&broken, &tree(Path::new("/etc")))
             .matches("10_linux")
@@ -370,27 +372,7 @@ fn trouble() {
     );
     unchanged("no menu");
 
-    // Killed while it makes the menu: no run begins, and recover puts everything back.
-    fs::write("/etc/grub.d/10_linux", "#!/bin/sh\ntouch /run/made\nsleep 60\n").unwrap();
-    let mut child = place.command("commit latest").spawn().unwrap();
-    wait_for("the menu", || Path::new("/run/made").exists());
-    assert!(Path::new("/etc/sysctl.d/60-kvmtune.conf").exists());
-    let said = place.fails(5, "commit latest");
-    assert!(said.contains("another kvmtune"), "{said}");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    fs::write(
-        "/etc/grub.d/10_linux",
-        "#!/bin/sh\necho \"linux /vmlinuz $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\"\n",
-    )
-    .unwrap();
-    assert!(place.fails(9, "status").contains("killed half-way"));
-    assert!(place.fails(5, "run some.toml").contains("kvmtune recover"));
-    assert!(
-        place
-            .does("recover")
-            .contains("a commit that was killed half-way")
-    );
+    killed(&place);
     unchanged("killed");
 
     // What a run has left is undone first.
@@ -405,6 +387,90 @@ fn trouble() {
     unchanged("an open journal");
     bad_inputs(&place);
     unchanged("bad inputs");
+}
+
+const MENU: &str = "#!/bin/sh\necho \"linux /vmlinuz $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\"\n";
+
+/// A commit while it makes the menu, which takes this many seconds.
+fn making_the_menu(place: &Place, verb: &str, seconds: u32) -> std::process::Child {
+    let _ = fs::remove_file("/run/made");
+    let slow = format!("#!/bin/sh\ntouch /run/made\nsleep {seconds}\n");
+    fs::write("/etc/grub.d/10_linux", slow).unwrap();
+    let child = place.command(verb).spawn().unwrap();
+    wait_for("the menu", || Path::new("/run/made").exists());
+    assert!(Path::new("/etc/sysctl.d/60-kvmtune.conf").exists());
+    child
+}
+
+/// Killed while it makes the menu: no run begins, and recover puts everything back; what nobody can keep is put back by what
+/// waits for deadlines, too. A signal that can be heeded ends nothing half-way.
+fn killed(place: &Place) {
+    let mut child = making_the_menu(place, "commit latest", 60);
+    let said = place.fails(5, "commit latest");
+    assert!(said.contains("another kvmtune"), "{said}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::write("/etc/grub.d/10_linux", MENU).unwrap();
+    assert!(place.fails(9, "status").contains("killed half-way"));
+    assert!(place.fails(5, "run some.toml").contains("kvmtune recover"));
+    assert!(
+        place
+            .does("recover")
+            .contains("a commit that was killed half-way")
+    );
+
+    let mut child = making_the_menu(place, "commit latest --confirm 1h", 60);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::write("/etc/grub.d/10_linux", MENU).unwrap();
+    place.does("revert --overdue");
+    assert!(!Path::new("/etc/sysctl.d/60-kvmtune.conf").exists());
+    assert!(place.both("status").contains("killed half-way: what it had done"));
+
+    let mut child = making_the_menu(place, "commit latest", 2);
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM] {
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+    assert!(child.wait().unwrap().success());
+    fs::write("/etc/grub.d/10_linux", MENU).unwrap();
+    place.does("status");
+    place.does("revert");
+}
+
+/// What nobody may keep and what cannot be taken back: told, tried again, and no reason not to keep it.
+fn failing(place: &Place) {
+    let folder = "/etc/sysctl.d";
+    let read_only = |options: &str| {
+        for argv in [
+            vec!["mount", "--bind", folder, folder],
+            vec!["mount", "-o", options, folder],
+        ] {
+            assert!(Command::new(argv[0]).args(&argv[1..]).status().unwrap().success());
+        }
+    };
+    let news = || fs::read_to_string(place.path("state/watchman.log")).unwrap();
+    for keeps in [true, false] {
+        let before = news().matches("could not be taken back").count();
+        place.does("commit latest --confirm 3s");
+        read_only("remount,bind,ro");
+        wait_for("the failure", || {
+            news().matches("could not be taken back").count() > before
+        });
+        if keeps {
+            let said = place.both("keep");
+            assert!(
+                said.contains("could not be taken back") && said.contains("is kept"),
+                "{said}"
+            );
+        }
+        assert!(Command::new("umount").arg(folder).status().unwrap().success());
+        wait_for("the end of the process", || tools::waiting().is_empty());
+        assert_eq!(Path::new("/etc/sysctl.d/60-kvmtune.conf").exists(), keeps);
+        if keeps {
+            place.does("revert");
+        }
+    }
 }
 
 /// What proves nothing, and what is not there.

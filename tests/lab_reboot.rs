@@ -196,6 +196,6 @@ fn commit_over_boots(host: &mut LabHost, program: &str, proof: &Path) {
     host.reboot("");
     assert_eq!(now(host), before);
     assert!(verb(host, 0, &["status"]).contains("nothing is committed"));
-    let left = "ls /etc/sysctl.d /etc/tmpfiles.d /etc/default 2>/dev/null | grep -c kvmtune";
+    let left = "ls /etc/sysctl.d /etc/tmpfiles.d /etc/default/grub.d 2>/dev/null | grep -c kvmtune";
     assert_eq!(host.exec(&["/bin/sh", "-c", left], "", LIMIT).stdout, b"0\n");
 }

@@ -4,6 +4,7 @@ mod committed;
 mod domain;
 mod overdue;
 mod shown;
+mod signals;
 
 pub(super) use committed::{KeepArgs, RevertArgs, StatusArgs, keep, put_back_half_made, revert, status};
 
@@ -22,12 +23,14 @@ use crate::decision::{Advice, Minimality, Proven};
 use crate::event::RunHeader;
 use crate::host::{BareHost, Host, is_installed};
 use crate::persist::conflict::{Conflict, conflicts};
-use crate::persist::{Keeper, Lasting, Stamp};
+use crate::persist::{CommitId, Keeper, Lasting, Stamp, followed};
 use crate::report::tame;
 use crate::store::Store;
 use crate::tunable::Address;
 use crate::units::Span;
 use jiff::{SignedDuration, Timestamp};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The profile that kvmtune's own builds upon where none is active.
@@ -95,7 +98,10 @@ pub(super) fn commit(common: &Common, args: &CommitArgs) -> Result<Code, Failure
         (_, None) => {}
     }
     let mut opened = open(common, args.root.as_deref(), args.dry_run, &mut host)?;
-    let prepared = prepare(common, args, &proven, &mut opened)?;
+    if !args.dry_run {
+        take_back_overdue(&mut opened)?;
+    }
+    let mut prepared = prepare(common, args, &proven, &mut opened)?;
     prepared.show(common, args)?;
     if args.dry_run {
         return Ok(Code::Done);
@@ -108,7 +114,14 @@ pub(super) fn commit(common: &Common, args: &CommitArgs) -> Result<Code, Failure
     }
     let id = prepared.commit.stamp.commit;
     let restarts = domain::waiting(&prepared.changes, &prepared.commit);
+    let _unheard = signals::unheard();
     opened.carry_out(prepared.next, prepared.changes)?;
+    if let Some(deadline) = deadline(args) {
+        // Should it fail the deadline stays the one that was set before the changes.
+        if opened.await_keeping(id, deadline).is_ok() {
+            prepared.commit.stamp.deadline = Some(deadline);
+        }
+    }
     if args.confirm.is_some()
         && let Err(error) = overdue::start(&common.state)
     {
@@ -201,12 +214,13 @@ fn prepare(
         part.activates_profile,
         line,
     )?;
-    let conflicts = conflicts(&part.lasting, &others);
+    let mut searched = part.lasting.clone();
+    if extent.is_config() {
+        searched.extend(followed(&settings, &mut HostSysfs));
+    }
+    let conflicts = conflicts(&searched, &others);
     notes.extend(self::notes(args, proven, &part.lasting, opened));
-    let at = Timestamp::now();
-    let deadline = args
-        .confirm
-        .map(|time| at + SignedDuration::try_from(time.0).unwrap_or(SignedDuration::ZERO));
+    let (at, deadline) = (Timestamp::now(), deadline(args));
     let commit = Commit {
         stamp: Stamp {
             commit: ledger.next_id(),
@@ -261,20 +275,35 @@ fn prepare(
     })
 }
 
+/// When what is committed now is taken back unless it is kept.
+fn deadline(args: &CommitArgs) -> Option<Timestamp> {
+    let time = args.confirm?;
+    Some(Timestamp::now() + SignedDuration::try_from(time.0).unwrap_or(SignedDuration::ZERO))
+}
+
 /// What kvmtune's own profile of tuned builds upon; `None` where tuned is not installed.
 fn base_profile(ledger: &Ledger, opened: &Opened<'_>) -> Result<Option<String>, Failure> {
-    let before = ledger.commits.iter().find_map(|commit| commit.host.tuned.clone());
+    let mut newest_first = ledger.commits.iter().rev();
+    let before = newest_first.find_map(|commit| commit.host.tuned.clone());
     let active = active_profile(&opened.machine.root)?;
-    Ok(active.map(|active| match (before, active.as_str()) {
-        (Some(before), _) => before,
-        (None, "" | "kvmtune") => USUAL_PROFILE.to_string(),
-        (None, _) => active,
+    Ok(active.map(|active| match active.as_str() {
+        "kvmtune" => before.unwrap_or_else(|| USUAL_PROFILE.to_string()),
+        "" => USUAL_PROFILE.to_string(),
+        _ => active,
     }))
 }
 
 /// What should be known and stops nothing.
 fn notes(args: &CommitArgs, proven: &Proven, items: &[Lasting], opened: &Opened<'_>) -> Vec<String> {
     let mut notes = Vec::new();
+    if args.root.is_none() {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        notes.push(format!(
+            "a run records no machine by name: this one, {}, has the CPU and kernel of the one that was measured; that it is the same \
+             is for you to know",
+            tame(name.trim(), 60)
+        ));
+    }
     if proven.minimality() == Minimality::NotAblated {
         notes.push(
             "the winner was not taken apart: some of its settings may do nothing. `kvmtune recommend` measures which".into(),
@@ -347,19 +376,22 @@ fn proven(common: &Common, wanted: &str) -> Result<Box<Proven>, Failure> {
 fn another_host(header: &RunHeader, host: &mut BareHost) -> Result<Option<String>, Failure> {
     let here = host.facts().map_err(CommitError::from)?;
     let differs = ["host.cpu.model", "host.kernel"].into_iter().find_map(|name| {
-        let (there, here) = (header.facts.record.get(name)?, here.record.get(name)?);
+        let (there, here) = (header.facts.record.get(name), here.record.get(name));
+        let told = |fact: Option<&String>| {
+            fact.map_or("not recorded".into(), |text| format!("`{}`", tame(text, 80)))
+        };
         (there != here).then(|| {
             format!(
-                "the run was made on another host ({name} is `{}` here and was `{}` there)",
-                tame(here, 80),
-                tame(there, 80)
+                "the run was made on another host ({name} is {} here and was {} there)",
+                told(here),
+                told(there)
             )
         })
     });
     Ok(differs)
 }
 
-/// The machine that is meant, with nothing half-made and nothing overdue on it.
+/// The machine that is meant, with nothing half-made on it.
 fn open<'h>(
     common: &Common,
     root: Option<&Path>,
@@ -367,29 +399,60 @@ fn open<'h>(
     host: &'h mut BareHost,
 ) -> Result<Opened<'h>, Failure> {
     if let Some(root) = root {
+        if only_looked_at {
+            return nothing_half_made(Opened::image_looked_at(root)?, "commit or revert --root");
+        }
         let (opened, half) = Opened::image(root)?;
         tell_half(half);
         return Ok(opened);
     }
     if only_looked_at {
-        std::fs::create_dir_all(&common.state)
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&common.state)
             .map_err(|e| Failure::environment(format!("cannot make {}: {e}", common.state.display())))?;
         let opened = Opened::looked_at(&common.state, host)?;
-        if opened.is_half_made()? {
-            return Err(Failure::environment(
-                "another verb changes this host now, or was killed half-way: run `kvmtune recover`",
-            ));
-        }
-        return Ok(opened);
+        return nothing_half_made(opened, "recover");
     }
-    let (mut opened, half) = Opened::host(&common.state, host, LockKeeper::Verb)?;
+    let (opened, half) = Opened::host(&common.state, host, LockKeeper::Verb)?;
     tell_half(half);
-    for id in opened.revert_overdue(Timestamp::now())? {
+    Ok(opened)
+}
+
+fn nothing_half_made<'h>(opened: Opened<'h>, verb: &str) -> Result<Opened<'h>, Failure> {
+    if opened.is_half_made()? {
+        return Err(Failure::environment(format!(
+            "another verb changes this machine now, or was killed half-way: run `kvmtune {verb}`"
+        )));
+    }
+    Ok(opened)
+}
+
+/// Takes back what nobody kept in time, and says so.
+fn take_back_overdue(opened: &mut Opened<'_>) -> Result<Vec<CommitId>, CommitError> {
+    let _unheard = signals::unheard();
+    let taken = opened.revert_overdue(Timestamp::now())?;
+    for id in &taken {
         say(&format!(
             "note: commit {id} was not kept in time: it was taken back"
         ));
     }
-    Ok(opened)
+    Ok(taken)
+}
+
+/// The same for a verb that may be needed just because that fails: it is told, and goes on unless something is half-made now.
+fn try_to_take_back_overdue(opened: &mut Opened<'_>) -> Result<Vec<CommitId>, Failure> {
+    match take_back_overdue(opened) {
+        Err(error @ CommitError::NotPutBack { .. }) => Err(error.into()),
+        Err(error) => {
+            say(&format!(
+                "note: a commit that nobody kept in time could not be taken back: {error}"
+            ));
+            Ok(Vec::new())
+        }
+        Ok(taken) => Ok(taken),
+    }
 }
 
 fn tell_half(half: Option<usize>) {

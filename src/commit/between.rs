@@ -38,19 +38,27 @@ pub fn between(
     let mut since = Vec::new();
     let files = files(old, &mut next, wanted, machine, &mut since)?;
     let values = values(old, &mut next, wanted, machine, &mut since)?;
-    let profile = profile(old, &mut next, wanted, machine)?;
+    let profile = profile(old, &mut next, wanted, machine, &mut since)?;
     if !since.is_empty() && wanted == Wanted::Careful {
         return Err(CommitError::ChangedSince { changed: since });
     }
     let of_domain = domain::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
     let of_guest = guest::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
     // tuned puts back what it found when its profile is left: so the profile comes before the values, and is left before its
-    // file goes.
+    // file goes. One that stays is read again after its file has changed, and, when that is undone, after it has changed back.
     let is_adding = next.commits.len() >= old.commits.len();
-    let changes = if is_adding {
-        [files, profile, values, of_domain, of_guest]
+    let stays = profile
+        .iter()
+        .any(|change| matches!(change, Change::Profile { after, .. } if after == PROFILE));
+    let again = if stays && has_profile(&old.commits).is_some() {
+        profile.clone()
     } else {
-        [of_guest, of_domain, profile, values, files]
+        Vec::new()
+    };
+    let changes = match (is_adding, stays) {
+        (true, _) => [again, files, profile, values, of_domain, of_guest],
+        (false, true) => [of_guest, of_domain, again, files, profile, values],
+        (false, false) => [of_guest, of_domain, profile, values, files, again],
     };
     Ok((next, changes.concat()))
 }
@@ -127,8 +135,12 @@ fn files(
             Some(text) => origin.with_text(&text),
             None => needed.clone(),
         };
+        let as_seen = |state: FileState| match origin {
+            FileState::File { .. } => state,
+            _ => state.labelled_as(&found),
+        };
         if let Some((_, needed)) = was
-            && found != as_left(needed)
+            && found != as_seen(as_left(needed))
         {
             since.push(format!(
                 "{} was changed since",
@@ -158,7 +170,10 @@ fn files(
             _ => None,
         };
         let to = if let Some((_, needed)) = is {
-            let to = as_left(needed);
+            let to = match wanted {
+                Wanted::Verified => as_seen(as_left(needed)),
+                _ => as_left(needed),
+            };
             next.origins.files.insert(path.clone(), origin);
             to
         } else {
@@ -225,29 +240,35 @@ fn profile(
     next: &mut Ledger,
     wanted: Wanted,
     machine: &Machine<'_>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
     let (was, is) = (has_profile(&old.commits), has_profile(&next.commits));
     let own = || PROFILE.to_string();
-    let change = match (was, is) {
-        (None, Some(_)) if wanted == Wanted::Verified => Change::Profile {
-            before: own(),
-            after: own(),
-        },
-        (None, Some(_)) => {
-            let active = machine.root.read(Path::new(ACTIVE_PROFILE))?.unwrap_or_default();
-            let before = active.trim().to_string();
+    if wanted == Wanted::Verified {
+        let (before, after) = (own(), own());
+        return Ok(is
+            .map(|_| Change::Profile { before, after })
+            .into_iter()
+            .collect());
+    }
+    if was == is {
+        return Ok(Vec::new());
+    }
+    let active = machine.root.read(Path::new(ACTIVE_PROFILE))?.unwrap_or_default();
+    let before = active.trim().to_string();
+    if was.is_some() && before != PROFILE {
+        since.push(format!(
+            "tuned's active profile was changed since: it is `{}`, committed was `{PROFILE}`",
+            before.escape_default()
+        ));
+    }
+    let after = match (was, is) {
+        (None, _) => {
             next.origins.profile = Some(before.clone());
-            Change::Profile { before, after: own() }
+            own()
         }
-        (Some(_), None) => {
-            let after = next.origins.profile.take().unwrap_or_default();
-            Change::Profile { before: own(), after }
-        }
-        (Some(was), Some(is)) if was != is => Change::Profile {
-            before: own(),
-            after: own(),
-        },
-        _ => return Ok(Vec::new()),
+        (Some(_), Some(_)) => own(),
+        (Some(_), None) => next.origins.profile.take().unwrap_or_default(),
     };
-    Ok(vec![change])
+    Ok(vec![Change::Profile { before, after }])
 }

@@ -33,7 +33,7 @@ impl Change {
         match self {
             Self::File(change) => change.apply(machine),
             Self::Value(change) => change.apply(machine),
-            Self::Profile { after, .. } => machine.switch_profile(after),
+            Self::Profile { before, after } => machine.switch_profile(before, after),
             Self::Domain(change) => change.apply(machine),
             Self::GuestFile(change) => change.apply(machine),
             Self::GuestValue(change) => change.apply(machine),
@@ -45,7 +45,7 @@ impl Change {
         match self {
             Self::File(change) => change.undo(machine),
             Self::Value(change) => change.undo(machine),
-            Self::Profile { before, .. } => machine.switch_profile(before),
+            Self::Profile { before, after } => machine.switch_profile(after, before),
             Self::Domain(change) => change.undo(machine),
             Self::GuestFile(change) => change.undo(machine),
             Self::GuestValue(change) => change.undo(machine),

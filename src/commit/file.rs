@@ -85,6 +85,30 @@ impl FileState {
         }
     }
 
+    /// It with the extended attributes of what is found: labels and access lists are given to a new file by the system.
+    #[must_use]
+    pub(super) fn labelled_as(self, found: &Self) -> Self {
+        match (self, found) {
+            (
+                Self::File {
+                    content,
+                    mode,
+                    owner,
+                    group,
+                    ..
+                },
+                Self::File { attributes, .. },
+            ) => Self::File {
+                content,
+                mode,
+                owner,
+                group,
+                attributes: attributes.clone(),
+            },
+            (state, _) => state,
+        }
+    }
+
     /// Its text; `None` when it is no file.
     pub fn text(&self) -> Option<String> {
         match self {
@@ -124,7 +148,7 @@ pub enum Afterwards {
     Menu {
         /// Where it stands, below the root.
         path: PathBuf,
-        /// As it was found: to undo is to put it back, because what could not make it cannot make it again either.
+        /// As it was found: what could not make it cannot make it again either.
         found: FileState,
     },
 }
@@ -145,6 +169,9 @@ pub struct FileChange {
 
 impl FileChange {
     pub(super) fn apply(&self, machine: &Machine<'_>) -> Result<(), CommitError> {
+        if self.after == FileState::Absent && self.before == FileState::Folder {
+            return self.remove_folder(machine);
+        }
         machine.place(&self.path, &self.after)?;
         match self.then {
             Some(Afterwards::Menu { .. }) => machine.make_menu(),
@@ -153,10 +180,28 @@ impl FileChange {
     }
 
     pub(super) fn undo(&self, machine: &Machine<'_>) -> Result<(), CommitError> {
-        if let Some(Afterwards::Menu { path, found }) = &self.then {
-            machine.put_back(path, found)?;
+        if self.before == FileState::Absent && self.after == FileState::Folder {
+            return self.remove_folder(machine);
         }
-        machine.put_back(&self.path, &self.before)
+        machine.put_back(&self.path, &self.before)?;
+        match &self.then {
+            // Kernels may have come and gone since it was found: it is made anew, and put back as it was only where it cannot.
+            Some(Afterwards::Menu { path, found })
+                if !machine.root.is_at(path, found)?
+                    && (machine.tools.menu.is_none() || machine.make_menu().is_err()) =>
+            {
+                machine.place(path, found)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What somebody has put in its place is theirs.
+    fn remove_folder(&self, machine: &Machine<'_>) -> Result<(), CommitError> {
+        match machine.look(&self.path)? {
+            FileState::Folder => machine.place(&self.path, &FileState::Absent),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn verify(&self, machine: &Machine<'_>) -> Vec<Finding> {

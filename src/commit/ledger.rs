@@ -168,6 +168,8 @@ pub fn is_half_made(state: &Path) -> bool {
     state.join(&FOLDER[1..]).join(PENDING).symlink_metadata().is_ok()
 }
 
+/// Longest note of the ledger's, in bytes: GRUB's menu at its longest, and the definitions of hundreds of domains.
+const MAX_NOTE: usize = 16 << 20;
 const LEDGER: &str = "ledger.json";
 const PENDING: &str = "pending.json";
 
@@ -215,6 +217,11 @@ impl LedgerStore {
         self.write(PENDING, pending, watch)
     }
 
+    /// Refuses a ledger that could not be read again.
+    pub(super) fn fits(&self, ledger: &Ledger) -> Result<(), CommitError> {
+        self.text(LEDGER, ledger).map(drop)
+    }
+
     /// Nothing is announced any more.
     pub(super) fn settle(&self, watch: &Watch) -> Result<(), CommitError> {
         self.root
@@ -223,7 +230,7 @@ impl LedgerStore {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CommitError> {
         let path = self.folder.join(name);
-        match self.root.look(&path)? {
+        match self.root.look_up_to(&path, MAX_NOTE as u64)? {
             FileState::Absent => Ok(None),
             FileState::File { content, .. } => {
                 let parsed = serde_json::from_slice(&content.0);
@@ -240,9 +247,23 @@ impl LedgerStore {
         }
     }
 
-    fn write<T: Serialize>(&self, name: &str, what: &T, watch: &Watch) -> Result<(), CommitError> {
+    fn text<T: Serialize>(&self, name: &str, what: &T) -> Result<Vec<u8>, CommitError> {
         let path = self.folder.join(name);
         let bytes = serde_json::to_vec_pretty(what).map_err(|e| self.damaged(&path, e.to_string()))?;
+        if bytes.len() > MAX_NOTE {
+            return Err(CommitError::Refused(format!(
+                "{} would have {} MiB, and no more than {} are read: take older commits back first; nothing was changed",
+                self.root.shown(&path).display(),
+                bytes.len() >> 20,
+                MAX_NOTE >> 20
+            )));
+        }
+        Ok(bytes)
+    }
+
+    fn write<T: Serialize>(&self, name: &str, what: &T, watch: &Watch) -> Result<(), CommitError> {
+        let path = self.folder.join(name);
+        let bytes = self.text(name, what)?;
         let state = FileState::File {
             content: Content(bytes),
             mode: 0o600,

@@ -1,5 +1,6 @@
 //! The machine a commit is made on: its files below a root, its live values, and the tools that make more of a file.
 
+use super::change::ACTIVE_PROFILE;
 use super::root::Root;
 use super::{CommitError, Domains, FileState};
 use crate::host::{Host, is_installed, run_tool};
@@ -116,8 +117,17 @@ impl Machine<'_> {
         self.tool(argv, &[], MENU_LIMIT)
     }
 
-    /// Switches tuned to a profile, or off for an empty name, where it runs.
-    pub fn switch_profile(&self, name: &str) -> Result<(), CommitError> {
+    /// Switches tuned from a profile to another, or off for an empty name. Where it does not run its note of the active one is
+    /// changed, so that it does not look for a profile that is gone when it starts.
+    pub fn switch_profile(&self, from: &str, name: &str) -> Result<(), CommitError> {
+        if self.tools.tuned.is_none() {
+            let path = Path::new(ACTIVE_PROFILE);
+            let found = self.look(path)?;
+            if found.text().is_none_or(|text| text.trim() != from) || from == name {
+                return Ok(());
+            }
+            return self.place(path, &found.with_text(&format!("{name}\n")));
+        }
         let words: &[&str] = if name.is_empty() {
             &["off"]
         } else {

@@ -70,7 +70,7 @@ pub enum CommitError {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// Something is not as the last commit left it.
-    #[error("{}; nothing was changed: look at it, then use --force to overwrite it", changed.join("; "))]
+    #[error("{}; nothing was changed: look at it, and put it back by hand, or let `kvmtune revert --force` overwrite it", changed.join("; "))]
     ChangedSince {
         /// What, and how.
         changed: Vec<String>,

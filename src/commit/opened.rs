@@ -57,8 +57,21 @@ impl<'m> Opened<'m> {
 
     /// The image in a folder, locked against other commits; what was half made is put back first.
     pub fn image(folder: &Path) -> Result<(Self, Option<usize>), CommitError> {
+        let mut opened = Self::image_looked_at(folder)?;
+        opened.machine.root.lock()?;
+        let half = put_back_half_made(&opened.store, &mut opened.machine)?;
+        Ok((opened, half))
+    }
+
+    /// The image in a folder, only to be looked at.
+    pub fn image_looked_at(folder: &Path) -> Result<Self, CommitError> {
         let root = Root::open(folder)?;
-        root.lock()?;
+        if root.is_running_system()? {
+            return Err(CommitError::Refused(format!(
+                "{} is the running system, not an image: leave --root out",
+                folder.display()
+            )));
+        }
         let machine = Machine {
             root,
             host: None,
@@ -66,15 +79,12 @@ impl<'m> Opened<'m> {
             watch: Watch::default(),
             domains: Domains::default(),
         };
-        let store = LedgerStore::of_image(Root::open(folder)?);
-        let mut opened = Self {
+        Ok(Self {
             machine,
-            store,
+            store: LedgerStore::of_image(Root::open(folder)?),
             boot: None,
             _hold: None,
-        };
-        let half = put_back_half_made(&opened.store, &mut opened.machine)?;
-        Ok((opened, half))
+        })
     }
 
     /// The boot of the host; `None` for an image.
@@ -123,6 +133,15 @@ impl<'m> Opened<'m> {
             commit.stamp.deadline = None;
         }
         between(&old, commits, Wanted::Careful, &mut self.machine)
+    }
+
+    /// Sets when a commit in force is taken back unless it is kept: only now has its user time to look at it.
+    pub fn await_keeping(&mut self, id: CommitId, deadline: Timestamp) -> Result<(), CommitError> {
+        let mut ledger = self.ledger()?;
+        for commit in ledger.commits.iter_mut().filter(|c| c.stamp.commit == id) {
+            commit.stamp.deadline = Some(deadline);
+        }
+        self.store.save(&ledger, &self.machine.watch)
     }
 
     /// Makes the changes, all or none.

@@ -151,7 +151,22 @@ impl Root {
 
     /// What stands at a path, its own links not followed.
     pub fn look(&self, path: &Path) -> Result<State, CommitError> {
-        self.look_at(path).map_err(self.failed("read", path))
+        self.look_up_to(path, MAX_FILE)
+    }
+
+    /// The same of a file of up to `limit` bytes.
+    pub(super) fn look_up_to(&self, path: &Path, limit: u64) -> Result<State, CommitError> {
+        self.look_at(path, limit).map_err(self.failed("read", path))
+    }
+
+    /// True for the root of the running system, however it was named.
+    pub(super) fn is_running_system(&self) -> Result<bool, CommitError> {
+        let failed = self.failed("read", Path::new("/"));
+        let (own, running) = (
+            rustix::fs::fstat(&self.fd).map_err(&failed)?,
+            rustix::fs::stat("/").map_err(&failed)?,
+        );
+        Ok((own.st_dev, own.st_ino) == (running.st_dev, running.st_ino))
     }
 
     /// True when this state stands at a path, and nothing unfinished beside it.
@@ -163,7 +178,7 @@ impl Root {
         Ok(self.look(path)? == *state && self.look(&beside)? == State::Absent)
     }
 
-    fn look_at(&self, path: &Path) -> Result<State, Errno> {
+    fn look_at(&self, path: &Path, limit: u64) -> Result<State, Errno> {
         let Some((folder, name)) = self.parent(path)? else {
             return Ok(State::Absent);
         };
@@ -184,9 +199,9 @@ impl Root {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let mut file = File::from(openat(&folder, name, flags, Mode::empty())?);
                 let mut bytes = Vec::new();
-                let read = (&mut file).take(MAX_FILE + 1).read_to_end(&mut bytes);
+                let read = (&mut file).take(limit + 1).read_to_end(&mut bytes);
                 read.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-                if bytes.len() as u64 > MAX_FILE {
+                if bytes.len() as u64 > limit {
                     return Err(Errno::FBIG);
                 }
                 let about = rustix::fs::fstat(&file)?;

@@ -29,6 +29,7 @@ pub fn carry_out(
         changes,
     };
     let watch = machine.watch.clone();
+    store.fits(&next)?;
     if let Err(failed) = store.announce(&pending, &watch) {
         // Nothing was changed, and what may stand there says so.
         let _ = store.settle(&watch);

@@ -117,6 +117,12 @@ fn disk(name: &str, sysfs: &mut dyn Sysfs) -> Result<DeviceMatch, String> {
     if let Some(id) = identity(sysfs, &format!("{folder}/serial")) {
         return Ok(DeviceMatch::Serial(id));
     }
+    if sysfs.link(&folder).is_some_and(|path| shares_its_slot(&path)) {
+        return Err(format!(
+            "disk {name} has no world-wide id and no serial number, and its controller may have other disks: it could not be told \
+             from them"
+        ));
+    }
     on_bus(&folder, sysfs).ok_or_else(|| {
         format!("disk {name} has no world-wide id, no serial number and no place on a bus by which it could be known again")
     })
@@ -141,6 +147,16 @@ fn link(name: &str, sysfs: &mut dyn Sysfs) -> Result<DeviceMatch, String> {
         format!(
             "link {name} has no address of its own and no place on a bus by which it could be known again"
         )
+    })
+}
+
+/// True for a disk of a controller that can have several: SCSI, SATA, USB, which all come as hosts of SCSI; and MMC.
+fn shares_its_slot(path: &str) -> bool {
+    path.split('/').any(|part| {
+        let number = ["host", "mmc"]
+            .into_iter()
+            .find_map(|start| part.strip_prefix(start));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     })
 }
 

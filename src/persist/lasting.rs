@@ -135,8 +135,17 @@ pub fn lasting(setting: &Setting, sysfs: &mut dyn Sysfs) -> Result<Vec<Lasting>,
     }
 }
 
+/// What a setting that only follows another would be by itself: a file that sets it to something else undoes the other.
+pub fn followed(settings: &[Setting], sysfs: &mut dyn Sysfs) -> Vec<Lasting> {
+    let follows = settings.iter().filter(|s| s.role == SettingRole::Follows);
+    let alone = follows.map(|s| s.clone().in_role(SettingRole::Own));
+    alone
+        .flat_map(|setting| lasting(&setting, sysfs).unwrap_or_default())
+        .collect()
+}
+
 fn of_file(path: &str, value: String, sysfs: &mut dyn Sysfs) -> Result<Vec<Lasting>, String> {
-    if value.contains(['\n', '\0']) {
+    if value.contains(['\n', '\r', '\0']) {
         return Err("its value has several lines".into());
     }
     if let Some(key) = path.strip_prefix("/proc/sys/") {
@@ -253,6 +262,10 @@ mod tests {
                 "-> /sys/block/vdb",
                 "../devices/pci0000:00/0000:00:05.0/virtio2/block/vdb",
             ),
+            (
+                "-> /sys/block/sdb",
+                "../devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sdb",
+            ),
             ("-> /sys/block/dm-0", "../devices/virtual/block/dm-0"),
             ("/sys/block/vdc/serial", "a\"; reboot"),
             ("/sys/module/kvm/initstate", "live\n"),
@@ -335,6 +348,7 @@ mod tests {
             ("loop7", "loop device"),
             ("dm-0", "no place on a bus"),
             ("vdc", "no world-wide id"),
+            ("sdb", "may have other disks"),
         ] {
             let refused = known(name).unwrap_err();
             assert!(refused.contains(name) && refused.contains(why), "{refused}");
@@ -347,15 +361,46 @@ mod tests {
     }
 
     #[test]
-    fn no_value_becomes_anything_but_a_value() {
-        let stamp = Stamp {
+    fn a_setting_that_follows_is_looked_for_elsewhere_and_not_written() {
+        let path = "/proc/sys/vm/dirty_bytes".to_string();
+        let format = Format::Plain;
+        let zero = Kind::Words.parse("0").unwrap();
+        let own = Setting::own(Address::HostFile { path, format }, zero, Kind::Words);
+        let follows = own.clone().in_role(SettingRole::Follows);
+        assert_eq!(lasting(&follows, &mut machine()).unwrap(), []);
+        let found = followed(&[own, follows], &mut machine());
+        let (key, value) = ("vm/dirty_bytes".into(), "0".into());
+        assert_eq!(found, [Lasting::Sysctl { key, value }]);
+    }
+
+    #[test]
+    fn the_profile_of_tuned_includes_what_the_newest_commit_found_active() {
+        let stamp = stamp();
+        let items = of("/proc/sys/vm/swappiness", "1").unwrap();
+        let layer = |tuned| Layer {
+            stamp: &stamp,
+            items: &items,
+            tuned: Some(tuned),
+            keeper: None,
+        };
+        let text = render(OwnFile::Tuned, &[layer("old"), layer("base  mine")]).unwrap();
+        assert!(text.contains("\ninclude=base,mine\n"), "{text}");
+    }
+
+    fn stamp() -> Stamp {
+        Stamp {
             commit: CommitId(1),
             run: "0123".into(),
             experiment: "x\nvm.swappiness = 99".into(),
             at: "2026-07-01T10:00:00Z".parse().unwrap(),
             evidence: vec!["\u{2028}options kvm x=1\\".into()],
             deadline: None,
-        };
+        }
+    }
+
+    #[test]
+    fn no_value_becomes_anything_but_a_value() {
+        let stamp = stamp();
         // Kinds refuse such texts; the files must not depend on that.
         let mut items = Vec::new();
         for (path, value) in [
@@ -365,7 +410,9 @@ mod tests {
         ] {
             items.extend(of_file(path, value.into(), &mut machine()).unwrap());
         }
-        assert!(of_file("/sys/kernel/x", "1\nw /etc/x".into(), &mut machine()).is_err());
+        for end in ["\n", "\r"] {
+            assert!(of_file("/sys/kernel/x", format!("1{end}w /etc/x"), &mut machine()).is_err());
+        }
         let layer = Layer {
             stamp: &stamp,
             items: &items,

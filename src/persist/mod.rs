@@ -13,7 +13,7 @@ mod stamp;
 mod unit;
 
 pub use device::{Device, DeviceMatch, Subsystem, Sysfs};
-pub use lasting::{Lasting, Unfit, lasting};
+pub use lasting::{Lasting, Unfit, followed, lasting};
 pub use own_file::OwnFile;
 pub use render::{Keeper, Layer, render};
 pub use stamp::{CommitId, Stamp};

@@ -147,7 +147,8 @@ fn tmpfiles(text: &str) -> String {
 fn rule(device: &Device, attribute: &str, value: &str) -> String {
     let (subsystem, more) = match device.subsystem {
         Subsystem::Block => ("block", ", ENV{DEVTYPE}==\"disk\""),
-        Subsystem::Net => ("net", ""),
+        // Bridges and VLANs have the address of the link below them, and no driver.
+        Subsystem::Net => ("net", ", DRIVERS==\"?*\""),
     };
     let known = match &device.known_by {
         DeviceMatch::Wwid(id) => format!("ATTR{{wwid}}==\"{id}\""),
@@ -184,7 +185,9 @@ fn grub(parts: &[(&Stamp, Vec<&Lasting>)]) -> String {
 }
 
 fn tuned(layers: &[Layer<'_>], parts: &[(&Stamp, Vec<&Lasting>)]) -> Option<String> {
-    let include = layers.iter().find_map(|layer| layer.tuned)?;
+    // Of several active profiles tuned takes no blanks in its files.
+    let include = layers.iter().rev().find_map(|layer| layer.tuned)?;
+    let include = include.split_whitespace().collect::<Vec<_>>().join(",");
     let items: Vec<_> = parts
         .iter()
         .flat_map(|(_, items)| items.iter().copied())
@@ -237,8 +240,9 @@ fn overdue(layers: &[Layer<'_>]) -> Option<String> {
     let _ = write!(
         text,
         "[Unit]\nDescription=Takes back what kvmtune committed and nobody kept in time\n\
-         After=local-fs.target systemd-sysctl.service systemd-tmpfiles-setup.service\n\n\
-         [Service]\nType=exec\nExecStart={program} --state {state} revert --overdue\n\n\
+         After=local-fs.target systemd-sysctl.service systemd-tmpfiles-setup.service tuned.service \
+         libvirtd.service\n\n\
+         [Service]\nType=exec\nExecStart={program} --state {state} revert --overdue\nRestart=on-failure\nRestartSec=30\n\n\
          [Install]\nWantedBy=multi-user.target\n"
     );
     Some(text)
@@ -250,6 +254,8 @@ fn unit_word(text: &str) -> String {
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('%', "%%")
-        .replace('$', "$$");
+        .replace('$', "$$")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r");
     format!("\"{escaped}\"")
 }

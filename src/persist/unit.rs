@@ -43,6 +43,7 @@ fn quoted(word: &str) -> String {
             '\\' | '"' => text.extend(['\\', c]),
             '%' | '$' => text.extend([c, c]),
             '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
             c => text.push(c),
         }
     }
@@ -79,7 +80,7 @@ mod tests {
     fn commands_become_a_unit_of_which_the_newest_value_counts() {
         let set = ["ethtool", "-K", "eth0", "tso", "{value}"];
         let (first, second) = (
-            [command(&set, "on"), command(&["x", "a\"b %h $y\\"], "1")],
+            [command(&set, "on"), command(&["x", "a\"b %h $y\\\r"], "1")],
             [command(&set, "off")],
         );
         let (one, two) = (stamp(1), stamp(2));
@@ -103,7 +104,7 @@ mod tests {
             "{unit}"
         );
         assert!(!unit.contains("\"on\""), "{unit}");
-        assert!(unit.contains(r#"ExecStart="x" "a\"b %%h $$y\\""#), "{unit}");
+        assert!(unit.contains(r#"ExecStart="x" "a\"b %%h $$y\\\r""#), "{unit}");
         assert!(unit.contains("kvmtune revert 2"), "{unit}");
         let wanted = render(OwnFile::UnitWanted, &layers).unwrap();
         assert!(

@@ -149,7 +149,9 @@ impl Place {
         if let Err(e) = attribute {
             println!("no extended attributes here: {e}");
         }
+        default_access(&root.join("etc/udev/rules.d"));
         fs::write(root.join("boot/grub.cfg"), "none").unwrap();
+        fs::write(root.join("boot/tuned"), "none").unwrap();
         fs::write(root.join("etc/tuned/active_profile"), "throughput-performance\n").unwrap();
         symlink("../usr/lib", root.join("etc/modprobe.d")).unwrap();
         let mut host = FakeHost::new([
@@ -161,7 +163,7 @@ impl Place {
             (file(SCHEDULER), "mq-deadline\n"),
         ]);
         host.keep_in(&folder.join("host.json")).unwrap();
-        // GRUB's menu is its drop-in; tuned-adm does what is needed to see that it was called.
+        // GRUB's menu is its drop-in; tuned-adm does what is needed to see that it was called, and what it has read.
         let script = |name: &str, text: &str| {
             fs::write(folder.join(name), text).unwrap();
         };
@@ -175,7 +177,8 @@ impl Place {
         script(
             "tuned.sh",
             &format!(
-                "[ \"$1\" = off ] && set -- off ''\nprintf '%s\\n' \"$2\" > '{at}/root/etc/tuned/active_profile'\n"
+                "[ \"$1\" = off ] && set -- off ''\ncd '{at}/root'\nprintf '%s\\n' \"$2\" > etc/tuned/active_profile\n\
+                 if [ \"$2\" = kvmtune ]; then cat etc/tuned/kvmtune/tuned.conf; else printf none; fi > boot/tuned\n"
             ),
         );
         Self(folder.into())
@@ -192,7 +195,12 @@ impl Place {
     }
 
     pub fn machine<'h>(&self, host: &'h mut FakeHost, watch: &Watch) -> Machine<'h> {
-        let tool = |name: &str| Some(vec!["sh".to_string(), self.0.join(name).display().to_string()]);
+        let tool = |name: &str| {
+            let script = self.0.join(name);
+            script
+                .exists()
+                .then(|| vec!["sh".to_string(), script.display().to_string()])
+        };
         Machine {
             root: Root::open(&self.0.join("root")).unwrap(),
             host: Some(host),
@@ -203,6 +211,13 @@ impl Place {
             watch: watch.clone(),
             domains: Domains::default(),
         }
+    }
+
+    /// Whether tuned has read its profile since it was changed.
+    pub fn tuned_is_up_to_date(&self) -> bool {
+        let read = |path: &str| fs::read_to_string(self.0.join("root").join(path)).unwrap_or_default();
+        read("etc/tuned/active_profile") != "kvmtune\n"
+            || read("boot/tuned") == read("etc/tuned/kvmtune/tuned.conf")
     }
 
     /// Everything there is on the machine, without the ledger.
@@ -253,6 +268,26 @@ impl Place {
             .into_iter()
             .filter(|f| f.held != Held::Yes && f.layer != kvmtune::commit::Layer::Boot)
             .collect()
+    }
+}
+
+/// Has the system give an extended attribute to every new file in a folder, as `SELinux` does: here an access list.
+fn default_access(folder: &Path) {
+    let mut list = vec![2, 0, 0, 0];
+    for (tag, permissions, id) in [
+        (1_u16, 7_u16, u32::MAX),
+        (2, 4, 12),
+        (4, 5, u32::MAX),
+        (16, 5, u32::MAX),
+        (32, 5, u32::MAX),
+    ] {
+        list.extend(tag.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    let flags = rustix::fs::XattrFlags::empty();
+    if let Err(e) = rustix::fs::setxattr(folder, "system.posix_acl_default", &list, flags) {
+        println!("no access lists here: {e}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! `kvmtune revert`, `keep` and `status`: what becomes of commits.
 
 use super::overdue;
-use super::{need_root, open, shown, tell_half};
+use super::signals::unheard;
+use super::{need_root, open, shown, try_to_take_back_overdue};
 use crate::change::{ChangeError, Keeper};
 use crate::cli::exit::Code;
 use crate::cli::failure::Failure;
@@ -58,6 +59,13 @@ pub(in crate::cli) fn revert(common: &Common, args: &RevertArgs) -> Result<Code,
     tell_news(&common.dirs());
     let mut host = BareHost::new(None, Cancel::default());
     let mut opened = open(common, args.root.as_deref(), args.dry_run, &mut host)?;
+    if !args.dry_run {
+        let taken = try_to_take_back_overdue(&mut opened)?;
+        // It was the newest, or the one that was meant: the next one is not.
+        if !taken.is_empty() && args.id.is_none_or(|id| taken.contains(&id)) {
+            return Ok(Code::Done);
+        }
+    }
     let id = opened.ledger()?.find(args.id)?.stamp.commit;
     let wanted = if args.force {
         Wanted::Forced
@@ -78,6 +86,7 @@ pub(in crate::cli) fn revert(common: &Common, args: &RevertArgs) -> Result<Code,
     if args.dry_run {
         return Ok(Code::Done);
     }
+    let _unheard = unheard();
     opened.carry_out(next, changes)?;
     if !common.json {
         print(&format!("commit {id} is taken back"));
@@ -93,6 +102,7 @@ pub(in crate::cli) fn keep(common: &Common, args: &KeepArgs) -> Result<Code, Fai
     tell_news(&common.dirs());
     let mut host = BareHost::new(None, Cancel::default());
     let mut opened = open(common, None, false, &mut host)?;
+    try_to_take_back_overdue(&mut opened)?;
     let ledger = opened.ledger()?;
     let waiting = ledger
         .commits
@@ -113,6 +123,7 @@ pub(in crate::cli) fn keep(common: &Common, args: &KeepArgs) -> Result<Code, Fai
         return Ok(Code::Done);
     }
     let (next, changes) = opened.keeping(id)?;
+    let _unheard = unheard();
     opened.carry_out(next, changes)?;
     print(&format!("commit {id} is kept"));
     Ok(Code::Done)
@@ -122,11 +133,7 @@ pub(in crate::cli) fn status(common: &Common, args: &StatusArgs) -> Result<Code,
     need_root("status")?;
     let mut host = BareHost::new(None, Cancel::default());
     let mut opened = match &args.root {
-        Some(root) => {
-            let (opened, half) = Opened::image(root)?;
-            tell_half(half);
-            opened
-        }
+        Some(root) => Opened::image_looked_at(root)?,
         None if !common.state.exists() => return show(common, &Ledger::default(), &[], false),
         None => {
             tell_news(&common.dirs());
@@ -152,7 +159,9 @@ fn show(
     } else {
         print(&shown::status(ledger, found));
         if is_half_made {
-            say("a verb was killed half-way, or is at work now: `kvmtune recover` puts back what it did");
+            say(
+                "a verb was killed half-way, or is at work now: the next commit or revert, or `kvmtune recover` for a host, puts back what it did",
+            );
         }
     }
     Ok(if is_held { Code::Done } else { Code::NotHeld })

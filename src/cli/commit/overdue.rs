@@ -6,24 +6,28 @@
 use crate::change::{ChangeError, Keeper};
 use crate::cli::exit::Code;
 use crate::cli::failure::Failure;
-use crate::commit::{CommitError, Opened, next_deadline};
+use crate::cli::say;
+use crate::commit::{CommitError, Opened, is_half_made, next_deadline};
 use crate::host::{BareHost, Cancel};
 use crate::session::Logbook;
 use jiff::Timestamp;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What it says when it has taken up its wait.
 const READY: &str = "ready";
 /// A clock that is set, and a commit that is kept, are noticed within this.
 const LOOK: Duration = Duration::from_secs(1);
+/// After this what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Starts the process for the ledger of `state`, and returns once it waits.
 pub(super) fn start(state: &Path) -> io::Result<()> {
@@ -48,37 +52,72 @@ pub(super) fn start(state: &Path) -> io::Result<()> {
     }
 }
 
-/// Waits until nothing in the ledger has a deadline any more, taking back what is overdue.
+/// Waits until nothing in the ledger has a deadline any more, taking back what is overdue, and what was killed half-way. What
+/// cannot be taken back now is told once and tried again: a disk may get room, and libvirt or a guest start.
 pub(super) fn wait(state: &Path, detached: bool) -> Result<Code, Failure> {
     if detached {
         detach().map_err(|e| Failure::environment(format!("cannot wait in a session of its own: {e}")))?;
     }
-    while let Some(deadline) = next_deadline(state)? {
-        let left = deadline.duration_since(Timestamp::now());
-        let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
-        if !left.is_zero() {
-            thread::sleep(left.min(LOOK));
-            continue;
-        }
-        match take_back(state) {
-            Ok(()) => {}
+    let (mut ends, mut told) = (BTreeMap::new(), String::new());
+    loop {
+        match look(state, &mut ends) {
+            Ok(None) => return Ok(Code::Done),
+            Ok(Some(pause)) => thread::sleep(pause),
             // Whoever holds the lock will be done some time.
             Err(CommitError::Change(ChangeError::Locked { .. })) => thread::sleep(LOOK),
             Err(error) => {
-                Logbook::of(state).announce(&format!(
-                    "a commit that nobody kept could not be taken back ({error}): do it with `kvmtune revert`"
-                ));
-                return Err(error.into());
+                let error = error.to_string();
+                if error != told {
+                    let news = format!(
+                        "a commit that nobody kept could not be taken back ({error}): it is tried again and again, or do it with \
+                         `kvmtune revert`"
+                    );
+                    Logbook::of(state).announce(&news);
+                    say(&news);
+                    told = error;
+                }
+                thread::sleep(AGAIN);
             }
         }
     }
-    Ok(Code::Done)
 }
 
-fn take_back(state: &Path) -> Result<(), CommitError> {
+/// Takes back what is to be; then says how long there is nothing to do, `None` when nothing waits any more.
+fn look(state: &Path, ends: &mut Ends) -> Result<Option<Duration>, CommitError> {
+    if !state.exists() {
+        return Ok(None);
+    }
+    let now = Timestamp::now();
+    if is_half_made(state) {
+        take_back(state, now)?;
+    }
+    let Some(deadline) = next_deadline(state)? else {
+        return Ok(None);
+    };
+    let left = Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO);
+    // A clock that is set back gives no more time.
+    let end = ends
+        .entry(deadline)
+        .or_insert_with(|| Instant::now().checked_add(left));
+    let left = end.map_or(left, |end| {
+        left.min(end.saturating_duration_since(Instant::now()))
+    });
+    if left.is_zero() {
+        take_back(state, now.max(deadline))?;
+    }
+    Ok(Some(left.min(LOOK)))
+}
+
+/// By the clock that nobody sets, when each deadline comes.
+type Ends = BTreeMap<Timestamp, Option<Instant>>;
+
+fn take_back(state: &Path, now: Timestamp) -> Result<(), CommitError> {
     let mut host = BareHost::new(None, Cancel::default());
-    let (mut opened, _) = Opened::host(state, &mut host, Keeper::Watchman)?;
-    for id in opened.revert_overdue(Timestamp::now())? {
+    let (mut opened, half) = Opened::host(state, &mut host, Keeper::Watchman)?;
+    if half.is_some() {
+        Logbook::of(state).announce("a verb of commits was killed half-way: what it had done was put back");
+    }
+    for id in opened.revert_overdue(now)? {
         Logbook::of(state).announce(&format!("commit {id} was not kept in time: it was taken back"));
     }
     Ok(())

@@ -22,6 +22,12 @@ pub(super) fn sysctl(key: &str, ours: &str, other: &OtherFile, found: &mut Vec<C
         };
         let name = slashed(name.trim().trim_start_matches('-').trim());
         if matches_glob(&name, key) {
+            let is_pattern = name != key && !other.path.ends_with("/sysctl.conf");
+            let (wins, why) = if is_pattern {
+                (false, "systemd-sysctl takes a key that is named before a pattern")
+            } else {
+                (wins, why)
+            };
             push(
                 found,
                 other,
@@ -35,8 +41,10 @@ pub(super) fn sysctl(key: &str, ours: &str, other: &OtherFile, found: &mut Vec<C
     }
 }
 
-/// Writes at boot. Of files of tmpfiles.d that write the same, the first in the order of their names counts
-/// (tmpfiles.d(5)); sysfsutils writes later.
+/// Writes at boot. Of files of tmpfiles.d that write the same path the first in the order of their names counts, a later `w+`
+/// besides; a pattern is another path to systemd-tmpfiles: it is written, too, in its turn. sysfsutils writes later.
+///
+/// Source: `parse_line` and `run` of systemd's tmpfiles.c.
 pub(super) fn written(path: &str, ours: &str, other: &OtherFile, found: &mut Vec<Conflict>) {
     if other.path.starts_with("/etc/sysfs") {
         let Some(key) = path.strip_prefix("/sys/") else {
@@ -59,14 +67,7 @@ pub(super) fn written(path: &str, ours: &str, other: &OtherFile, found: &mut Vec
         }
         return;
     }
-    let verdict = if after(other, OwnFile::Tmpfiles.path()) {
-        (
-            false,
-            "systemd-tmpfiles takes the first file that writes it, which is ours",
-        )
-    } else {
-        (true, "systemd-tmpfiles takes the first file that writes it")
-    };
+    let is_after = after(other, OwnFile::Tmpfiles.path());
     for (line, text) in lines(other, &['#']) {
         let mut words = text.split_whitespace();
         let (Some(kind), Some(glob)) = (words.next(), words.next()) else {
@@ -76,6 +77,16 @@ pub(super) fn written(path: &str, ours: &str, other: &OtherFile, found: &mut Vec
         if !kind.starts_with('w') || !matches_glob(&glob, path) {
             continue;
         }
+        let verdict = match (glob == path, is_after) {
+            (true, true) if kind.contains('+') => (true, "it is added to the write of ours"),
+            (true, true) => (
+                false,
+                "systemd-tmpfiles takes the first file that writes it, which is ours",
+            ),
+            (true, false) => (true, "systemd-tmpfiles takes the first file that writes it"),
+            (false, true) => (true, "its pattern is written after ours"),
+            (false, false) => (false, "its pattern is written before ours"),
+        };
         let value: Vec<_> = words.skip(4).collect();
         push(found, other, line, path, &value.join(" "), ours, verdict);
     }
@@ -190,7 +201,7 @@ mod tests {
         let expected = [
             (3, "7 8 9".to_string(), true),
             (4, "4096 1 2".into(), false),
-            (5, "1".into(), true),
+            (5, "1".into(), false),
         ];
         assert_eq!(of_sysctl("/etc/sysctl.d/99-a.conf", text), expected);
         let before = of_sysctl("/usr/lib/sysctl.d/50-a.conf", "net.ipv4.tcp_rmem = 1");
@@ -202,15 +213,22 @@ mod tests {
     fn the_first_write_at_boot_counts_and_the_last_option() {
         let write = |path: &str| {
             let mut found = Vec::new();
-            let text = "d /run/x\nw /sys/kernel/mm/ksm/* - - - - 5\n";
+            let text = "d /run/x\nw /sys/kernel/mm/ksm/* - - - - 5\nw /sys/kernel/mm/ksm/run - - - - 5\n\
+                        w+ /sys/kernel/mm/ksm/run - - - - 5\n";
             written("/sys/kernel/mm/ksm/run", "1", &file(path, text), &mut found);
             found
                 .into_iter()
                 .map(|c| (c.line, c.matters()))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(write("/etc/tmpfiles.d/10-a.conf"), [(2, true)]);
-        assert_eq!(write("/etc/tmpfiles.d/90-a.conf"), [(2, false)]);
+        assert_eq!(
+            write("/etc/tmpfiles.d/10-a.conf"),
+            [(2, false), (3, true), (4, true)]
+        );
+        assert_eq!(
+            write("/etc/tmpfiles.d/90-a.conf"),
+            [(2, true), (3, false), (4, true)]
+        );
         let options = |path: &str| {
             let mut found = Vec::new();
             let text = "options kvm-intel nested=0\noptions kvm a=1 halt_poll_ns=7\n";

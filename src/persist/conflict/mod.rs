@@ -196,7 +196,12 @@ fn in_force(file: OwnFile, others: &Others) -> Vec<&OtherFile> {
         let single = singles(file).contains(&other.path.as_str());
         // procps lets /run hide /etc, systemd the other way round: such a file is hidden by ours for one of them only.
         let hidden = other.name() == own_name && !other.path.starts_with("/run/");
-        *kind == file && other.path != own && !hidden && (single || seen.insert(other.name().to_string()))
+        // Two programs read files of this kind: neither hides a name from the other.
+        let reader = other.path.starts_with("/etc/sysfs.d/");
+        *kind == file
+            && other.path != own
+            && !hidden
+            && (single || seen.insert((reader, other.name().to_string())))
     };
     others.files.iter().filter(read).map(|(_, other)| other).collect()
 }

@@ -4,7 +4,7 @@ use super::{Conflict, OtherFile, matches_glob, spaced};
 use crate::persist::{Device, OwnFile, Subsystem};
 
 /// Rules that assign the attribute and do not say that they are about another device. Files count in the order of their
-/// names, the last assignment wins, unless one before says `:=`.
+/// names, the last assignment wins: of an attribute udev takes `:=` and `+=` for `=` (`parse_token` of udev-rules.c).
 pub(super) fn assigned(
     device: &Device,
     attribute: &str,
@@ -36,13 +36,13 @@ pub(super) fn assigned(
         }
         let wanted = format!("ATTR{{{attribute}}}");
         for (key, operator, value) in &parts {
-            if *key != wanted || !matches!(*operator, "=" | ":=") {
+            if *key != wanted || !matches!(*operator, "=" | ":=" | "+=") {
                 continue;
             }
-            let (wins, why) = match (after, *operator) {
-                (true, _) => (true, "it is read after ours, and may be about this device"),
-                (false, ":=") => (true, "it forbids later rules to assign it"),
-                (false, _) => (false, "it is read before ours"),
+            let (wins, why) = if after {
+                (true, "it is read after ours, and may be about this device")
+            } else {
+                (false, "it is read before ours")
             };
             found.push(Conflict {
                 path: other.path.clone(),
@@ -155,6 +155,6 @@ mod tests {
             find("99-a.rules"),
             [(2, bfq.clone(), true), (8, kyber.clone(), true)]
         );
-        assert_eq!(find("10-a.rules"), [(2, bfq, false), (8, kyber, true)]);
+        assert_eq!(find("10-a.rules"), [(2, bfq, false), (8, kyber, false)]);
     }
 }
