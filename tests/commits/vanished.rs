@@ -58,15 +58,15 @@ fn a_place_that_vanished_does_not_keep_the_rest_from_going_back() {
             reboot(&place, &[(SWAPPINESS, "11"), (SLEEP, "200")]);
         }
         pull_the_disk(&place);
-        if !is_rebooted {
+        if is_rebooted {
+            place.revert(0, Wanted::Careful, &watch).unwrap();
+        } else {
             let refused = place.revert(0, Wanted::Careful, &watch).unwrap_err().to_string();
             assert!(
                 refused.contains("queue/scheduler cannot be read any more") && refused.contains("--force"),
                 "{refused}"
             );
             place.revert(0, Wanted::Forced, &watch).unwrap();
-        } else {
-            place.revert(0, Wanted::Careful, &watch).unwrap();
         }
         before.remove(&file(SCHEDULER).to_string());
         assert_eq!(difference(&before, &place.state()), "", "rebooted: {is_rebooted}");
