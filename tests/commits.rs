@@ -2,10 +2,14 @@
 //! what is taken back leaves nothing behind.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "commits/domain.rs"]
+mod domain;
 #[path = "common/kill.rs"]
 mod kill;
 #[path = "commits/mod.rs"]
 mod support;
+#[path = "commits/vanished.rs"]
+mod vanished;
 
 use kill::die_at;
 use kvmtune::commit::*;

@@ -8,18 +8,15 @@ use super::treatment::{SETTLING, drifts};
 use crate::host::{Host, HostError};
 use crate::tunable::{Setting, SettingRole};
 
-/// What the places of settings hold now.
-pub fn found(host: &mut dyn Host, settings: &[Setting]) -> Result<Vec<WriteUndo>, HostError> {
-    let undo = |setting: &Setting| {
-        let raw = host.read(&setting.address)?;
-        Ok(WriteUndo {
-            address: setting.address.clone(),
-            kind: setting.kind.clone(),
-            old: setting.address.selected(&raw).to_string(),
-            scope: host.scope(&setting.address)?,
-        })
-    };
-    settings.iter().map(undo).collect()
+/// What the place of a setting holds now.
+pub fn found(host: &mut dyn Host, setting: &Setting) -> Result<WriteUndo, HostError> {
+    let raw = host.read(&setting.address)?;
+    Ok(WriteUndo {
+        address: setting.address.clone(),
+        kind: setting.kind.clone(),
+        old: setting.address.selected(&raw).to_string(),
+        scope: host.scope(&setting.address)?,
+    })
 }
 
 /// Sets values in this order, and reads them back. What follows from others is only read.

@@ -130,7 +130,7 @@ enum Verb {
     /// Write a run's raw numbers
     Export(results::ExportArgs),
     /// Put the host back after a run that was killed
-    Recover,
+    Recover(recover::Args),
     /// Build, try and clean the lab's guest
     #[command(subcommand)]
     Lab(lab::Verb),
@@ -161,7 +161,7 @@ pub fn main() -> ExitCode {
         Verb::Compare(args) => compare::compare(common, args),
         Verb::Plot(args) => plot::plot(common, args),
         Verb::Export(args) => results::export(common, args),
-        Verb::Recover => recover::recover(common),
+        Verb::Recover(args) => recover::recover(common, args),
         Verb::Lab(verb) => lab::lab(common, verb),
         Verb::Tunables(args) => tunables::tunables(common, args),
         Verb::Watchman(args) => watchman::watchman(common, args),

@@ -22,13 +22,21 @@ fn patience(holder: Holder) -> Duration {
     }
 }
 
-pub(super) fn recover(common: &Common) -> Result<Code, Failure> {
+/// Arguments of `recover`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Give up what a killed commit left in domains and their guests where it cannot be put back: a guest that never starts again
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn recover(common: &Common, args: &Args) -> Result<Code, Failure> {
     let dirs = common.dirs();
     let report = recover_patiently(&dirs)?;
     tell_news(&dirs);
     let mut lines: Vec<_> = report.entries.iter().map(ToString::to_string).collect();
     if report.is_complete() {
-        lines.extend(put_back_half_made(&dirs.state)?);
+        lines.extend(put_back_half_made(&dirs.state, args.force)?);
     }
     if common.json {
         print_json(&serde_json::json!({ "complete": report.is_complete(), "entries": lines }))?;

@@ -220,12 +220,16 @@ fn values(
         let layers = ledger.commits.iter();
         live::tops(layers.map(|commit| (commit.extent, &commit.host.values[..])))
     };
-    let (before, after) = (tops(old), tops(next));
-    if before.is_empty() && after.is_empty() {
+    let tops = live::Tops {
+        before: tops(old),
+        after: tops(next),
+        is_adding: next.commits.len() > old.commits.len(),
+    };
+    if tops.before.is_empty() && tops.after.is_empty() {
         return Ok(Vec::new());
     }
     let known = &mut next.origins.values;
-    let change = live::between((&before, &after), known, wanted, machine.host()?, since)?;
+    let change = live::between(&tops, known, wanted, machine.host()?, since)?;
     Ok(change.map(Change::Value).into_iter().collect())
 }
 

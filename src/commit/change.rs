@@ -52,6 +52,18 @@ impl Change {
         }
     }
 
+    /// What of a domain or its guest it changes; `None` for the host.
+    pub(super) fn in_domain(&self) -> Option<String> {
+        match self {
+            Self::File(_) | Self::Value(_) | Self::Profile { .. } => None,
+            Self::Domain(change) => Some(format!("domain {}", change.domain.name)),
+            Self::GuestFile(change) => {
+                Some(format!("{} in the guest of {}", change.path, change.domain.name))
+            }
+            Self::GuestValue(change) => Some(format!("values in the guest of {}", change.domain.name)),
+        }
+    }
+
     /// Whether what it made is in force.
     pub fn verify(&self, machine: &mut Machine<'_>) -> Vec<Finding> {
         match self {

@@ -30,6 +30,9 @@ pub struct DomainChange {
     /// What comes with its next start only: told and looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late: Vec<Setting>,
+    /// Why it cannot be told what it is to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
 }
 
 /// A definition from one text to another. Both hold the domain's secrets.
@@ -41,7 +44,7 @@ pub struct DefinitionChange {
     pub after: String,
     /// Whether that is libvirt's own text of earlier, not one that was edited.
     pub is_own: bool,
-    /// What stands in it because of commits.
+    /// What is to stand in it because of commits, and be read back.
     pub places: Vec<(XmlSetting, String)>,
     /// What stood in it because of commits, or does.
     pub touched: Vec<XmlSetting>,
@@ -91,18 +94,17 @@ impl DomainChange {
 
     pub(super) fn verify(&self, machine: &mut Machine<'_>) -> Vec<Finding> {
         let name = &self.domain.name;
+        let failed = |why: String| Finding {
+            layer: Layer::Definition,
+            place: format!("domain {name}"),
+            wanted: "there".into(),
+            held: Held::No(why),
+        };
         let host = match machine.domains.reach(&self.domain) {
             Ok(host) => host,
-            Err(error) => {
-                return vec![Finding {
-                    layer: Layer::Definition,
-                    place: format!("domain {name}"),
-                    wanted: "there".into(),
-                    held: Held::No(error.to_string()),
-                }];
-            }
+            Err(error) => return vec![failed(error.to_string())],
         };
-        let mut findings = Vec::new();
+        let mut findings: Vec<_> = self.untold.clone().map(failed).into_iter().collect();
         if let Some(definition) = &self.definition {
             findings.extend(definition.verify(name, host));
         }
@@ -143,6 +145,19 @@ fn running(name: &str, setting: &Setting, late: bool, host: &mut LocalHost) -> F
 
 impl DefinitionChange {
     fn make(&self, domain: &DomainRef, host: &mut LocalHost) -> Result<(), CommitError> {
+        if host.definition_now()? != self.before {
+            let doing = format!("change the definition of domain {}", domain.name);
+            return Err(HostError::new(doing, "somebody else changed it meanwhile; try again").into());
+        }
+        let made = self.define(domain, host);
+        if made.is_err() {
+            // What libvirt made of it otherwise could be taken for somebody else's.
+            let _ = host.define(&self.before, false);
+        }
+        made
+    }
+
+    fn define(&self, domain: &DomainRef, host: &mut LocalHost) -> Result<(), CommitError> {
         let defined = host.define(&self.after, !self.is_own)?;
         for (place, wanted) in &self.places {
             let found = value(domain, &defined, place)?;
@@ -159,15 +174,25 @@ impl DefinitionChange {
         Ok(())
     }
 
-    /// What somebody else has changed since stays; then only the places of commits go back.
+    /// What somebody else has changed since stays; then only what was made here goes back.
     fn unmake(&self, domain: &DomainRef, host: &mut LocalHost) -> Result<(), CommitError> {
         let now = host.definition_now()?;
         if now == self.before {
             return Ok(());
         }
         let disk = Some(domain.disk.as_str());
+        let at = |text: &str, place: &XmlSetting| xml::value(text, place, disk).ok();
+        let (mut made, mut is_another) = (Places::new(), false);
+        for place in &self.touched {
+            let (found, old) = (at(&now, place), at(&self.before, place));
+            if found == at(&self.after, place) {
+                made.extend(old.map(|old| (place.clone(), old)));
+            } else {
+                is_another |= found != old;
+            }
+        }
         let same = same_besides(&now, &self.before, self.touched.iter(), disk);
-        if same.map_err(|e| failed(domain, &e))? {
+        if !is_another && same.map_err(|e| failed(domain, &e))? {
             let defined = host.define(&self.before, false)?;
             if defined == self.before {
                 return Ok(());
@@ -175,9 +200,13 @@ impl DefinitionChange {
             let doing = format!("put the definition of domain {} back", domain.name);
             return Err(HostError::new(doing, "it reads otherwise than it was").into());
         }
-        let old = |place: &XmlSetting| Ok((place.clone(), value(domain, &self.before, place)?));
-        let old: Places = self.touched.iter().map(old).collect::<Result<_, CommitError>>()?;
-        let text = xml::with_settings(&now, &old, disk).map_err(|e| failed(domain, &e))?;
+        if made
+            .iter()
+            .all(|(place, old)| at(&now, place).as_ref() == Some(old))
+        {
+            return Ok(());
+        }
+        let text = xml::with_settings(&now, &made, disk).map_err(|e| failed(domain, &e))?;
         Ok(host.define(&text, true).map(drop)?)
     }
 
@@ -247,8 +276,13 @@ pub(super) fn wanted_places(
 ) -> Result<Places, CommitError> {
     let mut all = Places::new();
     for (_, part) in domains::parts(commits, &domain.uuid).filter(|(c, _)| c.extent.is_config()) {
-        let places = places_of(&part.settings, host).map_err(|why| CommitError::Refused(why.join("; ")))?;
-        all.extend(places);
+        // The domain's shape may be another one since.
+        if part.places.is_empty() {
+            let places = places_of(&part.settings, host);
+            all.extend(places.map_err(|why| CommitError::Refused(why.join("; ")))?);
+        } else {
+            all.extend(part.places.iter().cloned());
+        }
     }
     Ok(all)
 }
@@ -262,7 +296,7 @@ pub(super) fn between(
     machine: &mut Machine<'_>,
 ) -> Result<Vec<Change>, CommitError> {
     let (mut changes, mut others) = (Vec::new(), Vec::new());
-    for domain in domains::named(old, new) {
+    for domain in domains::concerned(old, new) {
         if wanted == Wanted::Forced && Domains::is_gone(&domain)? {
             origins.domains.definitions.remove(&domain.uuid);
             origins.domains.values.remove(&domain.uuid);
@@ -272,11 +306,12 @@ pub(super) fn between(
         match one {
             Ok(change) => changes.extend(change),
             // That it is gone is a finding, not a failure to look.
-            Err(_) if wanted == Wanted::Verified => changes.push(Change::Domain(DomainChange {
+            Err(error) if wanted == Wanted::Verified => changes.push(Change::Domain(DomainChange {
                 domain,
                 definition: None,
                 live: None,
                 late: Vec::new(),
+                untold: Some(error.to_string()),
             })),
             Err(error) => return Err(error),
         }
@@ -307,13 +342,17 @@ fn of_domain(
                 .map(|(extent, settings)| (*extent, settings.as_slice())),
         )
     };
-    let (before, after) = (tops(old), tops(new));
+    let tops = live::Tops {
+        before: tops(old),
+        after: tops(new),
+        is_adding: new.len() > old.len(),
+    };
     let values = origins.domains.values.entry(domain.uuid.clone()).or_default();
-    let known = later(old, domain, &before);
-    let mut late = later(new, domain, &after);
+    let known = later(old, domain, &tops.before);
+    let mut late = later(new, domain, &tops.after);
     late.retain(|setting| wanted == Wanted::Verified || !known.contains(setting));
     let live = if wanted == Wanted::Verified || host.is_on() {
-        live::between((&before, &after), values, wanted, host, others)?
+        live::between(&tops, values, wanted, host, others)?
     } else {
         // What a run held went with it.
         values.clear();
@@ -329,6 +368,7 @@ fn of_domain(
             definition,
             live,
             late,
+            untold: None,
         })
     }))
 }
@@ -362,13 +402,13 @@ fn definition(
         wanted_places(new, domain, host)?,
     );
     let touched: Vec<_> = before.keys().chain(after.keys()).cloned().collect();
-    let places = || after.clone().into_iter().collect();
+    let is_new = |(place, value): &(XmlSetting, String)| before.get(place) != Some(value);
     if wanted == Wanted::Verified {
         return Ok((!after.is_empty()).then(|| DefinitionChange {
             before: String::new(),
             after: String::new(),
             is_own: false,
-            places: places(),
+            places: after.into_iter().collect(),
             touched,
         }));
     }
@@ -414,7 +454,8 @@ fn definition(
         before: now,
         after: text,
         is_own,
-        places: places(),
+        // libvirt leaves out what its domain has no use for any more.
+        places: after.clone().into_iter().filter(is_new).collect(),
         touched,
     }))
 }

@@ -51,7 +51,7 @@ pub fn domain_part(
         )));
     }
     let (inside, own): (Vec<_>, Vec<_>) = settings.iter().cloned().partition(|s| s.address.in_guest());
-    of_domain(&own, of, &domain, extent, host)?;
+    let places = of_domain(&own, of, &domain, extent, host)?;
     let (lasting, values) = if inside.is_empty() {
         (Vec::new(), Vec::new())
     } else {
@@ -61,19 +61,20 @@ pub fn domain_part(
     Ok(DomainPart {
         domain,
         settings: own,
+        places: places.into_iter().collect(),
         lasting,
         values,
     })
 }
 
-/// Fails when the domain's own settings cannot all be kept by it.
+/// The places of the domain's own settings in its definition; fails when it cannot keep them all.
 fn of_domain(
     own: &[Setting],
     of: Measured<'_>,
     domain: &DomainRef,
     extent: Extent,
     host: &LocalHost,
-) -> Result<(), CommitError> {
+) -> Result<Places, CommitError> {
     let definition = if extent.is_config() {
         host.definition_now()?
     } else {
@@ -92,16 +93,15 @@ fn of_domain(
     } else {
         Ok(Places::new())
     };
-    match places {
-        Ok(places) => {
-            for (place, value) in places {
-                let changes = [(place, value)].into();
-                if let Err(error) = xml::with_settings(&definition, &changes, disk) {
-                    unfit.push(error.to_string());
-                }
-            }
+    let places = places.unwrap_or_else(|why| {
+        unfit.extend(why);
+        Places::new()
+    });
+    for (place, value) in &places {
+        let changes = [(place.clone(), value.clone())].into();
+        if let Err(error) = xml::with_settings(&definition, &changes, disk) {
+            unfit.push(error.to_string());
         }
-        Err(why) => unfit.extend(why),
     }
     if !unfit.is_empty() {
         return Err(CommitError::Refused(format!(
@@ -110,7 +110,7 @@ fn of_domain(
         )));
     }
     if of.is_own && !own.is_empty() && extent.is_config() {
-        let changed = changed_since(own, of, domain, host, &definition)?;
+        let changed = changed_since(&places, of, domain, host, &definition)?;
         if !changed.is_empty() {
             return Err(CommitError::Refused(format!(
                 "domain {name} was changed since run {}: {}; measure it again as it is now",
@@ -119,7 +119,7 @@ fn of_domain(
             )));
         }
     }
-    Ok(())
+    Ok(places)
 }
 
 /// Why a setting makes sense in the lab only.
@@ -137,7 +137,7 @@ fn of_the_lab(setting: &Setting) -> Option<String> {
 
 /// In what the domain differs from the one that was measured, as far as it matters to these settings.
 fn changed_since(
-    own: &[Setting],
+    places: &Places,
     of: Measured<'_>,
     domain: &DomainRef,
     host: &LocalHost,
@@ -154,7 +154,6 @@ fn changed_since(
         return Ok(changed);
     };
     let disk = Some(domain.disk.as_str());
-    let places = places_of(own, host).map_err(|why| CommitError::Refused(why.join("; ")))?;
     let ours = wanted_places(of.in_force, domain, host)?;
     for place in places.keys() {
         let (then, now) = (

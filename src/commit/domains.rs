@@ -1,9 +1,10 @@
 //! The domains that commits are about, reached when one is first needed.
 
-use super::{Commit, CommitError};
+use super::{Commit, CommitError, Extent};
 use crate::experiment::SshTarget;
 use crate::host::libvirt::{Connection, LibvirtErrorKind};
 use crate::host::{HostError, LocalHost};
+use crate::persist::CommitId;
 use crate::persist::domain::{DomainPart, DomainRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,13 +70,23 @@ impl Domains {
     }
 }
 
-/// The domains of these commits, each as the newest of them reaches it.
-pub(super) fn named(old: &[Commit], new: &[Commit]) -> Vec<DomainRef> {
+/// The domains of which the new commits want something else than the old ones, each as the newest of them reaches it. Of
+/// any other nothing is changed, so it need not be there.
+pub(super) fn concerned(old: &[Commit], new: &[Commit]) -> Vec<DomainRef> {
     let mut found: BTreeMap<String, DomainRef> = BTreeMap::new();
     for part in old.iter().chain(new).filter_map(|commit| commit.domain.as_ref()) {
         found.insert(part.domain.uuid.clone(), part.domain.clone());
     }
+    found.retain(|uuid, _| !asked(old, uuid).eq(asked(new, uuid)));
     found.into_values().collect()
+}
+
+/// All that commits want of one domain; a deadline changes nothing of it.
+fn asked<'c>(
+    commits: &'c [Commit],
+    uuid: &'c str,
+) -> impl Iterator<Item = (CommitId, Extent, &'c DomainPart)> {
+    parts(commits, uuid).map(|(commit, part)| (commit.stamp.commit, commit.extent, part))
 }
 
 /// The parts that commits have for one domain, the oldest first.

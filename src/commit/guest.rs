@@ -235,7 +235,7 @@ pub(super) fn between(
     machine: &mut Machine<'_>,
 ) -> Result<Vec<Change>, CommitError> {
     let (mut changes, mut others) = (Vec::new(), Vec::new());
-    for domain in domains::named(old, new) {
+    for domain in domains::concerned(old, new) {
         if wanted == Wanted::Forced && Domains::is_gone(&domain)? {
             origins.guests.files.remove(&domain.uuid);
             origins.guests.values.remove(&domain.uuid);
@@ -340,25 +340,31 @@ fn values(
 ) -> Result<Option<Change>, CommitError> {
     let layers =
         |commits| domains::parts(commits, &domain.uuid).map(|(c, part)| (c.extent, &part.values[..]));
-    let (before, after) = (live::tops(layers(old)), live::tops(layers(new)));
+    let tops = live::Tops {
+        before: live::tops(layers(old)),
+        after: live::tops(layers(new)),
+        is_adding: new.len() > old.len(),
+    };
     let all = live::tops(layers(new).map(|(_, values)| (Extent::Both, values)));
-    if before.is_empty() && all.is_empty() {
+    if tops.before.is_empty() && all.is_empty() {
         return Ok(None);
     }
     let known = origins.guests.values.entry(domain.uuid.clone()).or_default();
     let mut late: Vec<Setting> = Vec::new();
     let values = if wanted == Wanted::Verified {
-        let is_late = |s: &Setting| !after.iter().any(|(given, _)| given.address == s.address);
+        let is_late = |s: &Setting| !tops.after.iter().any(|(given, _)| given.address == s.address);
         late.extend(all.into_iter().map(|(s, _)| s).filter(is_late));
         Some(ValueChange {
             before: Vec::new(),
             back: Vec::new(),
-            set: after.into_iter().map(|(setting, _)| setting).collect(),
+            set: tops.after.into_iter().map(|(setting, _)| setting).collect(),
         })
     } else {
         let host = machine.domains.reach(domain)?;
         if host.is_on() {
-            live::between((&before, &after), known, wanted, host, others)?
+            // A guest that does not answer is none whose values are gone.
+            host.guest_files()?;
+            live::between(&tops, known, wanted, host, others)?
         } else {
             // What a run held went with it.
             known.clear();

@@ -6,11 +6,21 @@ use super::ledger::Extent;
 use super::value::ValueChange;
 use super::{CommitError, Wanted};
 use crate::change::{WriteUndo, lasting};
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::tunable::{Address, Setting};
 
 /// A live value that counts, and whether what lasts holds it too.
 pub(super) type Top = (Setting, bool);
+
+/// The live values that count before and after.
+pub(super) struct Tops {
+    /// Of the commits that are in force.
+    pub before: Vec<Top>,
+    /// Of those that are to be.
+    pub after: Vec<Top>,
+    /// Whether there is a further commit: its names of devices are those of this boot.
+    pub is_adding: bool,
+}
 
 /// The newest value of each place, from the commits' own, the oldest first.
 pub(super) fn tops<'s>(layers: impl Iterator<Item = (Extent, &'s [Setting])>) -> Vec<Top> {
@@ -29,71 +39,124 @@ fn top<'t>(tops: &'t [Top], address: &Address) -> Option<&'t Top> {
 }
 
 /// What is to be set and put back. What the places held before the first commit is put into `origins`, and taken out with
-/// the last; what somebody else has set since is told in `changed`.
+/// the last; what somebody else has set since, or taken away, is told in `changed`.
 pub(super) fn between(
-    (before, after): (&[Top], &[Top]),
+    tops: &Tops,
     origins: &mut Vec<WriteUndo>,
     wanted: Wanted,
     host: &mut dyn Host,
     changed: &mut Vec<String>,
 ) -> Result<Option<ValueChange>, CommitError> {
     let is_new = |(setting, _): &&Top| {
-        let was = top(before, &setting.address);
+        let was = top(&tops.before, &setting.address);
         wanted == Wanted::Verified || was.is_none_or(|(other, _)| other.value != setting.value)
     };
-    let is_left = |(setting, _): &&Top| top(after, &setting.address).is_none();
-    let set: Vec<_> = after.iter().filter(is_new).map(|(s, _)| s.clone()).collect();
-    let left: Vec<_> = before.iter().filter(is_left).map(|(s, _)| s.clone()).collect();
-    if set.is_empty() && left.is_empty() {
-        return Ok(None);
-    }
+    let is_left = |(setting, _): &&Top| top(&tops.after, &setting.address).is_none();
+    let set: Vec<_> = tops.after.iter().filter(is_new).map(|(s, _)| s.clone()).collect();
+    let left: Vec<_> = tops.before.iter().filter(is_left).map(|(s, _)| s).collect();
+    let mut change = ValueChange {
+        before: Vec::new(),
+        back: Vec::new(),
+        set: Vec::new(),
+    };
     if wanted == Wanted::Verified {
-        let (before, back) = (Vec::new(), Vec::new());
-        return Ok(Some(ValueChange { before, back, set }));
-    }
-    let all: Vec<_> = set.iter().chain(&left).cloned().collect();
-    let found = lasting::found(host, &all)?;
-    let mut back = Vec::new();
-    for (setting, now) in all.iter().zip(&found) {
-        let origin = origins.iter().position(|o| o.address == setting.address);
-        let was = top(before, &setting.address);
-        let same_run = origin.is_some_and(|at| origins[at].scope == now.scope);
-        // In another boot the device may have another name, and this name another device.
-        let is_known = same_run || !is_of_device(&setting.address);
-        if let Some((was, lasts)) = was
-            && is_known
-            && (same_run || *lasts)
-            && was.canonical(&now.old).as_ref() != Some(&was.value)
-        {
-            changed.push(format!(
-                "{} was changed since: it reads `{}`, committed was `{}`",
-                setting.address,
-                now.old.escape_default(),
-                was.value
-            ));
+        change.set = set;
+    } else {
+        for setting in set.iter().chain(left) {
+            one(setting, tops, origins, wanted, host, changed, &mut change)?;
         }
-        match (origin, top(after, &setting.address)) {
-            (None, Some(_)) => origins.push(now.clone()),
-            (Some(_), Some(_)) | (None, None) => {}
-            (Some(at), None) => {
-                let mut origin = origins.remove(at);
-                // What lasts has set it again in this run.
-                if is_known && was.is_some_and(|(_, lasts)| *lasts) {
-                    origin.scope = now.scope.clone();
+    }
+    let is_any = !change.set.is_empty() || !change.back.is_empty();
+    Ok(is_any.then_some(change))
+}
+
+/// Adds what one place is to hold.
+fn one(
+    setting: &Setting,
+    tops: &Tops,
+    origins: &mut Vec<WriteUndo>,
+    wanted: Wanted,
+    host: &mut dyn Host,
+    changed: &mut Vec<String>,
+    change: &mut ValueChange,
+) -> Result<(), CommitError> {
+    let address = &setting.address;
+    let known = origins.iter().position(|o| o.address == *address);
+    let was = top(&tops.before, address);
+    let is_left = top(&tops.after, address).is_none();
+    let now = match lasting::found(host, setting) {
+        Ok(now) => now,
+        Err(error) => {
+            let origin = known.map(|at| &origins[at]);
+            // What is measured now is there.
+            let committed = was.filter(|_| is_left || !tops.is_adding);
+            match gone(error, origin, committed, host)? {
+                Some(why) if wanted != Wanted::Forced => {
+                    changed.push(format!("{address} cannot be read any more ({why})"));
                 }
-                back.push(origin);
+                _ => {
+                    if let Some(at) = known.filter(|_| is_left) {
+                        origins.remove(at);
+                    }
+                }
             }
+            return Ok(());
+        }
+    };
+    let same_run = known.is_some_and(|at| origins[at].scope == now.scope);
+    // In another boot the device may have another name, and this name another device.
+    let is_known = same_run || !is_of_device(address);
+    if let Some((was, lasts)) = was
+        && is_known
+        && (same_run || *lasts)
+        && was.canonical(&now.old).as_ref() != Some(&was.value)
+    {
+        changed.push(format!(
+            "{address} was changed since: it reads `{}`, committed was `{}`",
+            now.old.escape_default(),
+            was.value
+        ));
+    }
+    match (known, is_left) {
+        // What lasts gives it to the device that is meant, whatever its name is now.
+        (Some(_), false) if !is_known && !tops.is_adding => return Ok(()),
+        (Some(at), false) if !is_known => origins[at] = now.clone(),
+        (None, false) => origins.push(now.clone()),
+        (Some(_), false) | (None, true) => {}
+        (Some(at), true) => {
+            let mut origin = origins.remove(at);
+            // What lasts has set it again in this run.
+            if is_known && was.is_some_and(|(_, lasts)| *lasts) {
+                origin.scope = now.scope.clone();
+            }
+            change.back.push(origin);
         }
     }
-    Ok(Some(ValueChange {
-        before: found,
-        back,
-        set,
-    }))
+    if !is_left {
+        change.set.push(setting.clone());
+    }
+    change.before.push(now);
+    Ok(())
+}
+
+/// Why a place that commits have set cannot be read; `None` when it went with its boot, or its run of the guest. Fails for a
+/// place that none has set, and when it is the guest that does not answer.
+fn gone(
+    error: HostError,
+    origin: Option<&WriteUndo>,
+    was: Option<&Top>,
+    host: &mut dyn Host,
+) -> Result<Option<String>, HostError> {
+    let Some((setting, _)) = was.filter(|_| !error.guest_lost) else {
+        return Err(error);
+    };
+    let now = host.scope(&setting.address)?;
+    let is_over = origin.is_some_and(|origin| origin.scope != now);
+    Ok((!is_over).then(|| error.to_string()))
 }
 
 /// True for a file of a disk or a link, whose name may be another one after a boot.
-fn is_of_device(address: &Address) -> bool {
+pub(super) fn is_of_device(address: &Address) -> bool {
     let (Address::HostFile { path, .. } | Address::GuestFile { path, .. }) = address else {
         return false;
     };

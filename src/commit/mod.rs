@@ -38,7 +38,7 @@ pub use root::Root;
 pub use scan::{active_profile, others};
 pub use status::status;
 pub use sysfs::HostSysfs;
-pub use transaction::{Pending, carry_out, put_back_half_made};
+pub use transaction::{Pending, carry_out, give_up_half_made, put_back_half_made};
 pub use value::ValueChange;
 
 use crate::change::ChangeError;

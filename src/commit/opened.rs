@@ -2,7 +2,7 @@
 
 use super::{
     Change, Commit, CommitError, Domains, Finding, Ledger, LedgerStore, Machine, Root, Tools, Wanted, Watch,
-    between, carry_out, put_back_half_made, status,
+    between, carry_out, give_up_half_made, put_back_half_made, status,
 };
 use crate::change::{HOST_LOCK, HostLock, Journal, Keeper};
 use crate::host::{Host, boot_id, retuning};
@@ -27,15 +27,30 @@ impl<'m> Opened<'m> {
         host: &'m mut dyn Host,
         keeper: Keeper,
     ) -> Result<(Self, Option<usize>), CommitError> {
+        let mut opened = Self::locked(state, host, keeper)?;
+        let half = put_back_half_made(&opened.store, &mut opened.machine)?;
+        Ok((opened, half))
+    }
+
+    /// The same, but what was half made in domains and their guests, and cannot be put back, is given up and told.
+    pub fn giving_up(
+        state: &Path,
+        host: &'m mut dyn Host,
+        keeper: Keeper,
+    ) -> Result<(Self, Vec<String>), CommitError> {
+        let mut opened = Self::locked(state, host, keeper)?;
+        let given_up = give_up_half_made(&opened.store, &mut opened.machine)?;
+        Ok((opened, given_up))
+    }
+
+    fn locked(state: &Path, host: &'m mut dyn Host, keeper: Keeper) -> Result<Self, CommitError> {
         let journal = Journal::open_as(state, keeper)?;
         journal.require_clean()?;
         let lock = HostLock::take(Path::new(HOST_LOCK), keeper)?;
-        let mut opened = Self {
+        Ok(Self {
             _hold: Some((journal, lock)),
             ..Self::looked_at(state, host)?
-        };
-        let half = put_back_half_made(&opened.store, &mut opened.machine)?;
-        Ok((opened, half))
+        })
     }
 
     /// This host, only to be looked at.

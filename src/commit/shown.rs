@@ -6,7 +6,7 @@ use similar::TextDiff;
 use std::fmt::Write;
 
 impl Change {
-    /// What it changes: a unified diff of a text, lines of values.
+    /// What it changes: a unified diff of a text, lines of values. It holds names and texts of guests as they are.
     pub fn shown(&self) -> String {
         match self {
             Self::File(change) => file(change),

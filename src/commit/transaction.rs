@@ -104,3 +104,27 @@ pub fn put_back_half_made(
         })?;
     Ok(Some(pending.changes.len()))
 }
+
+/// The same, but what of it is in domains and their guests, and cannot be undone, is given up. Gives what that is.
+pub fn give_up_half_made(store: &LedgerStore, machine: &mut Machine<'_>) -> Result<Vec<String>, CommitError> {
+    let Some(pending) = store.pending::<Pending>()? else {
+        return Ok(Vec::new());
+    };
+    let watch = machine.watch.clone();
+    let (mut left, mut given_up) = (Ok(()), Vec::new());
+    if store.load()?.serial != pending.serial {
+        for change in pending.changes.iter().rev() {
+            match (change.undo(machine), change.in_domain()) {
+                (Err(error), Some(what)) => given_up.push(format!("{what} ({error})")),
+                (undone, _) if left.is_ok() => left = undone,
+                _ => {}
+            }
+        }
+    }
+    left.and_then(|()| store.settle(&watch))
+        .map_err(|left| CommitError::NotPutBack {
+            failed: "an earlier verb was killed half-way".into(),
+            left: left.to_string(),
+        })?;
+    Ok(given_up)
+}

@@ -48,10 +48,10 @@ mv -f -- "$1.kvmtune" "$1"
 sync "${1%/*}" 2>/dev/null || sync
 "#;
 
-/// Removes `$1`, then the folders that follow as far as they are empty.
+/// Removes `$1` and what a write that was cut left of it, then the folders that follow as far as they are empty.
 const REMOVE: &str = r#"
 set -eu
-rm -f -- "$1"
+rm -f -- "$1" "$1.kvmtune"
 shift
 for folder; do
     rmdir -- "$folder" 2>/dev/null || break
@@ -266,8 +266,24 @@ fn require_plain<'p>(path: &'p str, doing: &str) -> Result<&'p str, HostError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::process::Command;
+
+    #[test]
+    fn the_rest_of_a_cut_write_goes_with_the_file() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("sysctl.d");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("60-kvmtune.conf");
+        fs::write(folder.join("60-kvmtune.conf.kvmtune"), "vm.sw").unwrap();
+        let mut sh = Command::new("/bin/sh");
+        sh.args(["-c", REMOVE, "kvmtune"]).args([&path, &folder]);
+        assert!(sh.status().unwrap().success());
+        assert!(!folder.exists());
+    }
 
     #[test]
     fn only_plain_paths_below_etc() {

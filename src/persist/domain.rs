@@ -2,7 +2,7 @@
 
 use super::lasting::Lasting;
 use crate::experiment::SshTarget;
-use crate::tunable::Setting;
+use crate::tunable::{Setting, XmlSetting};
 use serde::{Deserialize, Serialize};
 
 /// A domain, and how it and its guest are reached.
@@ -28,6 +28,9 @@ pub struct DomainPart {
     pub domain: DomainRef,
     /// Its own settings, in the order they are written.
     pub settings: Vec<Setting>,
+    /// What they came to in its definition when they were committed; empty in older ledgers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<(XmlSetting, String)>,
     /// What is made to last inside its guest.
     pub lasting: Vec<Lasting>,
     /// The guest's live values, in the order they are written.

@@ -46,7 +46,7 @@ pub use progress::{Progress, Screen};
 pub use runs::{RunRow, runs};
 pub use text::text;
 pub use tunables::{Row as TunableRow, detail as tunable, hatches, list as tunables, page as tunables_page};
-pub use wording::{duration, tame};
+pub use wording::{duration, tame, tame_lines};
 
 use crate::analysis::{Comparison, Effect};
 use crate::decision::{Evaluation, Place};

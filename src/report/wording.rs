@@ -78,7 +78,7 @@ pub fn tame(text: &str, max: usize) -> String {
 }
 
 /// The same for a text of many lines; line ends and tabs stay.
-pub(super) fn tame_lines(text: &str, max: usize) -> String {
+pub fn tame_lines(text: &str, max: usize) -> String {
     let keep = |c| {
         if matches!(c, '\n' | '\t') { c } else { visible(c) }
     };

@@ -11,6 +11,7 @@ use crate::cli::{Common, print, print_json, say};
 use crate::commit::{CommitError, Held, Ledger, Opened, Wanted, is_half_made};
 use crate::host::{BareHost, Cancel};
 use crate::persist::CommitId;
+use crate::report::tame;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `revert`.
@@ -76,7 +77,7 @@ pub(in crate::cli) fn revert(common: &Common, args: &RevertArgs) -> Result<Code,
     let reboots: Vec<_> = changes.iter().filter(|change| change.needs_reboot()).collect();
     let needs_reboot = !reboots.is_empty();
     if common.json {
-        let shown: Vec<_> = changes.iter().map(crate::commit::Change::shown).collect();
+        let shown: Vec<_> = changes.iter().map(shown::change).collect();
         print_json(&serde_json::json!({
             "reverted": id, "dry_run": args.dry_run, "changes": shown, "needs_reboot": needs_reboot,
         }))?;
@@ -167,12 +168,23 @@ fn show(
     Ok(if is_held { Code::Done } else { Code::NotHeld })
 }
 
-/// For `recover`: puts back what a verb of commits had half made when it was killed. Gives lines that say so.
-pub(in crate::cli) fn put_back_half_made(state: &Path) -> Result<Vec<String>, Failure> {
+/// For `recover`: puts back what a verb of commits had half made when it was killed; with `force` what cannot be put back in
+/// domains and their guests is given up. Gives lines that say so.
+pub(in crate::cli) fn put_back_half_made(state: &Path, force: bool) -> Result<Vec<String>, Failure> {
     if !is_half_made(state) {
         return Ok(Vec::new());
     }
     let mut host = BareHost::new(None, Cancel::default());
+    if force {
+        let (_, given_up) = Opened::giving_up(state, &mut host, Keeper::Verb)?;
+        let given_up = given_up
+            .iter()
+            .map(|what| format!("given up, put it back by hand: {}", tame(what, 400)));
+        return Ok(["a commit that was killed half-way: put back".to_string()]
+            .into_iter()
+            .chain(given_up)
+            .collect());
+    }
     match Opened::host(state, &mut host, Keeper::Verb) {
         Ok((_, Some(count))) => Ok(vec![format!(
             "a commit that was killed half-way: {count} changes put back"
@@ -181,6 +193,9 @@ pub(in crate::cli) fn put_back_half_made(state: &Path) -> Result<Vec<String>, Fa
         Err(CommitError::Change(error @ ChangeError::Unclean { .. })) => {
             Err(Failure::environment(error.to_string()))
         }
+        Err(error @ CommitError::NotPutBack { .. }) => Err(Failure::NotRestored(format!(
+            "{error}; mend that and run `kvmtune recover` again, or give up what is in a lost guest: `kvmtune recover --force`"
+        ))),
         Err(error) => Err(error.into()),
     }
 }

@@ -3,12 +3,15 @@
 use crate::cli::failure::Failure;
 use crate::commit::{Change, Commit, Extent, Measured, Opened, domain_part};
 use crate::decision::Proven;
-use crate::experiment::Guest;
+use crate::experiment::{Guest, SshTarget};
 use crate::persist::domain::DomainPart;
+use crate::report::tame;
 use crate::tunable::Setting;
 
 /// Where domains are looked for when nothing is said.
 const USUAL: &str = "qemu:///system";
+/// Characters of a domain's name that are shown.
+const NAME: usize = 60;
 
 /// The options of `commit` that are about a domain.
 #[derive(Debug, clap::Args)]
@@ -49,36 +52,7 @@ impl DomainArgs {
             return Ok(None);
         }
         let guest = &proven.header().protocol.guest;
-        let (connect, name, disk, ssh) = match (&self.domain, guest) {
-            _ if is_image => {
-                return Err(Failure::environment(format!(
-                    "an image has no domain to keep {}; commit that on the host, or leave it out with --host-only",
-                    named.join(", ")
-                )));
-            }
-            (
-                None,
-                Guest::Domain {
-                    name,
-                    connect,
-                    disk,
-                    ssh,
-                    ..
-                },
-            ) => (connect.as_str(), name, disk, ssh.as_ref()),
-            (Some(name), Guest::Domain { name: own, ssh, .. }) => {
-                let ssh = ssh.as_ref().filter(|_| name == own);
-                (self.connect.as_str(), name, &self.disk, ssh)
-            }
-            (Some(name), _) => (self.connect.as_str(), name, &self.disk, None),
-            (None, _) => {
-                return Err(Failure::environment(format!(
-                    "{} is of the lab's guest, which does not last: name the domain that is to have it with --domain NAME, or \
-                     commit the host's part alone with --host-only",
-                    named.join(", ")
-                )));
-            }
-        };
+        let (connect, name, disk, ssh) = self.target(guest, is_image, &named.join(", "))?;
         let in_force = opened.ledger()?.commits;
         let domains = &mut opened.machine.domains;
         let found = domains.find(connect, name, disk.as_deref(), ssh)?;
@@ -86,7 +60,8 @@ impl DomainArgs {
         let is_own = matches!(guest, Guest::Domain { name: own, .. } if own == name);
         if !is_own {
             notes.push(format!(
-                "it was not measured on domain {name}: what is proven is proven for the guest of the run"
+                "it was not measured on domain {}: what is proven is proven for the guest of the run",
+                tame(name, NAME)
             ));
         }
         let of = Measured {
@@ -97,7 +72,37 @@ impl DomainArgs {
         };
         Ok(Some(domain_part(settings, of, found, extent, domains)?))
     }
+
+    /// Connection, name, data disk and ssh server of the domain that is to have what is `named`.
+    fn target<'t>(&'t self, guest: &'t Guest, is_image: bool, named: &str) -> Result<Target<'t>, Failure> {
+        match (&self.domain, guest) {
+            _ if is_image => Err(Failure::environment(format!(
+                "an image has no domain to keep {named}; commit that on the host, or leave it out with --host-only"
+            ))),
+            (
+                None,
+                Guest::Domain {
+                    name,
+                    connect,
+                    disk,
+                    ssh,
+                    ..
+                },
+            ) => Ok((connect, name, disk, ssh.as_ref())),
+            (Some(name), Guest::Domain { name: own, ssh, .. }) => {
+                let ssh = ssh.as_ref().filter(|_| name == own);
+                Ok((&self.connect, name, &self.disk, ssh))
+            }
+            (Some(name), _) => Ok((&self.connect, name, &self.disk, None)),
+            (None, _) => Err(Failure::environment(format!(
+                "{named} is of the lab's guest, which does not last: name the domain that is to have it with --domain NAME, or \
+                 commit the host's part alone with --host-only"
+            ))),
+        }
+    }
 }
+
+type Target<'t> = (&'t str, &'t str, &'t Option<String>, Option<&'t SshTarget>);
 
 /// What a domain has only when it is started again.
 pub(super) fn waiting(changes: &[Change], commit: &Commit) -> Vec<String> {
@@ -106,7 +111,7 @@ pub(super) fn waiting(changes: &[Change], commit: &Commit) -> Vec<String> {
         _ => None,
     });
     let late = late.flat_map(|change| {
-        let name = &change.domain.name;
+        let name = tame(&change.domain.name, NAME);
         change
             .late
             .iter()

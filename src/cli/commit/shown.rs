@@ -2,15 +2,21 @@
 
 use crate::commit::{Change, Commit, Extent, Finding, Held, Layer, Ledger};
 use crate::persist::conflict::Conflict;
+use crate::report::tame_lines;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
+
+/// What a change changes. Names of domains, and what was found in guests, write nothing else to a terminal.
+pub(super) fn change(change: &Change) -> String {
+    tame_lines(&change.shown(), usize::MAX)
+}
 
 /// Diff and conflicts.
 pub(super) fn bundle(changes: &[Change], conflicts: &[Conflict]) -> String {
     let mut text = String::new();
     for change in changes {
-        text.push_str(&change.shown());
+        text.push_str(&self::change(change));
     }
     if changes.is_empty() {
         text.push_str("nothing is to be changed\n");
@@ -31,7 +37,8 @@ pub(super) fn json(
     conflicts: &[Conflict],
     (notes, reboots): (&[String], &[String]),
 ) -> Value {
-    let shown = |change: &Change| json!({ "shown": change.shown(), "needs_reboot": change.needs_reboot() });
+    let shown =
+        |change: &Change| json!({ "shown": self::change(change), "needs_reboot": change.needs_reboot() });
     json!({
         "commit": commit.stamp.commit,
         "run": commit.run,
@@ -62,7 +69,7 @@ pub(super) fn done(commit: &Commit, root: Option<&Path>, reboots: &[String]) -> 
     text
 }
 
-/// What is committed, and what was found of it.
+/// What is committed, and what was found of it; names of domains and what is of guests tamed.
 pub(super) fn status(ledger: &Ledger, found: &[Finding]) -> String {
     if ledger.commits.is_empty() {
         return "nothing is committed\n".into();
@@ -108,7 +115,7 @@ pub(super) fn status(ledger: &Ledger, found: &[Finding]) -> String {
             place(finding)
         );
     }
-    text
+    tame_lines(&text, usize::MAX)
 }
 
 fn place(finding: &Finding) -> String {
@@ -130,5 +137,39 @@ fn layer(layer: Layer) -> &'static str {
         Layer::Domain => "domain",
         Layer::GuestFile => "guest file",
         Layer::GuestValue => "guest",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::{FileState, GuestFileChange};
+    use crate::persist::domain::DomainRef;
+
+    #[test]
+    fn a_guest_cannot_write_to_the_terminal() {
+        let domain = DomainRef {
+            connection: "qemu:///system".into(),
+            name: "a\u{9b}2Jb".into(),
+            uuid: String::new(),
+            disk: "vda".into(),
+            ssh: None,
+        };
+        let change = Change::GuestFile(GuestFileChange {
+            domain,
+            path: "/etc/sysctl.d/60-kvmtune.conf".into(),
+            before: FileState::new("#\u{1b}]0;owned\u{7}\r\u{202e}\n\tkept\n"),
+            after: FileState::new("vm.swappiness = 10\n"),
+            folders: Vec::new(),
+        });
+        let shown = bundle(&[change], &[]);
+        assert!(
+            !shown.contains(['\u{1b}', '\u{9b}', '\u{7}', '\r', '\u{202e}']),
+            "{shown:?}"
+        );
+        assert!(
+            shown.contains("-\tkept\n") && shown.contains("+vm.swappiness = 10\n"),
+            "{shown}"
+        );
     }
 }
