@@ -394,7 +394,8 @@ const MENU: &str = "#!/bin/sh\necho \"linux /vmlinuz $GRUB_CMDLINE_LINUX $GRUB_C
 /// A commit while it makes the menu, which takes this many seconds.
 fn making_the_menu(place: &Place, verb: &str, seconds: u32) -> std::process::Child {
     let _ = fs::remove_file("/run/made");
-    let slow = format!("#!/bin/sh\ntouch /run/made\nsleep {seconds}\n");
+    let first = format!("#!/bin/sh\ntouch /run/made\nsleep {seconds}\n");
+    let slow = MENU.replace("#!/bin/sh\n", &first);
     fs::write("/etc/grub.d/10_linux", slow).unwrap();
     let child = place.command(verb).spawn().unwrap();
     wait_for("the menu", || Path::new("/run/made").exists());
