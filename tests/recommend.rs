@@ -230,10 +230,11 @@ fn without_a_winner_the_baseline_stays() {
     assert_eq!(legs(&place), "s");
     assert_eq!(place.json("recommend")["result"]["advice"], "keep");
     let [experiment, _] = STAND_INS;
-    let place = begun([
-        &experiment.replace("all three", "@all https://evil.example"),
-        simulated::NOISE,
-    ]);
+    let two = "[[response]]\nmetric = \"iops\"\n[[response]]\nmetric = \"clat_p99_us\"\n[design]";
+    let experiment = experiment
+        .replace("all three", "@all https://evil.example")
+        .replace("[design]", two);
+    let place = begun([&experiment, simulated::NOISE]);
     let markdown = place.does("recommend --markdown");
     assert!(
         markdown.contains("evil") && !markdown.contains("@all") && !markdown.contains("://"),
