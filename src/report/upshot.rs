@@ -85,6 +85,7 @@ mod tests {
 
     use super::*;
     use crate::event::RunId;
+    use crate::experiment::CONFIRMING;
     use crate::report::fixture::Fixture;
     use crate::report::{Report, html, markdown, text};
 
@@ -193,7 +194,15 @@ mod tests {
         };
         fixture.header.plan.treatments.truncate(3);
         fixture.header.plan.treatments[2].role = Role::Whole;
-        fixture.header.plan.blocks.clear();
+        // As many blocks as anything is adopted on; the last two again.
+        fixture.header.plan.planned = CONFIRMING;
+        let last = fixture.records.iter().filter(|r| r.trial.block > 8).cloned();
+        let again = last.map(|mut record| {
+            record.trial.block += 2;
+            record
+        });
+        let again: Vec<_> = again.collect();
+        fixture.records.extend(again);
         let plan = &fixture.header.plan;
         let blocks = (0..=plan.planned).map(|n| crate::design::block(n, &plan.treatments, plan.guests, 1));
         fixture.header.plan.blocks = blocks.collect();
