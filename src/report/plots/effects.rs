@@ -1,15 +1,13 @@
 //! Every treatment against the baseline: a panel for each response and each guard. Knows no other plot.
 
 use super::backend::Drawn;
-use super::forest::{Panel, Row};
+use super::forest::{Panel, Row, below_each_other};
 use super::mark::{of_guard, of_verdict};
-use super::paper::finish;
 use super::{Plot, PlotKind};
 use crate::analysis::Comparison;
 use crate::design::Treatment;
 use crate::experiment::{Goal, MetricId};
 use crate::report::{Report, wording};
-use maud::html;
 
 pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
     report
@@ -21,21 +19,8 @@ pub(super) fn why_not(report: &Report<'_>) -> Option<String> {
 
 pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
     let panels = panels(report);
-    let mut top = 4.0;
-    let mut parts = Vec::new();
-    for panel in &panels {
-        let (part, next) = panel.draw(top)?;
-        parts.push(part);
-        top = next;
-    }
-    let said: Vec<_> = panels.iter().map(Panel::says).collect();
-    Ok(finish(
-        PlotKind::Effects,
-        "Change of each treatment against the baseline, with intervals",
-        &said.join(". "),
-        top,
-        &html! { @for part in &parts { (part) } },
-    ))
+    let title = "Change of each treatment against the baseline, with intervals";
+    below_each_other(PlotKind::Effects, title, &panels)
 }
 
 /// The name of a metric, and which way is better.

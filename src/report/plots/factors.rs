@@ -2,14 +2,12 @@
 
 use super::backend::Drawn;
 use super::effects::metric_title;
-use super::forest::{Panel, Row};
+use super::forest::{Panel, Row, below_each_other};
 use super::mark::{Shape, Tone};
-use super::paper::finish;
 use super::{Plot, PlotKind};
 use crate::analysis::{Contrast, Effect};
 use crate::experiment::{Goal, MetricId};
 use crate::report::{Report, wording};
-use maud::html;
 
 /// As sure as [`crate::decision::Evaluation::effects`] are.
 const CLAIM: f64 = 0.05;
@@ -46,21 +44,8 @@ pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
             }
         })
         .collect();
-    let mut top = 4.0;
-    let mut parts = Vec::new();
-    for panel in &panels {
-        let (part, next) = panel.draw(top)?;
-        parts.push(part);
-        top = next;
-    }
-    let said: Vec<_> = panels.iter().map(Panel::says).collect();
-    Ok(finish(
-        PlotKind::MainEffects,
-        "What each level of a factor does by itself",
-        &said.join(". "),
-        top,
-        &html! { @for part in &parts { (part) } },
-    ))
+    let title = "What each level of a factor does by itself";
+    below_each_other(PlotKind::MainEffects, title, &panels)
 }
 
 /// A level with its factor's name.

@@ -5,7 +5,8 @@ use super::axis::{Axis, Chart, Format, Frame, mesh, rules, title_below};
 use super::backend::Drawn;
 use super::element::{Mark, Told};
 use super::mark::{INK, Shape, Tone, pen, wash};
-use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, heading, line, notes, text, wrap};
+use super::paper::{COLUMNS, EDGE, LINE, Side, WIDTH, finish, heading, line, notes, text, wrap};
+use super::{Plot, PlotKind};
 use crate::analysis::Effect;
 use crate::experiment::Goal;
 use crate::report::wording;
@@ -63,6 +64,20 @@ pub(super) struct Panel {
     pub(super) margin: Option<f64>,
     /// What the axis and the intervals are.
     pub(super) notes: Vec<String>,
+}
+
+/// A plot of these panels.
+pub(super) fn below_each_other(kind: PlotKind, title: &str, panels: &[Panel]) -> Drawn<Plot> {
+    let mut top = 4.0;
+    let mut parts = Vec::new();
+    for panel in panels {
+        let (part, next) = panel.draw(top)?;
+        parts.push(part);
+        top = next;
+    }
+    let said: Vec<_> = panels.iter().map(Panel::says).collect();
+    let body = html! { @for part in &parts { (part) } };
+    Ok(finish(kind, title, &said.join(". "), top, &body))
 }
 
 impl Panel {

@@ -2,20 +2,17 @@
 
 use super::axis::{Axis, Chart, Frame};
 use super::backend::Drawn;
-use super::cells::{Cells, pairs};
-use super::effects::metric_title;
+use super::cells::Cells;
 use super::element::Told;
-use super::factors::goal;
 use super::mark::{INK, SMALL, Tone, letters, pen, wash};
-use super::paper::{EDGE, LINE, Side, WIDTH, finish, heading, notes, short, small, text, whole, wrap};
+use super::pairs::Sheet;
+use super::paper::{EDGE, LINE, Side, WIDTH, short, small, text, whole, wrap};
 use super::{Plot, PlotKind};
 use crate::experiment::Goal;
 use crate::report::{Report, wording};
 use maud::{Markup, html};
 use plotters::element::{Rectangle, Text};
 
-/// Pairs of factors that are drawn; the surest of more.
-const PAIRS: usize = 6;
 /// Left end of the cells.
 const LEFT: f64 = 150.0;
 const CELL: f64 = 46.0;
@@ -25,49 +22,13 @@ const ACROSS: usize = 6;
 const STRONGEST: f64 = 0.45;
 
 pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
-    let mut top = 4.0;
-    let (mut parts, mut said) = (Vec::new(), Vec::new());
-    for (response, effects) in report.evaluation.effects.iter().enumerate() {
-        let goal = goal(report, &effects.metric);
-        let (title, next) = heading(top, &metric_title(report, &effects.metric, goal));
-        parts.push(title);
-        top = next + 4.0;
-        let all = pairs(report, response);
-        for pair in all.iter().take(PAIRS) {
-            let Some(cells) = Cells::new(report, response, *pair) else {
-                continue;
-            };
-            // The factor with more levels goes down, where there is room for all.
-            let cells = if cells.labels[0].len() < cells.labels[1].len() {
-                cells.turned()
-            } else {
-                cells
-            };
-            said.push(cells.says());
-            let (part, next) = map(&cells, goal, top)?;
-            parts.push(part);
-            top = next;
-        }
-        if all.len() > PAIRS {
-            let told = format!("The {PAIRS} surest of {} pairs of factors are drawn.", all.len());
-            let (part, next) = notes(top, &[told]);
-            parts.push(part);
-            top = next;
-        }
-    }
-    let averaged = (report.header.plan.factors.len() > 2).then_some(" Averaged over the other factors.");
-    let told = format!(
-        "Change against the baseline, whose cell has a frame.{} Green: better; red: worse.",
-        averaged.unwrap_or_default()
-    );
-    let (told, end) = notes(top, &[told]);
-    Ok(finish(
-        PlotKind::HeatMap,
-        "Change in each cell of two factors",
-        &said.join(". "),
-        end + 8.0,
-        &html! { @for part in &parts { (part) } (told) },
-    ))
+    let sheet = Sheet {
+        kind: PlotKind::HeatMap,
+        title: "Change in each cell of two factors",
+        most: 6,
+        note: "Change against the baseline, whose cell has a frame. Green: better; red: worse.",
+    };
+    sheet.draw(report, |cells, _, goal, top| map(cells, goal, top))
 }
 
 /// Levels of the first factor below each other, of the second beside each other.

@@ -2,67 +2,26 @@
 
 use super::axis::{Axis, Chart, Format, Frame, mesh, ticks_beside, title_below};
 use super::backend::Drawn;
-use super::cells::{Cells, Pair, pairs};
-use super::effects::metric_title;
+use super::cells::{Cells, Pair};
 use super::element::Mark;
-use super::factors::goal;
 use super::mark::{INK, MOST, Tone, pen};
-use super::paper::{COLUMNS, EDGE, LINE, Side, finish, heading, notes, short, small, text, whole};
+use super::pairs::Sheet;
+use super::paper::{COLUMNS, EDGE, LINE, Side, notes, short, small, text, whole};
 use super::{Plot, PlotKind};
 use crate::report::{Report, wording};
 use maud::{Markup, html};
 use plotters::element::PathElement;
 
-/// Pairs of factors that are drawn; the surest of more.
-const PAIRS: usize = 12;
 const HEIGHT: f64 = 190.0;
 
 pub(super) fn draw(report: &Report<'_>) -> Drawn<Plot> {
-    let mut top = 4.0;
-    let (mut parts, mut said) = (Vec::new(), Vec::new());
-    for (response, effects) in report.evaluation.effects.iter().enumerate() {
-        let (title, next) = heading(
-            top,
-            &metric_title(report, &effects.metric, goal(report, &effects.metric)),
-        );
-        parts.push(title);
-        top = next + 4.0;
-        let all = pairs(report, response);
-        for pair in all.iter().take(PAIRS) {
-            let Some(cells) = Cells::new(report, response, *pair) else {
-                continue;
-            };
-            // The factor with more levels along the axis: fewer lines.
-            let cells = if cells.labels[0].len() < cells.labels[1].len() {
-                cells.turned()
-            } else {
-                cells
-            };
-            said.push(cells.says());
-            let (part, next) = panel(&cells, *pair, top)?;
-            parts.push(part);
-            top = next;
-        }
-        if all.len() > PAIRS {
-            let told = format!("The {PAIRS} surest of {} pairs of factors are drawn.", all.len());
-            let (part, next) = notes(top, &[told]);
-            parts.push(part);
-            top = next;
-        }
-    }
-    let averaged = (report.header.plan.factors.len() > 2).then_some(" Averaged over the other factors.");
-    let told = format!(
-        "Lines that are not parallel depend on each other.{}",
-        averaged.unwrap_or_default()
-    );
-    let (told, end) = notes(top, &[told]);
-    Ok(finish(
-        PlotKind::Interactions,
-        "What two factors do together",
-        &said.join(". "),
-        end + 8.0,
-        &html! { @for part in &parts { (part) } (told) },
-    ))
+    let sheet = Sheet {
+        kind: PlotKind::Interactions,
+        title: "What two factors do together",
+        most: 12,
+        note: "Lines that are not parallel depend on each other.",
+    };
+    sheet.draw(report, |cells, pair, _, top| panel(cells, pair, top))
 }
 
 /// One pair: the levels of the first factor along the axis, a line for each level of the second.

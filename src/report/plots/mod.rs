@@ -12,6 +12,7 @@ mod forest;
 mod heat_map;
 mod interactions;
 mod mark;
+mod pairs;
 mod paper;
 mod pareto;
 mod percentiles;
