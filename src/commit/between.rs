@@ -39,11 +39,12 @@ pub fn between(
     let files = files(old, &mut next, wanted, machine, &mut since)?;
     let values = values(old, &mut next, wanted, machine, &mut since)?;
     let profile = profile(old, &mut next, wanted, machine, &mut since)?;
+    let (commits, origins) = (&next.commits, &mut next.origins);
+    let of_domain = domain::between(&old.commits, commits, origins, wanted, machine, &mut since)?;
+    let of_guest = guest::between(&old.commits, commits, origins, wanted, machine, &mut since)?;
     if !since.is_empty() && wanted == Wanted::Careful {
         return Err(CommitError::ChangedSince { changed: since });
     }
-    let of_domain = domain::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
-    let of_guest = guest::between(&old.commits, &next.commits, &mut next.origins, wanted, machine)?;
     // tuned puts back what it found when its profile is left: so the profile comes before the values, and is left before its
     // file goes. One that stays is read again after its file has changed, and, when that is undone, after it has changed back.
     let is_adding = next.commits.len() >= old.commits.len();

@@ -294,15 +294,16 @@ pub(super) fn between(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
-    let (mut changes, mut others) = (Vec::new(), Vec::new());
+    let mut changes = Vec::new();
     for domain in domains::concerned(old, new) {
         if wanted == Wanted::Forced && Domains::is_gone(&domain)? {
             origins.domains.definitions.remove(&domain.uuid);
             origins.domains.values.remove(&domain.uuid);
             continue;
         }
-        let one = of_domain(&domain, (old, new), origins, wanted, machine, &mut others);
+        let one = of_domain(&domain, (old, new), origins, wanted, machine, since);
         match one {
             Ok(change) => changes.extend(change),
             // That it is gone is a finding, not a failure to look.
@@ -316,11 +317,7 @@ pub(super) fn between(
             Err(error) => return Err(error),
         }
     }
-    if others.is_empty() || wanted != Wanted::Careful {
-        Ok(changes)
-    } else {
-        Err(CommitError::ChangedSince { changed: others })
-    }
+    Ok(changes)
 }
 
 fn of_domain(
@@ -329,10 +326,10 @@ fn of_domain(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    others: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Option<Change>, CommitError> {
     let host = machine.domains.reach(domain)?;
-    let definition = definition(domain, (old, new), origins, wanted, host, others)?;
+    let definition = definition(domain, (old, new), origins, wanted, host, since)?;
     let layers = |commits| domains::parts(commits, &domain.uuid).map(|(c, part)| (c.extent, live_of(part)));
     let tops = |commits| {
         let layers: Vec<_> = layers(commits).collect();
@@ -352,7 +349,7 @@ fn of_domain(
     let mut late = later(new, domain, &tops.after);
     late.retain(|setting| wanted == Wanted::Verified || !known.contains(setting));
     let live = if wanted == Wanted::Verified || host.is_on() {
-        live::between(&tops, values, wanted, host, others)?
+        live::between(&tops, values, wanted, host, since)?
     } else {
         // What a run held went with it.
         values.clear();
@@ -395,7 +392,7 @@ fn definition(
     origins: &mut Origins,
     wanted: Wanted,
     host: &LocalHost,
-    others: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Option<DefinitionChange>, CommitError> {
     let (before, after) = (
         wanted_places(old, domain, host)?,
@@ -419,7 +416,7 @@ fn definition(
     for (place, value_then) in &before {
         let found = value(domain, &now, place)?;
         if found != *value_then {
-            others.push(format!(
+            since.push(format!(
                 "{place} in the definition of domain {} was changed since: it says `{}`, committed was `{value_then}`",
                 domain.name,
                 found.escape_default()

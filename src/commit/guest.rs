@@ -233,24 +233,21 @@ pub(super) fn between(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
-    let (mut changes, mut others) = (Vec::new(), Vec::new());
+    let mut changes = Vec::new();
     for domain in domains::concerned(old, new) {
         if wanted == Wanted::Forced && Domains::is_gone(&domain)? {
             origins.guests.files.remove(&domain.uuid);
             origins.guests.values.remove(&domain.uuid);
             continue;
         }
-        let files = files(&domain, (old, new), origins, wanted, machine, &mut others)?;
-        let values = values(&domain, (old, new), origins, wanted, machine, &mut others)?;
+        let files = files(&domain, (old, new), origins, wanted, machine, since)?;
+        let values = values(&domain, (old, new), origins, wanted, machine, since)?;
         changes.extend(files);
         changes.extend(values);
     }
-    if others.is_empty() || wanted != Wanted::Careful {
-        Ok(changes)
-    } else {
-        Err(CommitError::ChangedSince { changed: others })
-    }
+    Ok(changes)
 }
 
 /// The texts of a guest's files for these commits.
@@ -274,7 +271,7 @@ fn files(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    others: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Vec<Change>, CommitError> {
     let (before, after) = (needed(old, &domain.uuid), needed(new, &domain.uuid));
     let known = origins.guests.files.entry(domain.uuid.clone()).or_default();
@@ -310,7 +307,7 @@ fn files(
             .cloned()
             .unwrap_or(fresh);
         if was.is_some_and(|text| found != origin.state.with_text(text)) {
-            others.push(format!(
+            since.push(format!(
                 "{path} in the guest of {} was changed since",
                 domain.name
             ));
@@ -336,7 +333,7 @@ fn values(
     origins: &mut Origins,
     wanted: Wanted,
     machine: &mut Machine<'_>,
-    others: &mut Vec<String>,
+    since: &mut Vec<String>,
 ) -> Result<Option<Change>, CommitError> {
     let layers =
         |commits| domains::parts(commits, &domain.uuid).map(|(c, part)| (c.extent, &part.values[..]));
@@ -364,7 +361,7 @@ fn values(
         if host.is_on() {
             // A guest that does not answer is none whose values are gone.
             host.guest_files()?;
-            live::between(&tops, known, wanted, host, others)?
+            live::between(&tops, known, wanted, host, since)?
         } else {
             // What a run held went with it.
             known.clear();
