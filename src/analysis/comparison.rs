@@ -39,6 +39,22 @@ pub enum Verdict {
     AtCap,
 }
 
+impl Verdict {
+    /// It in one or two words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Equivalent => "equivalent",
+            Self::Inconclusive { .. } => "inconclusive",
+            Self::NoResolution => "no resolution",
+            Self::AtCap => "at cap",
+            Self::NoGain => "no gain",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// What the data say about one response of a candidate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

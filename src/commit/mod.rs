@@ -9,6 +9,7 @@ mod domain;
 mod domain_part;
 mod domains;
 mod file;
+mod files;
 mod guest;
 mod ledger;
 mod live;

@@ -7,7 +7,7 @@ use super::advice::Selection;
 use super::chain::Link;
 use super::numbers::Numbers;
 use crate::analysis::{
-    Comparison, Effect, GuardOutcome, GuardReport, Interval, Judgement, Level, Observed, Sample, Verdict,
+    Comparison, Effect, GuardOutcome, GuardReport, Interval, Judgement, Level, Observed, Sample,
     hodges_lehmann, log_ratio, median, shrink, smallest_provable_effect,
 };
 use crate::design::Treatment;
@@ -83,7 +83,7 @@ fn response(judgement: &Judgement, level: Level) -> String {
         judgement.family,
         effect.blocks,
         2 * effect.blocks,
-        verdict(judgement.verdict),
+        judgement.verdict.word(),
     )
 }
 
@@ -225,18 +225,5 @@ fn p_value(p: f64) -> String {
         "<.0001".into()
     } else {
         format!("{p:.4}")
-    }
-}
-
-fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Better => "better",
-        Verdict::Worse => "worse",
-        Verdict::Equivalent => "equivalent",
-        Verdict::Inconclusive { .. } => "inconclusive",
-        Verdict::NoResolution => "no resolution",
-        Verdict::AtCap => "at cap",
-        Verdict::NoGain => "no gain",
-        Verdict::Dropped => "dropped",
     }
 }

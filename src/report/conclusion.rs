@@ -185,7 +185,7 @@ fn proven(report: &Report<'_>, comparison: &Comparison) -> String {
     });
     let others = comparison.responses.iter().filter(|j| !is_better(j)).map(|j| {
         let name = wording::tame(&j.effect.metric, wording::NAME);
-        format!("{name} {}", wording::verdict(j.verdict))
+        format!("{name} {}", j.verdict.word())
     });
     better.chain(others).collect::<Vec<_>>().join("; ")
 }

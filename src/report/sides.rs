@@ -69,7 +69,7 @@ pub(super) fn groups(report: &Report<'_>) -> Vec<Group> {
 fn response((judgement, sides): (&Judgement, &Sides)) -> Row {
     let p = told_p(Some(judgement.p_holm));
     let is_proven = is_difference(judgement.verdict);
-    let outcome = wording::verdict(judgement.verdict);
+    let outcome = judgement.verdict.word();
     row(&judgement.effect, sides, is_proven, &p, outcome)
 }
 

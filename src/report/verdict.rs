@@ -198,7 +198,7 @@ pub(super) fn verdict(report: &Report<'_>, comparison: &Comparison) -> String {
 }
 
 fn of_one(report: &Report<'_>, comparison: &Comparison, judgement: &Judgement) -> String {
-    let word = wording::verdict(judgement.verdict);
+    let word = judgement.verdict.word();
     match judgement.verdict {
         Verdict::Inconclusive { .. }
             if comparison

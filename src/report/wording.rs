@@ -1,8 +1,6 @@
 //! The words and number formats every report shares, and the taming of hostile texts. Knows no layout.
 
-use crate::analysis::{
-    Effect, GuardOutcome, GuardReport, Interval, Level, MORE_BLOCKS_CAP, Rule, Stop, Verdict,
-};
+use crate::analysis::{Effect, GuardOutcome, GuardReport, Interval, Level, MORE_BLOCKS_CAP, Rule, Stop};
 use crate::decision::Evaluation;
 use crate::design::{Plan, Treatment, TreatmentId};
 use crate::event::{Drift, End, Outcome, Purpose, Stage};
@@ -138,20 +136,6 @@ pub(super) fn p_value(p: f64) -> String {
         "<.0001".into()
     } else {
         format!("{p:.4}")
-    }
-}
-
-/// A verdict in one or two words.
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Better => "better",
-        Verdict::Worse => "worse",
-        Verdict::Equivalent => "equivalent",
-        Verdict::Inconclusive { .. } => "inconclusive",
-        Verdict::NoResolution => "no resolution",
-        Verdict::AtCap => "at cap",
-        Verdict::NoGain => "no gain",
-        Verdict::Dropped => "dropped",
     }
 }
 

@@ -115,7 +115,7 @@ impl Said {
     /// In one or two words; also what two runs must share to agree.
     fn word(self) -> &'static str {
         match self {
-            Self::Verdict(verdict) => wording::verdict(verdict),
+            Self::Verdict(verdict) => verdict.word(),
             Self::Guard(outcome) => wording::guard_outcome(outcome),
         }
     }

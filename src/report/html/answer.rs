@@ -89,7 +89,7 @@ impl<'a> Shown<'a> {
         Self {
             about,
             effect: &comparison.primary().effect,
-            word: (verdict != Verdict::Better).then(|| wording::verdict(verdict)),
+            word: (verdict != Verdict::Better).then(|| verdict.word()),
             confidence: report.evaluation.confidence,
         }
     }

@@ -55,7 +55,7 @@ fn candidate(label: &str, comparison: &Comparison) -> Markup {
     html! {
         tbody {
             @for (place, judgement) in comparison.responses.iter().enumerate() {
-                @let word = wording::verdict(judgement.verdict);
+                @let word = judgement.verdict.word();
                 tr .guard[place > 0] {
                     @if place == 0 {
                         th scope="row" data-value=(label) { (code(label)) " " span .small { (metric(judgement)) } }

@@ -66,7 +66,7 @@ impl Cells {
         let judged = judged.filter_map(|((_, treatment), comparison)| {
             let judgement = comparison.responses.get(response)?;
             let change = judgement.effect.change_percent()?;
-            Some((treatment, change, wording::verdict(judgement.verdict)))
+            Some((treatment, change, judgement.verdict.word()))
         });
         let baseline = plan.treatments.first().map(|t| (t, 0.0, "baseline"));
         for (treatment, change, verdict) in baseline.into_iter().chain(judged) {

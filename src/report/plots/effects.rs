@@ -52,7 +52,7 @@ fn panels(report: &Report<'_>) -> Vec<Panel> {
     let responses = protocol.responses.iter().enumerate().map(|(place, response)| {
         let row = |name: &str, c: &Comparison| {
             let judgement = c.responses.get(place)?;
-            let word = wording::verdict(judgement.verdict);
+            let word = judgement.verdict.word();
             Some(Row::new(
                 name,
                 &judgement.effect,
