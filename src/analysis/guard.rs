@@ -75,6 +75,17 @@ pub enum GuardOutcome {
     Unproven,
 }
 
+impl GuardOutcome {
+    /// It in one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Failed => "failed",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
 /// A guard's effect, with a 90 % interval for 95 % one-sided bounds, and the outcome.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

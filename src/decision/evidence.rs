@@ -7,8 +7,8 @@ use super::advice::Selection;
 use super::chain::Link;
 use super::numbers::Numbers;
 use crate::analysis::{
-    Comparison, Effect, GuardOutcome, GuardReport, Interval, Judgement, Level, Observed, Sample,
-    hodges_lehmann, log_ratio, median, shrink, smallest_provable_effect,
+    Comparison, Effect, GuardReport, Interval, Judgement, Level, Observed, Sample, hodges_lehmann, log_ratio,
+    median, shrink, smallest_provable_effect,
 };
 use crate::design::Treatment;
 use crate::diagnostic::one_line;
@@ -95,11 +95,7 @@ fn guard(guard: &GuardReport) -> String {
         Goal::Minimize => format!("<= +{margin} %"),
         Goal::Maximize => format!(">= -{margin} %"),
     };
-    let outcome = match guard.outcome {
-        GuardOutcome::Held => "held",
-        GuardOutcome::Failed => "failed",
-        GuardOutcome::Unproven => "unproven",
-    };
+    let outcome = guard.outcome.word();
     if let Some(limit) = guard.limit {
         let sign = if guard.effect.goal == Goal::Minimize {
             "<="

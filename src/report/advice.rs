@@ -358,7 +358,7 @@ fn standing(reason: &KeepReason) -> String {
         format!(
             "{} {} at {}",
             wording::guard_limit(g),
-            wording::guard_outcome(g.outcome),
+            g.outcome.word(),
             wording::guard_change(g)
         )
     };

@@ -274,7 +274,7 @@ fn standing(blocked: &[Blocked]) -> String {
                 format!(
                     "{} {} at {}",
                     wording::guard_limit(g),
-                    wording::guard_outcome(g.outcome),
+                    g.outcome.word(),
                     wording::guard_change(g)
                 )
             })

@@ -108,7 +108,7 @@ pub(super) fn leaves_out_zero(effect: &Effect) -> bool {
 
 fn guard((guard, sides): (&GuardReport, &Sides)) -> Row {
     let is_proven = leaves_out_zero(&guard.effect);
-    let outcome = wording::guard_outcome(guard.outcome);
+    let outcome = guard.outcome.word();
     let row = row(&guard.effect, sides, is_proven, "", outcome);
     match wording::constraint_limit(guard) {
         None => row,

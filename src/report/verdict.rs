@@ -113,7 +113,7 @@ fn guard(guard: &GuardReport) -> String {
         wording::tame(&guard.effect.metric, wording::NAME),
         wording::guard_change(guard),
         wording::guard_limit(guard),
-        wording::guard_outcome(guard.outcome)
+        guard.outcome.word()
     )
 }
 

@@ -1,6 +1,6 @@
 //! The words and number formats every report shares, and the taming of hostile texts. Knows no layout.
 
-use crate::analysis::{Effect, GuardOutcome, GuardReport, Interval, Level, MORE_BLOCKS_CAP, Rule, Stop};
+use crate::analysis::{Effect, GuardReport, Interval, Level, MORE_BLOCKS_CAP, Rule, Stop};
 use crate::decision::Evaluation;
 use crate::design::{Plan, Treatment, TreatmentId};
 use crate::event::{Drift, End, Outcome, Purpose, Stage};
@@ -136,15 +136,6 @@ pub(super) fn p_value(p: f64) -> String {
         "<.0001".into()
     } else {
         format!("{p:.4}")
-    }
-}
-
-/// What became of a guard, in one word.
-pub(super) fn guard_outcome(outcome: GuardOutcome) -> &'static str {
-    match outcome {
-        GuardOutcome::Held => "held",
-        GuardOutcome::Failed => "failed",
-        GuardOutcome::Unproven => "unproven",
     }
 }
 

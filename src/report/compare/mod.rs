@@ -116,7 +116,7 @@ impl Said {
     fn word(self) -> &'static str {
         match self {
             Self::Verdict(verdict) => verdict.word(),
-            Self::Guard(outcome) => wording::guard_outcome(outcome),
+            Self::Guard(outcome) => outcome.word(),
         }
     }
 

@@ -77,7 +77,7 @@ fn candidate(label: &str, comparison: &Comparison) -> Markup {
                     (change(&guard.effect))
                     (number(&guard.effect.blocks.to_string(), guard.effect.blocks as f64))
                     td {}
-                    td { (chip(wording::guard_outcome(guard.outcome))) }
+                    td { (chip(guard.outcome.word())) }
                 }
             }
         }

@@ -77,7 +77,7 @@ fn panels(report: &Report<'_>) -> Vec<Panel> {
     let guards = protocol.guards.iter().enumerate().map(|(place, guard)| {
         let row = |name: &str, c: &Comparison| {
             let found = c.guards.get(place)?;
-            let word = wording::guard_outcome(found.outcome);
+            let word = found.outcome.word();
             Some(Row::new(name, &found.effect, of_guard(found.outcome), word))
         };
         let rows = rows(&row);
