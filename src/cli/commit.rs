@@ -208,12 +208,9 @@ fn prepare(
     } else {
         command_line()
     };
-    let others = others(
-        &opened.machine.root,
-        base.as_deref(),
-        part.activates_profile,
-        line,
-    )?;
+    let active = active_profile(&opened.machine.root)?.unwrap_or_default();
+    let (profile, is_own) = in_force(base.as_deref(), &active, part.activates_profile);
+    let others = others(&opened.machine.root, profile, is_own, line)?;
     let mut searched = part.lasting.clone();
     if extent.is_config() {
         searched.extend(followed(&settings, &mut HostSysfs));
@@ -291,6 +288,17 @@ fn base_profile(ledger: &Ledger, opened: &Opened<'_>) -> Result<Option<String>, 
         "" => USUAL_PROFILE.to_string(),
         _ => active,
     }))
+}
+
+/// The profile that tuned sets beside or below what is committed, and whether kvmtune's own is in force above it. A tuned
+/// that does not run begins with the profile it was left with; where that is none, nothing is known of what it would set.
+fn in_force<'p>(base: Option<&'p str>, active: &'p str, activates: bool) -> (Option<&'p str>, bool) {
+    let is_own = activates || active == "kvmtune";
+    match active {
+        _ if is_own => (base, true),
+        "" => (None, false),
+        active => (Some(active), false),
+    }
 }
 
 /// What should be known and stops nothing.
@@ -469,4 +477,17 @@ fn need_root(verb: &str) -> Result<(), Failure> {
     Err(Failure::environment(format!(
         "`kvmtune {verb}` needs root: try `sudo kvmtune {verb} …`"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    /// Where no profile is active, nothing says that tuned would set those that ours would build upon.
+    #[test]
+    fn only_profiles_in_force_are_searched() {
+        let in_force = |active, activates| super::in_force(Some("base"), active, activates);
+        assert_eq!(in_force("", false), (None, false));
+        assert_eq!(in_force("other", false), (Some("other"), false));
+        assert_eq!(in_force("kvmtune", false), (Some("base"), true));
+        assert_eq!(in_force("other", true), (Some("base"), true));
+    }
 }
