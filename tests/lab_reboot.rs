@@ -7,6 +7,7 @@ mod proven;
 mod stage;
 
 use kvmtune::experiment::Guest;
+use kvmtune::store::Store;
 use kvmtune::tunable::{Address, Format, Kind, Setting};
 use stage::{LabHost, said};
 use std::path::Path;
@@ -19,6 +20,8 @@ const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
 const CONNTRACK: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const LIMIT: Duration = Duration::from_mins(3);
+/// A guest that does not come up is given up by the run, which says so, before this.
+const RUN_LIMIT: Duration = Duration::from_mins(8);
 
 const EXPERIMENT: &str = r#"
 factor = { tunable = "sysctl:vm.vfs_cache_pressure", levels = [100, 117] }
@@ -31,9 +34,9 @@ design = { blocks = 2 }
 const WORKLOAD: &str = r#"
 summary = "a script"
 run = "guest"
-argv = ["sh", "-c", '''sleep 1; printf '\173"jobs":[\173"error":0,"read":\173"bw_bytes":1,"iops":1,"total_ios":1,"clat_ns":\173"mean":1\175\175,"write":\173"bw_bytes":0,"iops":0,"total_ios":0,"clat_ns":\173"mean":0\175\175\175]\175\n' ''']
-time = "1s"
-grace = "3s"
+argv = ["sh", "-c", '''sleep 3; printf '\173"jobs":[\173"error":0,"read":\173"bw_bytes":1,"iops":1,"total_ios":1,"clat_ns":\173"mean":1\175\175,"write":\173"bw_bytes":0,"iops":0,"total_ios":0,"clat_ns":\173"mean":0\175\175\175]\175\n' ''']
+time = "3s"
+grace = "20s"
 parser = "fio"
 [[metric]]
 name = "iops"
@@ -47,12 +50,21 @@ fn command<'a>(program: &'a str, cache: &'a str, verb: &[&'a str]) -> Vec<&'a st
     [&["/usr/bin/env", "-C", FOLDER, program], &options[..], verb].concat()
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Starts a run and returns in the middle of a trial of another level; a run that ends before says what it said.
+fn run_until_changed(host: &LabHost, run: &[&str]) {
+    let script = r#"
+file=$1; shift
+before=$(cat "$file")
+setsid "$@" >/srv/log 2>&1 &
+while [ "$(cat "$file")" = "$before" ]; do
+    kill -0 $! || { cat /srv/log; exit 1; }
+    sleep 0.1
+done"#;
     let clock = Instant::now();
-    while !is_so() {
-        assert!(clock.elapsed() < LIMIT, "{what} was waited for in vain");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    let watch = [&["/bin/sh", "-c", script, "sh", PRESSURE], run].concat();
+    let watched = host.exec(&watch, "", RUN_LIMIT);
+    assert_eq!(watched.exit_code, 0, "{}", said(&watched));
+    eprintln!("a trial runs after {:.1?}", clock.elapsed());
 }
 
 #[test]
@@ -62,8 +74,6 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
     }
     let (program, cache) = (stage::kvmtune(), common::cache());
     let (program, cache) = (program.to_str().unwrap(), cache.to_str().unwrap());
-    let proof = tempfile::tempdir().unwrap();
-    prove(&proof.path().join("results"));
     let mut host = LabHost::boot();
     let before = (host.read(BOOT_ID), host.read(PRESSURE));
     host.run(&["/bin/mkdir", "-p", &format!("{FOLDER}/workloads")]);
@@ -78,10 +88,7 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
     assert!(host.read(CONGESTION).contains("htcp"));
     assert_eq!(host.run(&["/bin/ls", "-d", CONNTRACK]).trim(), CONNTRACK);
 
-    host.spawn(&command(program, cache, &["run", "experiment.toml"]), "/srv/log");
-    let clock = Instant::now();
-    wait_until("a changed setting", || host.read(PRESSURE) != before.1);
-    eprintln!("a trial runs after {:.1?}", clock.elapsed());
+    run_until_changed(&host, &command(program, cache, &["run", "experiment.toml"]));
     host.cut_power();
     host.start("hugepages=4");
 
@@ -116,7 +123,9 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
     eprintln!("resumed in {:.1?}:\n{}", clock.elapsed(), said(&resumed));
     assert_eq!(host.read(PRESSURE), before.1);
 
-    commit_over_boots(&mut host, program, &proof.path().join("results"));
+    let proof = tempfile::tempdir().unwrap();
+    prove(&host, proof.path());
+    commit_over_boots(&mut host, program, proof.path());
     assert_eq!(
         host.read("/proc/sys/vm/nr_hugepages").trim(),
         "0",
@@ -133,8 +142,17 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
 const SLEEP: &str = "/sys/kernel/mm/ksm/sleep_millisecs";
 const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// Results that prove a sysctl, a kernel file and a word of the command line on whatever host they are looked at.
-fn prove(results: &Path) {
+/// Results in `folder` that prove a sysctl, a kernel file and a word of the command line on the lab host, whose facts are
+/// those its own run recorded.
+fn prove(host: &LabHost, folder: &Path) {
+    let theirs = folder.join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    let database = host
+        .agent()
+        .read_file(&format!("{FOLDER}/results/{}", kvmtune::store::FILE), 16 << 20);
+    std::fs::write(theirs.join(kvmtune::store::FILE), database.unwrap()).unwrap();
+    let store = Store::open_existing(&theirs).unwrap();
+    let facts = store.header(store.find("latest").unwrap()).unwrap().facts;
     let setting =
         |address: Address, kind: Kind, value: &str| Setting::own(address, kind.parse(value).unwrap(), kind);
     let file = |path: &str, value: &str| {
@@ -154,16 +172,17 @@ fn prove(results: &Path) {
         file(SLEEP, "35"),
         setting(boot, Kind::Boot, "never"),
     ];
-    proven::prove(results, &settings, &|header| {
+    proven::prove(&folder.join("results"), &settings, &|header| {
         header.protocol.guest = Guest::Host { scratch: None };
-        header.facts.record.retain(|name, _| !name.starts_with("host."));
+        header.facts = facts.clone();
     });
 }
 
 /// A commit is held after a boot with what it wrote, and after being taken back another boot is as the first was.
-fn commit_over_boots(host: &mut LabHost, program: &str, proof: &Path) {
+fn commit_over_boots(host: &mut LabHost, program: &str, folder: &Path) {
     let now = |host: &LabHost| [PRESSURE, SLEEP, THP].map(|path| host.read(path).trim().to_string());
     let before = now(host);
+    let proof = folder.join("results");
     host.run(&["/bin/cp", "-r", proof.to_str().unwrap(), "/srv/proof"]);
     let verb = |host: &LabHost, code: i32, verb: &[&str]| {
         let folders = ["--state", "/srv/run/state", "--results", "/srv/proof"];
