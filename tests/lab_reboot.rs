@@ -9,7 +9,7 @@ mod stage;
 use kvmtune::experiment::Guest;
 use kvmtune::store::Store;
 use kvmtune::tunable::{Address, Format, Kind, Setting};
-use stage::{LabHost, said};
+use stage::{Init, LabHost, said};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -118,7 +118,7 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
     assert_eq!(host.read(PRESSURE), before.1);
 
     let clock = Instant::now();
-    let resumed = host.exec(&command(program, cache, &["run", "--resume"]), "", LIMIT);
+    let resumed = host.exec(&command(program, cache, &["run", "--resume"]), "", RUN_LIMIT);
     assert_eq!(resumed.exit_code, 0, "{}", said(&resumed));
     eprintln!("resumed in {:.1?}:\n{}", clock.elapsed(), said(&resumed));
     assert_eq!(host.read(PRESSURE), before.1);
@@ -140,9 +140,10 @@ fn a_run_cut_off_by_a_power_failure_is_recovered_and_resumed_after_the_boot() {
 }
 
 const SLEEP: &str = "/sys/kernel/mm/ksm/sleep_millisecs";
+const AFFINITY: &str = "/sys/block/vda/queue/rq_affinity";
 const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// Results in `folder` that prove a sysctl, a kernel file and a word of the command line on the lab host, whose facts are
+/// Results in `folder` that prove two sysctls, files of kernel and disk and a word of the command line on the lab host, whose facts are
 /// those its own run recorded.
 fn prove(host: &LabHost, folder: &Path) {
     let theirs = folder.join("theirs");
@@ -169,7 +170,9 @@ fn prove(host: &LabHost, folder: &Path) {
     let boot = Address::HostBoot("transparent_hugepage".parse().unwrap());
     let settings = [
         file(PRESSURE, "111"),
+        file(CONNTRACK, "54321"),
         file(SLEEP, "35"),
+        file(AFFINITY, "2"),
         setting(boot, Kind::Boot, "never"),
     ];
     proven::prove(&folder.join("results"), &settings, &|header| {
@@ -178,12 +181,16 @@ fn prove(host: &LabHost, folder: &Path) {
     });
 }
 
-/// A commit is held after a boot with what it wrote, and after being taken back another boot is as the first was.
+/// What systemd brings up holds a commit, has none after it was taken back, and takes back by itself what nobody kept.
 fn commit_over_boots(host: &mut LabHost, program: &str, folder: &Path) {
-    let now = |host: &LabHost| [PRESSURE, SLEEP, THP].map(|path| host.read(path).trim().to_string());
-    let before = now(host);
     let proof = folder.join("results");
     host.run(&["/bin/cp", "-r", proof.to_str().unwrap(), "/srv/proof"]);
+    host.reboot_with(Init::Systemd, "");
+    is_up(host);
+    host.run(&["/bin/systemctl", "enable", "--now", "tuned"]);
+    let before = in_force(host);
+    host.run(&["/sbin/modprobe", "nf_conntrack"]);
+    let conntrack = host.read(CONNTRACK).trim().to_owned();
     let verb = |host: &LabHost, code: i32, verb: &[&str]| {
         let folders = ["--state", "/srv/run/state", "--results", "/srv/proof"];
         let clock = Instant::now();
@@ -195,26 +202,72 @@ fn commit_over_boots(host: &mut LabHost, program: &str, folder: &Path) {
     verb(host, 0, &["commit", "latest"]);
     let status = verb(host, 0, &["status"]);
     assert!(status.contains("waits for a reboot of the host"), "{status}");
-    assert_eq!(now(host)[..2], ["111", "35"], "live");
+    let committed = ["111", "54321", "35", "2"];
+    assert_eq!(in_force(host)[..4], committed, "live");
 
     // What GRUB makes of its configuration.
     let line =
         "for file in /etc/default/grub.d/*.cfg; do . \"$file\"; done; echo $GRUB_CMDLINE_LINUX_DEFAULT";
     let words = host.run(&["/bin/sh", "-c", line]);
     host.reboot(words.trim());
+    let after = in_force(host);
+    assert_eq!(after[..4], committed, "after a boot");
+    assert!(
+        after[4].contains("[never]") && after[5].contains("kvmtune"),
+        "{after:?}"
+    );
     let status = verb(host, 0, &["status"]);
     assert!(!status.contains("waits") && status.contains("held"), "{status}");
     eprintln!("after the boot:\n{status}");
-    assert!(
-        now(host)[..2] == ["111", "35"] && now(host)[2].contains("[never]"),
-        "{:?}",
-        now(host)
-    );
 
     verb(host, 0, &["revert"]);
     host.reboot("");
-    assert_eq!(now(host), before);
+    assert_eq!(in_force(host), before);
     assert!(verb(host, 0, &["status"]).contains("nothing is committed"));
-    let left = "ls /etc/sysctl.d /etc/tmpfiles.d /etc/default/grub.d 2>/dev/null | grep -c kvmtune";
-    assert_eq!(host.exec(&["/bin/sh", "-c", left], "", LIMIT).stdout, b"0\n");
+    assert_eq!(files_of_commits(host), "");
+
+    host.run(&["/sbin/modprobe", "nf_conntrack"]);
+    verb(host, 0, &["commit", "latest", "--confirm", "40s"]);
+    assert!(files_of_commits(host).contains("kvmtune-overdue.service"));
+    assert_eq!(host.read(PRESSURE).trim(), "111", "not yet taken back");
+    host.cut_power();
+    host.start("");
+    let clock = Instant::now();
+    while !files_of_commits(host).is_empty() {
+        assert!(clock.elapsed() < LIMIT, "{}", files_of_commits(host));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    eprintln!("taken back {:.1?} after the boot", clock.elapsed());
+    let mut with_module = before.clone();
+    with_module[1].clone_from(&conntrack);
+    assert_eq!(in_force(host), with_module, "a module stays for this boot");
+    assert!(verb(host, 0, &["status"]).contains("nothing is committed"));
+}
+
+/// Waits until systemd has done all that a boot brings.
+fn is_up(host: &LabHost) {
+    let up = host.exec(&["/bin/systemctl", "is-system-running", "--wait"], "", LIMIT);
+    if up.stdout != b"running\n" {
+        // A unit of the machine that cannot run here is none of the commit's.
+        eprintln!(
+            "{}{}",
+            said(&up),
+            host.run(&["/bin/systemctl", "--failed", "--no-pager"])
+        );
+    }
+}
+
+/// What the committed places hold once the host is up (`none` where there is no such place), and tuned's active profile.
+fn in_force(host: &LabHost) -> Vec<String> {
+    is_up(host);
+    let script = "for file; do cat $file 2>/dev/null || echo none; done; tuned-adm active";
+    let places = [PRESSURE, CONNTRACK, SLEEP, AFFINITY, THP];
+    let told = host.run(&[&["/bin/sh", "-c", script, "sh"], &places[..]].concat());
+    told.lines().map(str::to_owned).collect()
+}
+
+/// The names of what a commit writes, as far as it is there.
+fn files_of_commits(host: &LabHost) -> String {
+    let found = host.run(&["/usr/bin/find", "/etc", "-name", "*kvmtune*"]);
+    found.trim().to_owned()
 }

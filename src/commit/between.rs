@@ -1,8 +1,9 @@
 //! The changes that lead from one set of commits in force to another.
 
 use super::change::ACTIVE_PROFILE;
-use super::{Change, Commit, CommitError, Ledger, Machine, domain, files, guest, live};
-use crate::persist::{OwnFile, render};
+use super::{Change, Commit, CommitError, HostSysfs, Ledger, Machine, domain, files, guest, live};
+use crate::persist::{OwnFile, lasting, render};
+use crate::tunable::{Address, Setting};
 use std::path::Path;
 
 /// What is wanted of the changes.
@@ -74,6 +75,7 @@ fn values(
         before: tops(old),
         after: tops(next),
         is_adding: next.commits.len() > old.commits.len(),
+        same_devices: same_devices(&old.commits),
     };
     if tops.before.is_empty() && tops.after.is_empty() {
         return Ok(Vec::new());
@@ -81,6 +83,30 @@ fn values(
     let known = &mut next.origins.values;
     let change = live::between(&tops, known, wanted, machine.host()?, since)?;
     Ok(change.map(Change::Value).into_iter().collect())
+}
+
+/// The places of devices whose names still lead to what the newest commit of each has set.
+fn same_devices(commits: &[Commit]) -> Vec<Address> {
+    let mut same = Vec::new();
+    for commit in commits.iter().filter(|commit| commit.extent.is_live()) {
+        for setting in &commit.host.values {
+            same.retain(|address| *address != setting.address);
+            if names_its_device(setting, commit) == Some(true) {
+                same.push(setting.address.clone());
+            }
+        }
+    }
+    same
+}
+
+/// Whether the setting's name of a disk or link still is the one of the device that was committed; `None` when that cannot
+/// be told, or when it is no such name.
+pub(super) fn names_its_device(setting: &Setting, commit: &Commit) -> Option<bool> {
+    if !live::is_of_device(&setting.address) || !commit.extent.is_config() {
+        return None;
+    }
+    let items = lasting(setting, &mut HostSysfs).ok()?;
+    Some(items.iter().all(|item| commit.host.lasting.contains(item)))
 }
 
 fn has_profile(commits: &[Commit]) -> Option<String> {

@@ -343,6 +343,7 @@ fn of_domain(
         before: tops(old),
         after: tops(new),
         is_adding: new.len() > old.len(),
+        same_devices: Vec::new(),
     };
     let values = origins.domains.values.entry(domain.uuid.clone()).or_default();
     let known = later(old, domain, &tops.before);

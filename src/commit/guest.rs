@@ -341,6 +341,7 @@ fn values(
         before: live::tops(layers(old)),
         after: live::tops(layers(new)),
         is_adding: new.len() > old.len(),
+        same_devices: Vec::new(),
     };
     let all = live::tops(layers(new).map(|(_, values)| (Extent::Both, values)));
     if tops.before.is_empty() && all.is_empty() {

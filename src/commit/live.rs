@@ -20,6 +20,8 @@ pub(super) struct Tops {
     pub after: Vec<Top>,
     /// Whether there is a further commit: its names of devices are those of this boot.
     pub is_adding: bool,
+    /// Places of devices whose names still are those of the devices that were committed, whatever boot it is.
+    pub same_devices: Vec<Address>,
 }
 
 /// The newest value of each place, from the commits' own, the oldest first.
@@ -105,7 +107,7 @@ fn one(
     };
     let same_run = known.is_some_and(|at| origins[at].scope == now.scope);
     // In another boot the device may have another name, and this name another device.
-    let is_known = same_run || !is_of_device(address);
+    let is_known = same_run || !is_of_device(address) || tops.same_devices.contains(address);
     if let Some((was, lasts)) = was
         && is_known
         && (same_run || *lasts)

@@ -1,8 +1,8 @@
 //! Whether what is committed is in force, layer by layer.
 
+use super::between::names_its_device;
 use super::change::{Change, Finding, Held, Layer};
-use super::{Commit, CommitError, HostSysfs, Ledger, Machine, Wanted, between, live};
-use crate::persist::lasting;
+use super::{Commit, CommitError, Ledger, Machine, Wanted, between};
 use crate::tunable::{Address, Setting};
 
 /// What is found of all commits in force. `boot` names this boot of the host; nothing of it is looked at in an image.
@@ -25,7 +25,7 @@ pub fn status(
     }
     if let Some(boot) = boot {
         let is_there = |(setting, commit): &(&Setting, &Commit)| {
-            commit.boot == boot || !is_of_another_device(setting, commit)
+            commit.boot == boot || names_its_device(setting, commit) != Some(false)
         };
         for (setting, commit) in newest(&ledger.commits).into_iter().filter(is_there) {
             found.push(value(setting, commit, boot, machine));
@@ -45,14 +45,6 @@ fn newest(commits: &[Commit]) -> Vec<(&Setting, &Commit)> {
         }
     }
     newest
-}
-
-/// Whether this name of a disk or link has become another device's since: which is the one that is meant, its file says.
-fn is_of_another_device(setting: &Setting, commit: &Commit) -> bool {
-    live::is_of_device(&setting.address)
-        && commit.extent.is_config()
-        && lasting(setting, &mut HostSysfs)
-            .is_ok_and(|items| !items.iter().all(|item| commit.host.lasting.contains(item)))
 }
 
 fn value(setting: &Setting, commit: &Commit, boot: &str, machine: &mut Machine<'_>) -> Finding {

@@ -57,10 +57,20 @@ pub fn is_here() -> bool {
     words.split_whitespace().any(|word| word == MARK)
 }
 
+/// What brings the lab host up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// A few lines of shell: what kvmtune needs to start guests.
+    Busybox,
+    /// The machine's own, with udev, and without the units that the machine wants.
+    Systemd,
+}
+
 /// A host that can be booted, shut down and booted again; what it wrote to its root stays.
 pub struct LabHost {
     image: Image,
     folder: TempDir,
+    init: Init,
     running: Option<Running>,
 }
 
@@ -90,6 +100,7 @@ impl LabHost {
         let mut host = Self {
             image,
             folder,
+            init: Init::Busybox,
             running: None,
         };
         host.start("");
@@ -98,15 +109,23 @@ impl LabHost {
 
     /// Shuts it down in order and boots it with `words` added to its usual command line.
     pub fn reboot(&mut self, words: &str) {
+        self.reboot_with(self.init, words);
+    }
+
+    /// The same; from then on `init` brings it up.
+    pub fn reboot_with(&mut self, init: Init, words: &str) {
+        let poweroff: &[&str] = match self.init {
+            Init::Busybox => &["/usr/bin/busybox", "poweroff"],
+            Init::Systemd => &["/bin/systemctl", "poweroff"],
+        };
         let running = self.running.as_mut().unwrap();
         // The agent is gone before it can answer.
-        let _ = running
-            .agent
-            .exec(&["/usr/bin/busybox", "poweroff"], None, Duration::from_secs(5));
+        let _ = running.agent.exec(poweroff, None, Duration::from_secs(5));
         wait("the lab host to power off", || {
             running.qemu.try_wait().unwrap().is_some()
         });
         self.cut_power();
+        self.init = init;
         self.start(words);
     }
 
@@ -155,6 +174,10 @@ impl LabHost {
 
     fn qemu(&self, words: &str, files: &Path) -> Command {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let init = match self.init {
+            Init::Busybox => "",
+            Init::Systemd => "kvmtune.systemd systemd.unit=multi-user.target",
+        };
         let mut qemu = dying_with_us();
         // AMD's virtualisation is what QEMU emulates; its `max` has it.
         qemu.args([
@@ -193,7 +216,12 @@ impl LabHost {
         qemu.args(["-serial", &format!("file:{}", file("console.log"))])
             .args(["-chardev", &format!("socket,id=files,path={}", files.display())])
             .args(["-device", "vhost-user-fs-pci,chardev=files,tag=machine"])
-            .args(["-drive", &disk, "-device", "virtio-blk-pci,drive=disk"])
+            .args([
+                "-drive",
+                &disk,
+                "-device",
+                "virtio-blk-pci,drive=disk,serial=lab-host",
+            ])
             .args(["-chardev", &agent, "-device", "virtio-serial-pci"])
             .args([
                 "-device",
@@ -204,7 +232,7 @@ impl LabHost {
             .args(["-initrd", &file("initrd")])
             .args([
                 "-append",
-                &format!("{COMMAND_LINE} rdinit=/stage/init {MARK} {words}"),
+                &format!("{COMMAND_LINE} rdinit=/stage/init {MARK} {init} {words}"),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -232,12 +260,6 @@ impl LabHost {
         let (out, err) = (text(&done.stdout), text(&done.stderr));
         assert_eq!(done.exit_code, 0, "{argv:?}: {out}{err}");
         out
-    }
-
-    /// Starts a program that goes on by itself, its output in `log`.
-    pub fn spawn(&self, argv: &[&str], log: &str) {
-        let script = "log=$1; shift; setsid \"$@\" >\"$log\" 2>&1 &";
-        self.run(&[&["/bin/sh", "-c", script, "sh", log], argv].concat());
     }
 
     /// What a file of it holds.
