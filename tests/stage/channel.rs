@@ -3,7 +3,7 @@
 use kvmtune::host::agent::Agent;
 use kvmtune::host::libvirt::LibvirtError;
 use serde_json::{Value, json};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -22,6 +22,7 @@ pub(super) struct Channel {
     socket: PathBuf,
     stream: Option<BufReader<UnixStream>>,
     syncs: u32,
+    has_answered: bool,
 }
 
 impl Channel {
@@ -30,6 +31,7 @@ impl Channel {
             socket,
             stream: None,
             syncs: 0,
+            has_answered: false,
         }
     }
 
@@ -41,10 +43,16 @@ impl Channel {
     fn ask(&mut self, json: &str, limit: Duration) -> Result<String, LibvirtError> {
         let reply = self.talk(json, Instant::now() + limit.max(PATIENCE));
         let reply = reply.map_err(|error| {
+            let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+            assert!(
+                !(is_late && self.has_answered),
+                "the lab host hangs: its agent answers nothing any more"
+            );
             // Whatever comes late is not to be taken for the next command's answer.
             self.stream = None;
             failure(AGENT_UNRESPONSIVE, error.to_string())
         })?;
+        self.has_answered = true;
         match serde_json::from_str::<Value>(&reply) {
             Ok(value) if value.get("error").is_some() => {
                 let command = serde_json::from_str::<Value>(json).unwrap_or_default();
@@ -74,10 +82,11 @@ impl Channel {
 
     /// QEMU makes the socket a moment after it starts; one that answered before and does not now has ended.
     fn connect(&self, until: Instant) -> io::Result<UnixStream> {
-        let may_come = self.syncs == 0;
         loop {
             match UnixStream::connect(&self.socket) {
-                Err(_) if may_come && Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+                Err(_) if !self.has_answered && Instant::now() < until => {
+                    thread::sleep(Duration::from_millis(20));
+                }
                 done => return done,
             }
         }
