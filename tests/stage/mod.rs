@@ -176,7 +176,7 @@ impl LabHost {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let init = match self.init {
             Init::Busybox => "",
-            Init::Systemd => "kvmtune.systemd systemd.unit=multi-user.target",
+            Init::Systemd => " kvmtune.systemd systemd.unit=multi-user.target",
         };
         let mut qemu = dying_with_us();
         // AMD's virtualisation is what QEMU emulates; its `max` has it.
@@ -232,7 +232,7 @@ impl LabHost {
             .args(["-initrd", &file("initrd")])
             .args([
                 "-append",
-                &format!("{COMMAND_LINE} rdinit=/stage/init {MARK} {init} {words}"),
+                &format!("{COMMAND_LINE} rdinit=/stage/init {MARK}{init} {words}"),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
