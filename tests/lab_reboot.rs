@@ -58,7 +58,7 @@ before=$(cat "$file")
 setsid "$@" >/srv/log 2>&1 &
 while [ "$(cat "$file")" = "$before" ]; do
     kill -0 $! || { cat /srv/log; exit 1; }
-    sleep 0.1
+    sleep 1
 done"#;
     let clock = Instant::now();
     let watch = [&["/bin/sh", "-c", script, "sh", PRESSURE], run].concat();

@@ -85,18 +85,15 @@ fn values(
     Ok(change.map(Change::Value).into_iter().collect())
 }
 
-/// The places of devices whose names still lead to what the newest commit of each has set.
+/// The places of devices whose names still lead to the one device that all commits of each have set.
 fn same_devices(commits: &[Commit]) -> Vec<Address> {
-    let mut same = Vec::new();
-    for commit in commits.iter().filter(|commit| commit.extent.is_live()) {
-        for setting in &commit.host.values {
-            same.retain(|address| *address != setting.address);
-            if names_its_device(setting, commit) == Some(true) {
-                same.push(setting.address.clone());
-            }
-        }
-    }
-    same
+    let live = commits.iter().filter(|commit| commit.extent.is_live());
+    let named = live.flat_map(|commit| commit.host.values.iter().map(move |setting| (setting, commit)));
+    let (same, others): (Vec<_>, Vec<_>) =
+        named.partition(|(setting, commit)| names_its_device(setting, commit) == Some(true));
+    let is_other = |address: &Address| others.iter().any(|(setting, _)| setting.address == *address);
+    let same = same.into_iter().map(|(setting, _)| setting.address.clone());
+    same.filter(|address| !is_other(address)).collect()
 }
 
 /// Whether the setting's name of a disk or link still is the one of the device that was committed; `None` when that cannot
